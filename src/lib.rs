@@ -1,0 +1,1 @@
+//! A cashless detention-center ledger.
