@@ -1,4 +1,6 @@
--- Vendors, their products, what was bought, what came back, and what each detainee has spent this month.
+-- Vendors, their products, what came back of purchases, and what each detainee has spent in a month.
+--
+-- A purchase has no table of its own: its journal record is the purchase, lines and all, numbered by its transaction.
 
 create table vendor (
     center_id  integer     not null,
@@ -42,30 +44,6 @@ create table product_price (
     constraint product_price_pkey primary key (center_id, product_id, version)
 );
 
--- A purchase's number is that of its journal transaction.
-create table purchase (
-    center_id   integer     not null,
-    seq         bigint      not null,
-    detainee_id text        not null collate "C",
-    vendor_id   text        not null collate "C",
-    total       numeric     not null,
-    constraint purchase_pkey primary key (center_id, seq),
-    constraint purchase_total_positive check (total > 0)
-);
-create index purchase_by_detainee on purchase (center_id, detainee_id, seq);
-
-create table purchase_line (
-    center_id  integer  not null,
-    seq        bigint   not null,
-    line       smallint not null,
-    product_id text     not null collate "C",
-    quantity   integer  not null,
-    amount     numeric  not null,
-    constraint purchase_line_pkey primary key (center_id, seq, line),
-    constraint purchase_line_quantity check (quantity > 0),
-    constraint purchase_line_amount check (amount > 0)
-);
-
 -- What came back of a purchase's line. seq is the return's journal transaction.
 create table return_line (
     center_id    integer  not null,
@@ -89,5 +67,5 @@ create table monthly_spending (
     constraint monthly_spending_spent check (spent >= 0)
 ) with (fillfactor = 50);
 
-grant select, insert on product_price, purchase, purchase_line, return_line to custody_service;
+grant select, insert on product_price, return_line to custody_service;
 grant select, insert, update on vendor, product, monthly_spending to custody_service;

@@ -1,1 +1,3 @@
-//! A cashless detention-center ledger.
+//! custody: a cashless detention-center ledger.
+
+pub mod proto;
