@@ -1,3 +1,4 @@
 //! custody: a cashless detention-center ledger.
 
+pub mod api;
 pub mod proto;

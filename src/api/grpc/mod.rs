@@ -1,0 +1,29 @@
+//! gRPC: resource names, pages, and what every answer has in common.
+
+pub mod name;
+pub mod page;
+
+use tonic::{Response, metadata::MetadataValue};
+
+/// Response metadata of a call that moved money before: present, with the value `true`, when the answer repeats an
+/// outcome recorded earlier under the same request id.
+pub const REPLAY_METADATA: &str = "custody-replay";
+
+/// Wraps an answer, marking it when it repeats an earlier outcome.
+pub fn respond<T>(message: T, replayed: bool) -> Response<T> {
+    let mut response = Response::new(message);
+    if replayed {
+        response
+            .metadata_mut()
+            .insert(REPLAY_METADATA, MetadataValue::from_static("true"));
+    }
+    response
+}
+
+/// Whether an answer repeats an earlier outcome. For clients.
+pub fn is_replay<T>(response: &Response<T>) -> bool {
+    response
+        .metadata()
+        .get(REPLAY_METADATA)
+        .is_some_and(|value| value.as_bytes() == b"true")
+}

@@ -1,0 +1,494 @@
+//! Resource names: `centers/north/detainees/D1` into its parts and back.
+//!
+//! Each kind of name is a struct with its parts, a `parse` that says which request field was wrong and what was expected,
+//! and a `Display` that writes the name. Parsed parts borrow from the request.
+
+use std::fmt;
+
+use time::{Date, format_description::BorrowedFormatItem, macros::format_description};
+
+use crate::{api::status::invalid_field, proto::Refusal};
+
+/// The longest id, in characters.
+pub const ID_LEN_MAX: usize = 63;
+
+const DATE: &[BorrowedFormatItem<'static>] = format_description!("[year]-[month]-[day]");
+
+/// Checks an id that a caller chose: `[A-Za-z0-9][A-Za-z0-9-]{0,62}`.
+///
+/// Errors: INVALID_FIELD naming `field`.
+pub fn id<'a>(text: &'a str, field: &str) -> Result<&'a str, Refusal> {
+    if is_id(text) {
+        return Ok(text);
+    }
+    let message = if text.is_empty() {
+        "is required"
+    } else {
+        "must be 1 to 63 letters, digits and hyphens, beginning with a letter or digit"
+    };
+    Err(invalid_field(field, message))
+}
+
+/// Reads a date, YYYY-MM-DD.
+///
+/// Errors: INVALID_FIELD naming `field`.
+pub fn date(text: &str, field: &str) -> Result<Date, Refusal> {
+    if text.is_empty() {
+        return Err(invalid_field(field, "is required"));
+    }
+    parse_date(text).ok_or_else(|| invalid_field(field, "must be a date like 2026-01-31"))
+}
+
+/// Writes a date, YYYY-MM-DD.
+pub fn format_date(date: Date) -> String {
+    format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
+}
+
+fn is_id(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    text.len() <= ID_LEN_MAX
+        && bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// A positive number written without sign or leading zeros, so that every resource has one name only.
+fn number<N: TryFrom<u64>>(text: &str) -> Option<N> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    if plain {
+        N::try_from(text.parse().ok()?).ok()
+    } else {
+        None
+    }
+}
+
+fn parse_date(text: &str) -> Option<Date> {
+    if text.len() == 10 {
+        Date::parse(text, DATE).ok()
+    } else {
+        None
+    }
+}
+
+/// Splits a name into its ids. Each id stands behind its collection, and nothing behind the last.
+fn split<'a, const N: usize>(text: &'a str, collections: [&str; N]) -> Option<[&'a str; N]> {
+    let mut parts = text.split('/');
+    let mut ids = [""; N];
+    for (id, collection) in ids.iter_mut().zip(collections) {
+        if parts.next()? != collection {
+            return None;
+        }
+        *id = parts.next()?;
+    }
+    if parts.next().is_some() { None } else { Some(ids) }
+}
+
+fn not_a_name(text: &str, field: &str, pattern: &str) -> Refusal {
+    if text.is_empty() {
+        return invalid_field(field, "is required");
+    }
+    invalid_field(field, format!("must be a name like {pattern}"))
+}
+
+/// Checks that a name inside a request is of the same center as the request itself.
+fn same_center(center: &str, expected: &str, field: &str) -> Result<(), Refusal> {
+    if center == expected {
+        return Ok(());
+    }
+    Err(invalid_field(field, format!("must be in centers/{expected}")))
+}
+
+/// The verbs every name has, given its `read` (no error text) and its pattern.
+macro_rules! name_verbs {
+    ($name:ident, $pattern:literal) => {
+        impl<'a> $name<'a> {
+            /// How such names look.
+            pub const PATTERN: &'static str = $pattern;
+
+            /// Reads a name. Errors: INVALID_FIELD naming `field`.
+            pub fn parse(text: &'a str, field: &str) -> Result<Self, Refusal> {
+                Self::read(text).ok_or_else(|| not_a_name(text, field, Self::PATTERN))
+            }
+
+            /// Reads a name that must be of `center`. Errors: INVALID_FIELD naming `field`.
+            pub fn parse_in(text: &'a str, field: &str, center: &str) -> Result<Self, Refusal> {
+                let name = Self::parse(text, field)?;
+                same_center(name.center, center, field)?;
+                Ok(name)
+            }
+
+            /// Reads a filter: empty is none. Errors: INVALID_FIELD naming `field`.
+            pub fn parse_filter(text: &'a str, field: &str, center: &str) -> Result<Option<Self>, Refusal> {
+                if text.is_empty() {
+                    Ok(None)
+                } else {
+                    Self::parse_in(text, field, center).map(Some)
+                }
+            }
+        }
+    };
+}
+
+/// A name whose parts are all ids: each collection, and what the id under it is called. `$tail` ends a singleton's name.
+macro_rules! id_name {
+    ($(#[$doc:meta])* $name:ident, $pattern:literal, $tail:literal, $($collection:literal => $part:ident),+) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct $name<'a> {
+            $(#[doc = concat!("Id under `", $collection, "`.")] pub $part: &'a str,)+
+        }
+
+        impl<'a> $name<'a> {
+            fn read(text: &'a str) -> Option<Self> {
+                let [$($part),+] = split(text.strip_suffix($tail)?, [$($collection),+])?;
+                if $(is_id($part))&&+ { Some(Self { $($part),+ }) } else { None }
+            }
+        }
+
+        impl fmt::Display for $name<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut slash = "";
+                $(write!(f, "{slash}{}/{}", $collection, self.$part)?; slash = "/";)+
+                let _ = slash;
+                f.write_str($tail)
+            }
+        }
+
+        name_verbs!($name, $pattern);
+    };
+}
+
+/// A name whose last part is a number.
+macro_rules! number_name {
+    ($(#[$doc:meta])* $name:ident, $pattern:literal, $collection:literal => $part:ident: $number:ty) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct $name<'a> {
+            /// Id under `centers`.
+            pub center: &'a str,
+            #[doc = concat!("Number under `", $collection, "`, from 1.")]
+            pub $part: $number,
+        }
+
+        impl<'a> $name<'a> {
+            fn read(text: &'a str) -> Option<Self> {
+                let [center, last] = split(text, ["centers", $collection])?;
+                let $part = number(last)?;
+                if is_id(center) { Some(Self { center, $part }) } else { None }
+            }
+        }
+
+        impl fmt::Display for $name<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "centers/{}/{}/{}", self.center, $collection, self.$part)
+            }
+        }
+
+        name_verbs!($name, $pattern);
+    };
+}
+
+id_name!(
+    /// `centers/{center}`
+    CenterName, "centers/{center}", "", "centers" => center
+);
+id_name!(
+    /// `centers/{center}/settings`
+    SettingsName, "centers/{center}/settings", "/settings", "centers" => center
+);
+id_name!(
+    /// `centers/{center}/distributionPolicy`
+    DistributionPolicyName, "centers/{center}/distributionPolicy", "/distributionPolicy", "centers" => center
+);
+id_name!(
+    /// `centers/{center}/detainees/{detainee}`
+    DetaineeName, "centers/{center}/detainees/{detainee}", "", "centers" => center, "detainees" => detainee
+);
+id_name!(
+    /// `centers/{center}/detainees/{detainee}/courtOrders/{court_order}`
+    CourtOrderName, "centers/{center}/detainees/{detainee}/courtOrders/{court_order}", "",
+    "centers" => center, "detainees" => detainee, "courtOrders" => court_order
+);
+id_name!(
+    /// `centers/{center}/vendors/{vendor}`
+    VendorName, "centers/{center}/vendors/{vendor}", "", "centers" => center, "vendors" => vendor
+);
+id_name!(
+    /// `centers/{center}/products/{product}`
+    ProductName, "centers/{center}/products/{product}", "", "centers" => center, "products" => product
+);
+id_name!(
+    /// `centers/{center}/payers/{payer}`
+    PayerName, "centers/{center}/payers/{payer}", "", "centers" => center, "payers" => payer
+);
+id_name!(
+    /// `centers/{center}/payers/{payer}/links/{detainee}`
+    PayerLinkName, "centers/{center}/payers/{payer}/links/{detainee}", "",
+    "centers" => center, "payers" => payer, "links" => detainee
+);
+id_name!(
+    /// `centers/{center}/remittances/{remittance}`
+    RemittanceName, "centers/{center}/remittances/{remittance}", "", "centers" => center, "remittances" => remittance
+);
+id_name!(
+    /// `centers/{center}/remittances/{remittance}/distribution`
+    DistributionName, "centers/{center}/remittances/{remittance}/distribution", "/distribution",
+    "centers" => center, "remittances" => remittance
+);
+number_name!(
+    /// `centers/{center}/purchases/{seq}`
+    PurchaseName, "centers/{center}/purchases/{seq}", "purchases" => seq: i64
+);
+number_name!(
+    /// `centers/{center}/returns/{seq}`
+    ReturnName, "centers/{center}/returns/{seq}", "returns" => seq: i64
+);
+number_name!(
+    /// `centers/{center}/settlements/{seq}`
+    SettlementName, "centers/{center}/settlements/{seq}", "settlements" => seq: i64
+);
+number_name!(
+    /// `centers/{center}/refunds/{seq}`
+    RefundName, "centers/{center}/refunds/{seq}", "refunds" => seq: i64
+);
+number_name!(
+    /// `centers/{center}/releases/{seq}`
+    ReleaseName, "centers/{center}/releases/{seq}", "releases" => seq: i64
+);
+number_name!(
+    /// `centers/{center}/transactions/{seq}`
+    TransactionName, "centers/{center}/transactions/{seq}", "transactions" => seq: i64
+);
+number_name!(
+    /// `centers/{center}/accounts/{account_no}`
+    AccountName, "centers/{center}/accounts/{account_no}", "accounts" => account_no: i32
+);
+
+/// `centers/{center}/reconciliations/{channel}.{date}`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReconciliationName<'a> {
+    /// Id under `centers`.
+    pub center: &'a str,
+    /// The gateway channel.
+    pub channel: &'a str,
+    /// The bill's date.
+    pub bill_date: Date,
+}
+
+impl<'a> ReconciliationName<'a> {
+    fn read(text: &'a str) -> Option<Self> {
+        let [center, last] = split(text, ["centers", "reconciliations"])?;
+        let (channel, bill_date) = last.split_once('.')?;
+        let bill_date = parse_date(bill_date)?;
+        if is_id(center) && is_id(channel) {
+            Some(Self {
+                center,
+                channel,
+                bill_date,
+            })
+        } else {
+            None
+        }
+    }
+}
+
+impl fmt::Display for ReconciliationName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            center,
+            channel,
+            bill_date,
+        } = self;
+        write!(
+            f,
+            "centers/{center}/reconciliations/{channel}.{}",
+            format_date(*bill_date)
+        )
+    }
+}
+
+name_verbs!(ReconciliationName, "centers/{center}/reconciliations/{channel}.{date}");
+
+/// Reads `centers/{center}/payers/{payer}`, or `centers/{center}/payers/-` for every payer of the center.
+///
+/// Errors: INVALID_FIELD naming `field`.
+pub fn payer_or_all<'a>(text: &'a str, field: &str) -> Result<(&'a str, Option<&'a str>), Refusal> {
+    match split(text, ["centers", "payers"]) {
+        Some([center, "-"]) if is_id(center) => Ok((center, None)),
+        _ => PayerName::parse(text, field).map(|name| (name.center, Some(name.payer))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each sample comes back as it was, and none is read as another kind of name.
+    #[test]
+    fn every_name_comes_back_and_is_of_one_kind() {
+        macro_rules! kinds {
+            ($($kind:ident),+) => { [$(|text: &str| $kind::read(text).map(|name| name.to_string())),+] };
+        }
+        let samples = [
+            "centers/north",
+            "centers/north/settings",
+            "centers/north/distributionPolicy",
+            "centers/north/detainees/D1",
+            "centers/north/detainees/D1/courtOrders/C-9",
+            "centers/north/vendors/V1",
+            "centers/north/products/rice-5kg",
+            "centers/north/payers/P1",
+            "centers/north/payers/P1/links/D1",
+            "centers/north/remittances/R1",
+            "centers/north/remittances/R1/distribution",
+            "centers/north/purchases/42",
+            "centers/north/returns/43",
+            "centers/north/settlements/44",
+            "centers/north/refunds/45",
+            "centers/north/releases/46",
+            "centers/north/transactions/9223372036854775807",
+            "centers/north/accounts/2147483647",
+            "centers/north/reconciliations/webhook.2026-01-31",
+        ];
+        let kinds: [fn(&str) -> Option<String>; 19] = kinds!(
+            CenterName,
+            SettingsName,
+            DistributionPolicyName,
+            DetaineeName,
+            CourtOrderName,
+            VendorName,
+            ProductName,
+            PayerName,
+            PayerLinkName,
+            RemittanceName,
+            DistributionName,
+            PurchaseName,
+            ReturnName,
+            SettlementName,
+            RefundName,
+            ReleaseName,
+            TransactionName,
+            AccountName,
+            ReconciliationName
+        );
+        for (place, sample) in samples.iter().enumerate() {
+            for (other, read) in kinds.iter().enumerate() {
+                let expected = (place == other).then(|| (*sample).to_owned());
+                assert_eq!(read(sample), expected, "{sample} read as kind {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_are_typed() {
+        let name = PurchaseName::parse("centers/north/purchases/42", "name").unwrap();
+        assert_eq!(
+            name,
+            PurchaseName {
+                center: "north",
+                seq: 42
+            }
+        );
+        let link = PayerLinkName::parse("centers/north/payers/P1/links/D1", "name").unwrap();
+        assert_eq!((link.center, link.payer, link.detainee), ("north", "P1", "D1"));
+    }
+
+    #[test]
+    fn malformed_names_are_refused_and_explained() {
+        let long = format!("centers/north/detainees/{}", "a".repeat(64));
+        for text in [
+            "",
+            "D1",
+            "centers/north",
+            "centers//detainees/D1",
+            "centers/north/detainees/",
+            "centers/north/detainees/D1/",
+            "/centers/north/detainees/D1",
+            "centers/north/detainees/-D1",
+            "centers/north/detainees/D 1",
+            "centers/north/detainees/D_1",
+            "centers/north/detainees/在押",
+            "centers/-/detainees/D1",
+            &long,
+        ] {
+            let refusal = DetaineeName::parse(text, "lines[0].detainee").unwrap_err();
+            assert_eq!(refusal.field, "lines[0].detainee", "{text}");
+            let told = if text.is_empty() {
+                "is required"
+            } else {
+                DetaineeName::PATTERN
+            };
+            assert!(refusal.message.contains(told), "{}", refusal.message);
+        }
+    }
+
+    #[test]
+    fn numbers_have_one_spelling() {
+        for last in [
+            "0",
+            "-1",
+            "+1",
+            "01",
+            "1.0",
+            "x",
+            "",
+            "9223372036854775808",
+            "99999999999999999999999",
+        ] {
+            assert!(
+                PurchaseName::parse(&format!("centers/n/purchases/{last}"), "name").is_err(),
+                "{last}"
+            );
+        }
+        assert!(AccountName::parse("centers/n/accounts/2147483648", "name").is_err());
+    }
+
+    #[test]
+    fn dates_are_real() {
+        for last in [
+            "webhook.2026-02-30",
+            "webhook.2026-1-31",
+            "webhook",
+            ".2026-01-31",
+            "web.hook.2026-01-31",
+        ] {
+            assert!(
+                ReconciliationName::parse(&format!("centers/n/reconciliations/{last}"), "name").is_err(),
+                "{last}"
+            );
+        }
+        assert_eq!(
+            date("2026-01-31", "through_date").map(format_date).as_deref(),
+            Ok("2026-01-31")
+        );
+        assert_eq!(date("", "through_date").unwrap_err().message, "is required");
+        assert!(date("+2026-01-31", "through_date").is_err());
+    }
+
+    #[test]
+    fn another_center_is_refused() {
+        let text = "centers/south/detainees/D1";
+        assert!(DetaineeName::parse_in(text, "detainee", "south").is_ok());
+        assert_eq!(
+            DetaineeName::parse_in(text, "detainee", "north").unwrap_err().message,
+            "must be in centers/north"
+        );
+        assert_eq!(DetaineeName::parse_filter("", "detainee", "north"), Ok(None));
+        assert!(DetaineeName::parse_filter(text, "detainee", "north").is_err());
+    }
+
+    #[test]
+    fn all_payers_are_a_hyphen() {
+        assert_eq!(payer_or_all("centers/n/payers/-", "parent"), Ok(("n", None)));
+        assert_eq!(payer_or_all("centers/n/payers/P1", "parent"), Ok(("n", Some("P1"))));
+        assert!(payer_or_all("centers/n/payers/", "parent").is_err());
+    }
+
+    #[test]
+    fn chosen_ids_are_checked() {
+        assert_eq!(id("D-1", "detainee_id"), Ok("D-1"));
+        assert_eq!(id(&"a".repeat(63), "detainee_id").map(str::len), Ok(63));
+        for text in ["", "-a", "a/b", "a.b", &"a".repeat(64)] {
+            assert_eq!(id(text, "detainee_id").unwrap_err().field, "detainee_id");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The doors of the service: gRPC for callers, HTTP for the gateways' notifications.
+//!
+//! Wire types end here. Everything below takes domain types and answers with domain types or a `Refusal`.
+
+pub mod grpc;
+pub mod status;
