@@ -1,3 +1,7 @@
 //! custody: a cashless detention-center ledger.
 
 pub mod proto;
+
+pub mod clock;
+pub mod ids;
+pub mod money;
