@@ -5,3 +5,7 @@ pub mod proto;
 pub mod clock;
 pub mod ids;
 pub mod money;
+
+pub mod access;
+
+pub mod api;

@@ -1,0 +1,3 @@
+//! gRPC: one thin file per service, and what all of them share.
+
+pub mod auth;
