@@ -19,13 +19,13 @@ const ENTRY: usize = 512;
 pub struct CachedVerifier {
     verifier: Arc<Verifier>,
     // The key is the whole token, its signature included, so that only a token that was verified is ever found.
-    cache: Cache<Box<str>, Verified>,
+    cache: Cache<Arc<str>, Verified>,
 }
 
 impl CachedVerifier {
     /// A verifier with an empty memory.
     pub fn new(verifier: Verifier) -> CachedVerifier {
-        let weigh = |token: &Box<str>, _: &Verified| u32::try_from(token.len() + ENTRY).unwrap_or(u32::MAX);
+        let weigh = |token: &Arc<str>, _: &Verified| u32::try_from(token.len() + ENTRY).unwrap_or(u32::MAX);
         let cache = Cache::builder().max_capacity(CAPACITY).weigher(weigh).build();
         CachedVerifier {
             verifier: Arc::new(verifier),
