@@ -219,9 +219,9 @@ mod tests {
 
         /// Calls a method with these authorization headers: the name of the actor that the handler saw, or the refusal.
         async fn call(&self, path: &str, credentials: &[&str]) -> Result<String, Status> {
-            let handler = tower::service_fn(async |request: Request<()>| {
+            let handler = tower::service_fn(|request: Request<()>| {
                 let actor = request.extensions().get::<Actor>().map(Actor::name);
-                Ok::<_, Infallible>(Response::new(actor.unwrap_or("nobody".to_owned())))
+                ready(Ok::<_, Infallible>(Response::new(actor.unwrap_or("nobody".to_owned()))))
             });
             let mut request = Request::post(path).body(()).unwrap();
             for value in credentials {
