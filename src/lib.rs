@@ -1,4 +1,8 @@
 //! custody: a cashless detention-center ledger.
 
+pub mod access;
 pub mod api;
+pub mod clock;
+pub mod ids;
+pub mod money;
 pub mod proto;

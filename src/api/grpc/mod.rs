@@ -1,5 +1,6 @@
 //! gRPC: resource names, pages, and what every answer has in common.
 
+pub mod auth;
 pub mod name;
 pub mod page;
 

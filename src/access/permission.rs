@@ -1,0 +1,318 @@
+//! The one table that says which permission each method needs, and which roles have it.
+
+use Permission::*;
+
+use super::Role;
+
+/// What a role may be allowed to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Permission {
+    /// Create centers and change their settings.
+    ManageCenters,
+    /// Read centers and their settings.
+    ReadCenters,
+    /// Admit detainees.
+    ManageDetainees,
+    /// List all detainees of a center.
+    ListDetainees,
+    /// Read one detainee.
+    ReadDetainee,
+    /// Read the balances of one detainee.
+    ReadBalances,
+    /// Read the statement of one detainee.
+    ReadStatement,
+    /// Register payers and link them to detainees.
+    ManagePayers,
+    /// List all payers of a center.
+    ListPayers,
+    /// Read one payer and its links.
+    ReadPayer,
+    /// Order a remittance, and ask the gateway what became of it.
+    Remit,
+    /// Read remittances.
+    ReadRemittances,
+    /// Change the distribution policy and enter court orders.
+    ManageDistribution,
+    /// Read the distribution policy and court orders.
+    ReadDistributionPolicy,
+    /// Preview a distribution, and read the explanation of one.
+    ReadDistribution,
+    /// Keep vendors and the catalogue.
+    ManageCatalogue,
+    /// Read vendors.
+    ReadVendors,
+    /// Read the catalogue.
+    ReadProducts,
+    /// Order purchases and returns for detainees.
+    Sell,
+    /// Read one purchase or return.
+    ReadPurchase,
+    /// List the purchases and returns of a center.
+    ListPurchases,
+    /// Read what a detainee has spent and may still spend in a month.
+    ReadSpending,
+    /// Close, confirm and fail settlements.
+    Settle,
+    /// Read settlements.
+    ReadSettlements,
+    /// Refund payers, and ask the gateway what became of it.
+    Refund,
+    /// Read what of a payer's money is unspent.
+    ReadUnspent,
+    /// Read refunds.
+    ReadRefunds,
+    /// Pay out, confirm and fail releases.
+    Release,
+    /// Read releases.
+    ReadReleases,
+    /// Bring in the gateway's bills.
+    Reconcile,
+    /// Read reconciliations and their breaks.
+    ReadReconciliations,
+    /// Read accounts, transactions, postings and proofs, and watch the journal.
+    ReadLedger,
+    /// Read the outcome of a request of one's own.
+    ReadRequestOutcome,
+}
+
+impl Permission {
+    /// The roles that have the permission.
+    pub fn roles(self) -> &'static [Role] {
+        use Role::*;
+        match self {
+            ManageCenters | ManageDetainees | ManageDistribution => &[Admin],
+            ManagePayers | Settle | Refund | Release | Reconcile => &[Admin, Finance],
+            ManageCatalogue => &[Admin, Commissary],
+            Remit => &[Admin, Finance, Payer],
+            Sell => &[Terminal],
+            ReadCenters
+            | ListDetainees
+            | ListPayers
+            | ReadDistributionPolicy
+            | ReadRefunds
+            | ReadReleases
+            | ReadReconciliations
+            | ReadLedger => &[Admin, Finance, Auditor],
+            ReadDetainee | ReadStatement | ReadPayer | ReadRemittances | ReadDistribution | ReadUnspent => {
+                &[Admin, Finance, Auditor, Payer]
+            }
+            ReadVendors | ListPurchases | ReadSettlements => &[Admin, Finance, Auditor, Commissary],
+            ReadProducts | ReadPurchase => &[Admin, Finance, Auditor, Commissary, Terminal],
+            ReadSpending => &[Admin, Finance, Auditor, Terminal],
+            ReadBalances | ReadRequestOutcome => &[Admin, Finance, Auditor, Terminal, Payer],
+        }
+    }
+
+    /// Whether a role has the permission.
+    pub fn is_given_to(self, role: Role) -> bool {
+        self.roles().contains(&role)
+    }
+}
+
+/// Every method, as `package.Service/Method`, with the permission that it needs. A method that is not here is denied.
+pub const METHODS: &[(&str, Permission)] = &[
+    ("custody.v1.CustodyService/CreateCenter", ManageCenters),
+    ("custody.v1.CustodyService/GetCenter", ReadCenters),
+    ("custody.v1.CustodyService/ListCenters", ReadCenters),
+    ("custody.v1.CustodyService/UpdateCenterSettings", ManageCenters),
+    ("custody.v1.CustodyService/AdmitDetainee", ManageDetainees),
+    ("custody.v1.CustodyService/GetDetainee", ReadDetainee),
+    ("custody.v1.CustodyService/ListDetainees", ListDetainees),
+    ("custody.v1.CustodyService/GetBalances", ReadBalances),
+    ("custody.v1.CustodyService/ListStatementLines", ReadStatement),
+    ("custody.v1.RemittanceService/CreatePayer", ManagePayers),
+    ("custody.v1.RemittanceService/GetPayer", ReadPayer),
+    ("custody.v1.RemittanceService/ListPayers", ListPayers),
+    ("custody.v1.RemittanceService/CreatePayerLink", ManagePayers),
+    ("custody.v1.RemittanceService/ListPayerLinks", ReadPayer),
+    ("custody.v1.RemittanceService/CreateRemittance", Remit),
+    ("custody.v1.RemittanceService/GetRemittance", ReadRemittances),
+    ("custody.v1.RemittanceService/ListRemittances", ReadRemittances),
+    ("custody.v1.RemittanceService/RefreshRemittance", Remit),
+    (
+        "custody.v1.DistributionService/GetDistributionPolicy",
+        ReadDistributionPolicy,
+    ),
+    (
+        "custody.v1.DistributionService/UpdateDistributionPolicy",
+        ManageDistribution,
+    ),
+    ("custody.v1.DistributionService/CreateCourtOrder", ManageDistribution),
+    ("custody.v1.DistributionService/ListCourtOrders", ReadDistributionPolicy),
+    ("custody.v1.DistributionService/PreviewDistribution", ReadDistribution),
+    ("custody.v1.DistributionService/GetDistribution", ReadDistribution),
+    ("custody.v1.CommissaryService/CreateVendor", ManageCatalogue),
+    ("custody.v1.CommissaryService/GetVendor", ReadVendors),
+    ("custody.v1.CommissaryService/ListVendors", ReadVendors),
+    ("custody.v1.CommissaryService/CreateProduct", ManageCatalogue),
+    ("custody.v1.CommissaryService/GetProduct", ReadProducts),
+    ("custody.v1.CommissaryService/UpdateProduct", ManageCatalogue),
+    ("custody.v1.CommissaryService/ListProducts", ReadProducts),
+    ("custody.v1.CommissaryService/CreatePurchase", Sell),
+    ("custody.v1.CommissaryService/GetPurchase", ReadPurchase),
+    ("custody.v1.CommissaryService/ListPurchases", ListPurchases),
+    ("custody.v1.CommissaryService/CreateReturn", Sell),
+    ("custody.v1.CommissaryService/GetReturn", ReadPurchase),
+    ("custody.v1.CommissaryService/ListReturns", ListPurchases),
+    ("custody.v1.CommissaryService/GetSpending", ReadSpending),
+    ("custody.v1.SettlementService/CloseSettlement", Settle),
+    ("custody.v1.SettlementService/GetSettlement", ReadSettlements),
+    ("custody.v1.SettlementService/ListSettlements", ReadSettlements),
+    ("custody.v1.SettlementService/ListSettlementLines", ReadSettlements),
+    ("custody.v1.SettlementService/ConfirmSettlement", Settle),
+    ("custody.v1.SettlementService/FailSettlement", Settle),
+    ("custody.v1.RefundService/GetUnspent", ReadUnspent),
+    ("custody.v1.RefundService/CreateRefund", Refund),
+    ("custody.v1.RefundService/GetRefund", ReadRefunds),
+    ("custody.v1.RefundService/ListRefunds", ReadRefunds),
+    ("custody.v1.RefundService/RefreshRefund", Refund),
+    ("custody.v1.RefundService/CreateRelease", Release),
+    ("custody.v1.RefundService/GetRelease", ReadReleases),
+    ("custody.v1.RefundService/ListReleases", ReadReleases),
+    ("custody.v1.RefundService/ConfirmRelease", Release),
+    ("custody.v1.RefundService/FailRelease", Release),
+    ("custody.v1.ReconciliationService/ImportBill", Reconcile),
+    ("custody.v1.ReconciliationService/FetchBill", Reconcile),
+    (
+        "custody.v1.ReconciliationService/GetReconciliation",
+        ReadReconciliations,
+    ),
+    (
+        "custody.v1.ReconciliationService/ListReconciliations",
+        ReadReconciliations,
+    ),
+    ("custody.v1.ReconciliationService/ListBreaks", ReadReconciliations),
+    ("custody.v1.LedgerService/GetAccount", ReadLedger),
+    ("custody.v1.LedgerService/ListAccounts", ReadLedger),
+    ("custody.v1.LedgerService/GetTransaction", ReadLedger),
+    ("custody.v1.LedgerService/ListTransactions", ReadLedger),
+    ("custody.v1.LedgerService/ListPostings", ReadLedger),
+    ("custody.v1.LedgerService/GetBalance", ReadLedger),
+    ("custody.v1.LedgerService/GetProof", ReadLedger),
+    ("custody.v1.LedgerService/GetRequestOutcome", ReadRequestOutcome),
+    ("custody.v1.LedgerService/WatchTransactions", ReadLedger),
+];
+
+/// The services that anyone may call without a token: whether the service is up, and what it offers.
+pub const OPEN_SERVICES: &[&str] = &[
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+];
+
+/// The permission that a method, as `package.Service/Method`, needs. None: nobody may call it.
+pub fn permission_for(method: &str) -> Option<Permission> {
+    METHODS
+        .iter()
+        .find(|(name, _)| *name == method)
+        .map(|(_, permission)| *permission)
+}
+
+/// Whether anyone may call a method, as `package.Service/Method`, without a token.
+pub fn is_open(method: &str) -> bool {
+    method
+        .split_once('/')
+        .is_some_and(|(service, _)| OPEN_SERVICES.contains(&service))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn methods_of(role: Role) -> Vec<&'static str> {
+        let given = METHODS.iter().filter(|(_, permission)| permission.is_given_to(role));
+        given
+            .filter_map(|(name, _)| name.split_once('/'))
+            .map(|(_, method)| method)
+            .collect()
+    }
+
+    fn reads(method: &str) -> bool {
+        ["Get", "List", "Watch", "Preview"]
+            .iter()
+            .any(|verb| method.starts_with(verb))
+    }
+
+    #[test]
+    fn every_method_is_there_once() {
+        let names: HashSet<_> = METHODS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names.len(), METHODS.len());
+        assert!(METHODS.iter().all(|(_, permission)| !permission.roles().is_empty()));
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_is_denied() {
+        for method in [
+            "",
+            "CreatePurchase",
+            "/custody.v1.CommissaryService/CreatePurchase",
+            "custody.v1.X/Y",
+        ] {
+            assert_eq!(permission_for(method), None, "{method:?}");
+            assert!(!is_open(method));
+        }
+        assert_eq!(
+            permission_for("custody.v1.CommissaryService/CreatePurchase"),
+            Some(Sell)
+        );
+        assert!(METHODS.iter().all(|(name, _)| !is_open(name)));
+    }
+
+    #[test]
+    fn only_health_and_reflection_are_open() {
+        assert!(is_open("grpc.health.v1.Health/Check") && is_open("grpc.reflection.v1.ServerReflection/Info"));
+        assert!(!is_open("grpc.health.v1.Health") && !is_open("grpc.health.v1.HealthX/Check") && !is_open("grpc/x"));
+    }
+
+    #[test]
+    fn an_auditor_reads_everything_and_nothing_else() {
+        let all_reads: Vec<_> = METHODS
+            .iter()
+            .filter_map(|(name, _)| name.split_once('/'))
+            .map(|(_, method)| method)
+            .filter(|m| reads(m))
+            .collect();
+        assert_eq!(methods_of(Role::Auditor), all_reads);
+    }
+
+    #[test]
+    fn finance_reads_everything_and_an_admin_may_what_finance_may() {
+        let (finance, admin) = (methods_of(Role::Finance), methods_of(Role::Admin));
+        assert!(methods_of(Role::Auditor).iter().all(|method| finance.contains(method)));
+        assert!(finance.iter().all(|method| admin.contains(method)));
+        for method in [
+            "CreateCenter",
+            "UpdateDistributionPolicy",
+            "AdmitDetainee",
+            "CreatePurchase",
+            "UpdateProduct",
+        ] {
+            assert!(!finance.contains(&method), "{method}");
+        }
+    }
+
+    #[test]
+    fn terminals_and_payers_have_a_short_list() {
+        let mut terminal = methods_of(Role::Terminal);
+        terminal.sort_unstable();
+        assert_eq!(
+            terminal.join(" "),
+            "CreatePurchase CreateReturn GetBalances GetProduct GetPurchase GetRequestOutcome GetReturn GetSpending \
+             ListProducts"
+        );
+        let mut payer = methods_of(Role::Payer);
+        payer.sort_unstable();
+        assert_eq!(
+            payer.join(" "),
+            "CreateRemittance GetBalances GetDetainee GetDistribution GetPayer GetRemittance GetRequestOutcome \
+             GetUnspent ListPayerLinks ListRemittances ListStatementLines PreviewDistribution RefreshRemittance"
+        );
+        let writes: Vec<_> = methods_of(Role::Commissary)
+            .into_iter()
+            .filter(|method| !reads(method))
+            .collect();
+        assert_eq!(writes, ["CreateVendor", "CreateProduct", "UpdateProduct"]);
+    }
+}

@@ -1,0 +1,191 @@
+//! The clock and the calendar: the only place that reads the time, and the business days of a center.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use time::{Date, Duration, OffsetDateTime, Time, UtcOffset};
+use time_tz::{OffsetDateTimeExt, OffsetResult, PrimitiveDateTimeExt, TimeZone, Tz};
+
+/// What tells the time. Cheap to clone; all clones show the same time.
+#[derive(Debug, Clone)]
+pub struct Clock(Arc<Source>);
+
+#[derive(Debug)]
+enum Source {
+    /// The clock of the machine.
+    System,
+    /// A clock that was set to `start` at `since` and runs on from there.
+    Set { start: OffsetDateTime, since: Instant },
+}
+
+impl Clock {
+    /// The clock of the machine.
+    pub fn system() -> Clock {
+        Clock(Arc::new(Source::System))
+    }
+
+    /// A clock that shows `start` now and runs on from there, for development and tests.
+    pub fn starting_at(start: OffsetDateTime) -> Clock {
+        let start = start.to_offset(UtcOffset::UTC);
+        Clock(Arc::new(Source::Set {
+            start,
+            since: Instant::now(),
+        }))
+    }
+
+    /// The time in UTC, in whole microseconds: the finest that the database keeps.
+    pub fn now(&self) -> OffsetDateTime {
+        let now = match *self.0 {
+            Source::System => OffsetDateTime::now_utc(),
+            Source::Set { start, since } => start.saturating_add(since.elapsed().try_into().unwrap_or(Duration::ZERO)),
+        };
+        now.saturating_sub(Duration::nanoseconds(i64::from(now.nanosecond() % 1_000)))
+    }
+}
+
+/// The text names no time zone of the IANA database.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not the name of an IANA time zone")]
+pub struct UnknownZone;
+
+/// The time zone of a center, which decides to which business day an instant belongs.
+#[derive(Clone, Copy)]
+pub struct Zone(&'static Tz);
+
+impl Zone {
+    /// Finds a time zone of the IANA database by its name, such as `Asia/Shanghai`.
+    ///
+    /// # Errors
+    /// [`UnknownZone`].
+    pub fn parse(name: &str) -> Result<Zone, UnknownZone> {
+        time_tz::timezones::get_by_name(name).map(Zone).ok_or(UnknownZone)
+    }
+
+    /// The name in the IANA database.
+    pub fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    /// The business day to which an instant belongs.
+    pub fn business_date(&self, at: OffsetDateTime) -> Date {
+        at.to_timezone(self.0).date()
+    }
+
+    /// The end of a business day: the first instant that belongs to a later day, in UTC.
+    pub fn end_of(&self, date: Date) -> OffsetDateTime {
+        let midnight = date.saturating_add(Duration::DAY).with_time(Time::MIDNIGHT);
+        match midnight.assume_timezone(self.0) {
+            OffsetResult::Some(at) => at.to_offset(UtcOffset::UTC),
+            // The clocks change over this midnight, which comes twice or not at all.
+            OffsetResult::Ambiguous(..) | OffsetResult::None => self.first_after(date, midnight.assume_utc()),
+        }
+    }
+
+    /// Searches, to the second, the instant near `around` at which the day after `date` begins.
+    fn first_after(&self, date: Date, around: OffsetDateTime) -> OffsetDateTime {
+        // No zone is more than 15 hours off UTC.
+        let (mut before, mut after) = (around - Duration::hours(16), around + Duration::hours(16));
+        while after - before > Duration::SECOND {
+            let middle = before + Duration::seconds((after - before).whole_seconds() / 2);
+            if self.business_date(middle) > date {
+                after = middle;
+            } else {
+                before = middle;
+            }
+        }
+        after
+    }
+
+    /// The first day of the month of a day.
+    pub fn month_of(&self, date: Date) -> Date {
+        date.replace_day(1).unwrap_or(date)
+    }
+}
+
+impl PartialEq for Zone {
+    fn eq(&self, other: &Zone) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Zone {}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Debug for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Zone({})", self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use time::macros::{date, datetime};
+
+    use super::*;
+
+    #[test]
+    fn a_set_clock_runs_on() {
+        let start = datetime!(2031-05-06 07:08:09.123456789 +8);
+        let clock = Clock::starting_at(start);
+        let (first, second) = (clock.now(), clock.clone().now());
+        assert!(first >= datetime!(2031-05-05 23:08:09.123456 UTC) && first < start + Duration::MINUTE);
+        assert!(second >= first);
+        assert_eq!((first.offset(), first.nanosecond() % 1_000), (UtcOffset::UTC, 0));
+        assert_eq!(Clock::system().now().nanosecond() % 1_000, 0);
+    }
+
+    #[test]
+    fn days_are_those_of_the_zone() {
+        let zone = Zone::parse("Asia/Shanghai").unwrap();
+        assert_eq!(
+            zone.business_date(datetime!(2026-01-31 15:59:59.999999 UTC)),
+            date!(2026 - 01 - 31)
+        );
+        assert_eq!(
+            zone.business_date(datetime!(2026-01-31 16:00 UTC)),
+            date!(2026 - 02 - 01)
+        );
+        assert_eq!(zone.end_of(date!(2026 - 01 - 31)), datetime!(2026-01-31 16:00 UTC));
+        assert_eq!(zone.month_of(date!(2026 - 02 - 28)), date!(2026 - 02 - 01));
+        assert_eq!(zone.to_string(), "Asia/Shanghai");
+    }
+
+    #[test]
+    fn a_midnight_that_does_not_come_is_passed_over() {
+        // In São Paulo the clocks went from 24:00 on 3 November 2018 to 01:00 on 4 November.
+        let zone = Zone::parse("America/Sao_Paulo").unwrap();
+        assert_eq!(zone.end_of(date!(2018 - 11 - 03)), datetime!(2018-11-04 03:00 UTC));
+        // And on 17 February 2018 from 24:00 back to 23:00.
+        assert_eq!(zone.end_of(date!(2018 - 02 - 17)), datetime!(2018-02-18 03:00 UTC));
+    }
+
+    #[test]
+    fn refuses_what_is_no_zone() {
+        for name in ["", "Shanghai", "Asia/Nowhere", "+08:00", "../etc"] {
+            assert_eq!(Zone::parse(name), Err(UnknownZone), "{name:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_day_ends_where_the_next_begins(
+            name in prop::sample::select(vec!["Asia/Shanghai", "America/Sao_Paulo", "Europe/Paris", "Pacific/Apia", "Asia/Kathmandu"]),
+            seconds in 946_684_800_i64..2_000_000_000,
+        ) {
+            let zone = Zone::parse(name).unwrap();
+            let date = zone.business_date(OffsetDateTime::from_unix_timestamp(seconds).unwrap());
+            let end = zone.end_of(date);
+            prop_assert!(end.unix_timestamp() > seconds);
+            prop_assert!(zone.business_date(end) > date);
+            prop_assert_eq!(zone.business_date(end - Duration::SECOND), date);
+            prop_assert_eq!(zone.month_of(zone.month_of(date)), zone.month_of(date));
+        }
+    }
+}
