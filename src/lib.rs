@@ -3,5 +3,6 @@
 pub mod proto;
 
 pub mod clock;
+pub mod gateway;
 pub mod ids;
 pub mod money;
