@@ -3,6 +3,7 @@
 pub mod access;
 pub mod api;
 pub mod clock;
+pub mod gateway;
 pub mod ids;
 pub mod money;
 pub mod proto;

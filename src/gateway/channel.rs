@@ -1,0 +1,182 @@
+//! What every payment channel can do: the trait, and the values that go in and out.
+
+use futures::future::BoxFuture;
+use http::HeaderMap;
+use time::{Date, OffsetDateTime};
+
+use super::{
+    bill::{BillError, BillRow},
+    error::{GatewayError, NotificationError},
+};
+use crate::money::Amount;
+
+/// One payment channel (a gateway account of ours). Object safe: rooms hold an `Arc<dyn Channel>`.
+///
+/// Every call is idempotent on our own number (`order_number`, `refund_number`): repeating it with the same
+/// arguments gives the same answer and moves no money twice, so any call may be repeated after
+/// [`GatewayError::Unreachable`].
+pub trait Channel: Send + Sync {
+    /// The channel's name in paths, records and accounts, for example `webhook`.
+    fn id(&self) -> &str;
+
+    /// Opens an order that the payer can pay until it expires.
+    fn create_payment<'a>(&'a self, payment: &'a NewPayment) -> BoxFuture<'a, Result<Payment, GatewayError>>;
+
+    /// Asks what became of an order. This finds the payments whose notification was lost.
+    fn query_payment<'a>(&'a self, order_number: &'a str) -> BoxFuture<'a, Result<PaymentState, GatewayError>>;
+
+    /// Closes an unpaid order, so that it can no longer be paid, and tells the state after the call:
+    /// `Paid` when the payer was faster.
+    fn close_payment<'a>(&'a self, order_number: &'a str) -> BoxFuture<'a, Result<PaymentState, GatewayError>>;
+
+    /// Asks the gateway to pay money of a paid order back by its original route. The usual answer is `Processing`;
+    /// the outcome arrives as a notification or by query.
+    fn create_refund<'a>(&'a self, refund: &'a NewRefund) -> BoxFuture<'a, Result<RefundState, GatewayError>>;
+
+    /// Asks what became of a refund; `Unknown` when the gateway has never seen the number.
+    fn query_refund<'a>(&'a self, refund_number: &'a str) -> BoxFuture<'a, Result<RefundState, GatewayError>>;
+
+    /// Fetches the gateway's bill of one of its business days, as the gateway wrote it.
+    fn fetch_bill(&self, date: Date) -> BoxFuture<'_, Result<Vec<u8>, GatewayError>>;
+
+    /// Reads a bill that this channel's gateway wrote, fetched or uploaded.
+    fn parse_bill(&self, bill: &[u8]) -> Result<Vec<BillRow>, BillError>;
+
+    /// Checks and reads a notification. Nothing in an error may be trusted or acted on.
+    ///
+    /// `body` is the raw body, byte for byte, and `now` is the receiver's time for the replay window.
+    fn parse_notification(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: OffsetDateTime,
+    ) -> Result<Notification, NotificationError>;
+
+    /// The HTTP answer that tells this channel's gateway what we made of its notification.
+    fn notification_answer(&self, verdict: NotificationVerdict) -> NotificationAnswer;
+}
+
+/// An order to open at the gateway.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewPayment {
+    /// Our number, unique in the channel for ever. WeChat Pay allows 6 to 32 of `[0-9A-Za-z_*-]`.
+    pub order_number: String,
+    pub amount: Amount,
+    /// What the payer reads.
+    pub description: String,
+    /// After this instant the gateway refuses payment.
+    pub expires_at: OffsetDateTime,
+    /// Where the gateway sends its notification.
+    pub notify_url: String,
+}
+
+/// An opened order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payment {
+    /// Where the payer pays: a link, or the text of a QR code.
+    pub payment_url: String,
+}
+
+/// What the gateway says of an order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PaymentState {
+    /// Open and not yet paid.
+    Unpaid,
+    /// Paid. The amount is what the gateway took, to be compared with the order's.
+    Paid {
+        gateway_transaction: String,
+        amount: Amount,
+        paid_at: OffsetDateTime,
+    },
+    /// Closed or expired without payment.
+    Closed,
+}
+
+/// A refund to ask for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewRefund {
+    /// Our number, unique in the channel for ever.
+    pub refund_number: String,
+    /// The order that was paid.
+    pub order_number: String,
+    /// The gateway's number of that payment.
+    pub gateway_transaction: String,
+    /// How much to pay back.
+    pub amount: Amount,
+    /// How much the order's payment was in all; gateways check it.
+    pub total: Amount,
+    /// Where the gateway sends the outcome.
+    pub notify_url: String,
+}
+
+/// What the gateway says of a refund.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefundState {
+    /// Accepted, outcome still open.
+    Processing,
+    /// The payer has the money.
+    Succeeded { gateway_refund: String, at: OffsetDateTime },
+    /// The payer does not get the money this way; final.
+    Failed { reason: String },
+    /// The gateway has never seen this refund.
+    Unknown,
+}
+
+/// A verified notification.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Notification {
+    Payment(PaymentNotice),
+    Refund(RefundNotice),
+}
+
+impl Notification {
+    /// The gateway's number of the event; the same on every repetition of the notification.
+    pub fn event_id(&self) -> &str {
+        match self {
+            Notification::Payment(notice) => &notice.event_id,
+            Notification::Refund(notice) => &notice.event_id,
+        }
+    }
+}
+
+/// An order was paid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PaymentNotice {
+    pub event_id: String,
+    pub order_number: String,
+    pub gateway_transaction: String,
+    /// What the gateway took, to be compared with the order's amount.
+    pub amount: Amount,
+    pub paid_at: OffsetDateTime,
+}
+
+/// A refund has its outcome.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RefundNotice {
+    pub event_id: String,
+    pub refund_number: String,
+    pub order_number: String,
+    pub amount: Amount,
+    /// `Succeeded` or `Failed`, never the other two.
+    pub state: RefundState,
+}
+
+/// What we made of a notification, in terms of what the gateway should do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotificationVerdict {
+    /// Recorded for good; do not send it again. Also for one that changed nothing, as a duplicate.
+    Accepted,
+    /// Not believed: signature, window or form is wrong.
+    Rejected,
+    /// Believed but not recorded, because we cannot at the moment; send it again.
+    TryLater,
+}
+
+/// The HTTP answer to a notification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotificationAnswer {
+    /// The HTTP code.
+    pub code: u16,
+    pub content_type: &'static str,
+    pub body: &'static str,
+}

@@ -1,0 +1,39 @@
+//! Why a call to a gateway, or a notification from one, was not accepted.
+
+use time::OffsetDateTime;
+
+/// Why a call to the gateway gave no usable answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GatewayError {
+    /// No answer, a timeout, or the gateway's own failure. Whether the call took effect is not known:
+    /// repeat it with the same number, or query.
+    #[error("the gateway could not be reached: {reason}")]
+    Unreachable { reason: String },
+    /// The gateway's definite refusal, in its words. Repeating the call does not help.
+    #[error("the gateway refused: {code}: {message}")]
+    Refused { code: String, message: String },
+    /// The gateway answered something we cannot read. Whether the call took effect is not known.
+    #[error("the gateway's answer is malformed: {reason}")]
+    Malformed { reason: String },
+}
+
+/// Why a notification is not believed. It must change nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotificationError {
+    /// There is no signature header.
+    #[error("the notification has no signature")]
+    MissingSignature,
+    /// No signature in the header is ours over exactly these bytes.
+    #[error("the notification's signature is wrong")]
+    BadSignature,
+    /// Signed by the gateway, but too long ago or too far in the future: perhaps replayed.
+    #[error("the notification was signed at {signed_at}, outside the window of {tolerance_s} s around {now}")]
+    OutsideWindow {
+        signed_at: OffsetDateTime,
+        now: OffsetDateTime,
+        tolerance_s: u32,
+    },
+    /// Header or body cannot be read.
+    #[error("the notification is malformed: {reason}")]
+    Malformed { reason: String },
+}

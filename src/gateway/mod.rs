@@ -1,0 +1,21 @@
+//! Payment channels behind one trait, and the simulator that plays a gateway.
+//!
+//! # Layout
+//! - `channel`: what every payment channel can do, and the values that go in and out.
+//! - `error`: why a call to a gateway, or a notification from one, was not accepted.
+//! - `bill`: the gateway's daily bill as CSV.
+//! - `webhook`: the first channel: JSON over HTTP with HMAC signatures.
+//! - `simulator`: a gateway over real HTTP for demonstrations and tests, with faults on command.
+
+pub mod bill;
+pub mod channel;
+pub mod error;
+pub mod simulator;
+pub mod webhook;
+
+pub use bill::{BillError, BillKind, BillRow};
+pub use channel::{
+    Channel, NewPayment, NewRefund, Notification, NotificationAnswer, NotificationVerdict, Payment, PaymentNotice,
+    PaymentState, RefundNotice, RefundState,
+};
+pub use error::{GatewayError, NotificationError};

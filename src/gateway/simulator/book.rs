@@ -1,0 +1,438 @@
+//! The simulated gateway's orders and refunds, and what may be done to them. No I/O, no clock.
+
+use std::collections::BTreeMap;
+
+use time::{Date, Duration, OffsetDateTime, UtcOffset};
+
+use super::bill::{BillEdits, fee};
+use crate::{
+    gateway::{
+        bill::{BillKind, BillRow},
+        webhook::wire::{
+            MoneyBody, NewPaymentBody, NewRefundBody, OrderState, PaidBody, PaymentBody, RefundBody, RefundOutcome,
+            UNKNOWN_ORDER, UNKNOWN_REFUND,
+        },
+    },
+    money::Amount,
+};
+
+/// More orders or refunds than a demonstration or test needs; beyond it new ones are refused.
+const ENTRIES_MAX: usize = 1_000_000;
+
+/// Why the simulated gateway refuses.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("{0}")]
+    Invalid(String),
+    #[error("the request is not signed as it must be: {0}")]
+    Unsigned(String),
+    #[error("there is no order {0}")]
+    UnknownOrder(String),
+    #[error("there is no refund {0}")]
+    UnknownRefund(String),
+    #[error("number {0} is taken by a request with other content")]
+    NumberReused(String),
+    #[error("order {0} is closed")]
+    OrderClosed(String),
+    #[error("order {number} expired at {expires_at}")]
+    OrderExpired { number: String, expires_at: OffsetDateTime },
+    #[error("order {0} is paid already")]
+    AlreadyPaid(String),
+    #[error("order {0} is not paid")]
+    NotPaid(String),
+    #[error("order {number} was paid with {paid} as {gateway_transaction}, not as the refund says")]
+    PaymentDiffers {
+        number: String,
+        paid: Amount,
+        gateway_transaction: String,
+    },
+    #[error("order {number} has only {left} left to refund")]
+    RefundTooLarge { number: String, left: Amount },
+    #[error("refund {0} has another outcome already")]
+    AlreadyAnswered(String),
+    #[error("the simulator is full: {0} entries")]
+    Full(usize),
+}
+
+impl Refusal {
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Refusal::Invalid(_) => "INVALID_REQUEST",
+            Refusal::Unsigned(_) => "UNSIGNED",
+            Refusal::UnknownOrder(_) => UNKNOWN_ORDER,
+            Refusal::UnknownRefund(_) => UNKNOWN_REFUND,
+            Refusal::NumberReused(_) => "NUMBER_REUSED",
+            Refusal::OrderClosed(_) => "ORDER_CLOSED",
+            Refusal::OrderExpired { .. } => "ORDER_EXPIRED",
+            Refusal::AlreadyPaid(_) => "ALREADY_PAID",
+            Refusal::NotPaid(_) => "NOT_PAID",
+            Refusal::PaymentDiffers { .. } => "PAYMENT_DIFFERS",
+            Refusal::RefundTooLarge { .. } => "REFUND_TOO_LARGE",
+            Refusal::AlreadyAnswered(_) => "ALREADY_ANSWERED",
+            Refusal::Full(_) => "FULL",
+        }
+    }
+
+    pub(super) fn http_code(&self) -> u16 {
+        match self {
+            Refusal::Invalid(_) => 400,
+            Refusal::Unsigned(_) => 401,
+            Refusal::UnknownOrder(_) | Refusal::UnknownRefund(_) => 404,
+            Refusal::Full(_) => 503,
+            _ => 409,
+        }
+    }
+}
+
+/// One order.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    pub request: NewPaymentBody,
+    pub amount: Amount,
+    closed: bool,
+    pub paid: Option<Paid>,
+}
+
+/// How an order was paid.
+#[derive(Debug, Clone)]
+pub(super) struct Paid {
+    pub event_id: String,
+    pub gateway_transaction: String,
+    pub amount: Amount,
+    pub paid_at: OffsetDateTime,
+}
+
+impl Paid {
+    pub(super) fn body(&self) -> PaidBody {
+        PaidBody {
+            gateway_transaction: self.gateway_transaction.clone(),
+            amount: MoneyBody::from(self.amount),
+            paid_at: self.paid_at,
+        }
+    }
+}
+
+impl Order {
+    pub(super) fn body(&self, base_url: &str, now: OffsetDateTime) -> PaymentBody {
+        let state = match &self.paid {
+            Some(_) => OrderState::Paid,
+            None if self.closed || self.request.expires_at <= now => OrderState::Closed,
+            None => OrderState::Unpaid,
+        };
+        PaymentBody {
+            order_number: self.request.order_number.clone(),
+            state,
+            amount: self.request.amount.clone(),
+            payment_url: format!("{base_url}/pay/{}", self.request.order_number),
+            paid: self.paid.as_ref().map(Paid::body),
+        }
+    }
+}
+
+/// One refund.
+#[derive(Debug, Clone)]
+pub(super) struct Refund {
+    pub request: NewRefundBody,
+    pub amount: Amount,
+    pub event_id: String,
+    pub outcome: RefundOutcome,
+}
+
+impl Refund {
+    pub(super) fn body(&self) -> RefundBody {
+        RefundBody {
+            refund_number: self.request.refund_number.clone(),
+            order_number: self.request.order_number.clone(),
+            amount: self.request.amount.clone(),
+            outcome: self.outcome.clone(),
+        }
+    }
+}
+
+/// How the payer pays.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Paying {
+    /// Another amount than the order's.
+    pub amount: Option<Amount>,
+    /// After expiry or closing.
+    pub late: bool,
+}
+
+/// All orders and refunds, by our number.
+pub(super) struct Book {
+    run: String,
+    next: u64,
+    orders: BTreeMap<String, Order>,
+    refunds: BTreeMap<String, Refund>,
+    pub edits: BillEdits,
+}
+
+impl Book {
+    /// `run` begins every number the gateway gives.
+    pub(super) fn new(run: String) -> Self {
+        Book {
+            run,
+            next: 0,
+            orders: BTreeMap::new(),
+            refunds: BTreeMap::new(),
+            edits: BillEdits::default(),
+        }
+    }
+
+    fn number(&mut self, prefix: &str) -> String {
+        self.next += 1;
+        format!("{prefix}_{}_{:06}", self.run, self.next)
+    }
+
+    pub(super) fn orders(&self) -> impl Iterator<Item = &Order> {
+        self.orders.values()
+    }
+
+    pub(super) fn refunds(&self) -> impl Iterator<Item = &Refund> {
+        self.refunds.values()
+    }
+
+    pub(super) fn order(&self, number: &str) -> Result<&Order, Refusal> {
+        self.orders
+            .get(number)
+            .ok_or_else(|| Refusal::UnknownOrder(number.to_owned()))
+    }
+
+    pub(super) fn refund(&self, number: &str) -> Result<&Refund, Refusal> {
+        self.refunds
+            .get(number)
+            .ok_or_else(|| Refusal::UnknownRefund(number.to_owned()))
+    }
+
+    /// Opens an order, or finds the one that the same request opened before.
+    pub(super) fn open(&mut self, request: NewPaymentBody, now: OffsetDateTime) -> Result<Order, Refusal> {
+        if let Some(order) = self.orders.get(&request.order_number) {
+            return match order.request == request {
+                true => Ok(order.clone()),
+                false => Err(Refusal::NumberReused(request.order_number)),
+            };
+        }
+        check_number(&request.order_number)?;
+        check_url(&request.notify_url)?;
+        let amount = read(&request.amount)?;
+        if request.expires_at <= now {
+            return Err(Refusal::Invalid("expires_at has passed".to_owned()));
+        }
+        if self.orders.len() >= ENTRIES_MAX {
+            return Err(Refusal::Full(ENTRIES_MAX));
+        }
+        let order = Order {
+            request,
+            amount,
+            closed: false,
+            paid: None,
+        };
+        self.orders.insert(order.request.order_number.clone(), order.clone());
+        Ok(order)
+    }
+
+    /// Closes an order unless it is paid.
+    pub(super) fn close(&mut self, number: &str) -> Result<Order, Refusal> {
+        let order = self
+            .orders
+            .get_mut(number)
+            .ok_or_else(|| Refusal::UnknownOrder(number.to_owned()))?;
+        order.closed |= order.paid.is_none();
+        Ok(order.clone())
+    }
+
+    /// The payer pays.
+    pub(super) fn pay(&mut self, number: &str, paying: &Paying, now: OffsetDateTime) -> Result<Paid, Refusal> {
+        let order = self.order(number)?;
+        let expires_at = order.request.expires_at;
+        if order.paid.is_some() {
+            return Err(Refusal::AlreadyPaid(number.to_owned()));
+        }
+        if order.closed && !paying.late {
+            return Err(Refusal::OrderClosed(number.to_owned()));
+        }
+        if expires_at <= now && !paying.late {
+            return Err(Refusal::OrderExpired {
+                number: number.to_owned(),
+                expires_at,
+            });
+        }
+        let amount = paying.amount.unwrap_or(order.amount);
+        let paid_at = if paying.late {
+            now.max(expires_at + Duration::SECOND)
+        } else {
+            now
+        };
+        let paid = Paid {
+            event_id: self.number("evt"),
+            gateway_transaction: self.number("pay"),
+            amount,
+            paid_at,
+        };
+        if let Some(order) = self.orders.get_mut(number) {
+            order.paid = Some(paid.clone());
+        }
+        Ok(paid)
+    }
+
+    /// Takes a refund to be answered later, or finds the one that the same request made before.
+    pub(super) fn request_refund(&mut self, request: NewRefundBody) -> Result<Refund, Refusal> {
+        if let Some(refund) = self.refunds.get(&request.refund_number) {
+            return match refund.request == request {
+                true => Ok(refund.clone()),
+                false => Err(Refusal::NumberReused(request.refund_number)),
+            };
+        }
+        check_number(&request.refund_number)?;
+        check_url(&request.notify_url)?;
+        let (amount, total) = (read(&request.amount)?, read(&request.total)?);
+        let number = request.order_number.clone();
+        let paid = self
+            .order(&number)?
+            .paid
+            .clone()
+            .ok_or_else(|| Refusal::NotPaid(number.clone()))?;
+        if paid.amount != total || paid.gateway_transaction != request.gateway_transaction {
+            let Paid {
+                amount: paid,
+                gateway_transaction,
+                ..
+            } = paid;
+            return Err(Refusal::PaymentDiffers {
+                number,
+                paid,
+                gateway_transaction,
+            });
+        }
+        let left = self.left_to_refund(&number, paid.amount)?;
+        if amount
+            .exceeds(left)
+            .map_err(|error| Refusal::Invalid(error.to_string()))?
+        {
+            return Err(Refusal::RefundTooLarge { number, left });
+        }
+        if self.refunds.len() >= ENTRIES_MAX {
+            return Err(Refusal::Full(ENTRIES_MAX));
+        }
+        let event_id = self.number("evt");
+        let refund = Refund {
+            request,
+            amount,
+            event_id,
+            outcome: RefundOutcome::Processing,
+        };
+        self.refunds
+            .insert(refund.request.refund_number.clone(), refund.clone());
+        Ok(refund)
+    }
+
+    /// What was paid less every refund that has not failed.
+    fn left_to_refund(&self, order_number: &str, paid: Amount) -> Result<Amount, Refusal> {
+        let taken = self.refunds.values().filter(|refund| {
+            refund.request.order_number == order_number && !matches!(refund.outcome, RefundOutcome::Failed { .. })
+        });
+        let mut left = paid;
+        for refund in taken {
+            left = left
+                .checked_sub(refund.amount)
+                .map_err(|error| Refusal::Invalid(error.to_string()))?;
+        }
+        Ok(left)
+    }
+
+    /// Gives a refund its outcome: succeeded, or failed for a reason. Repeating the same answer changes nothing.
+    pub(super) fn answer_refund(
+        &mut self,
+        number: &str,
+        failed: Option<String>,
+        now: OffsetDateTime,
+    ) -> Result<Refund, Refusal> {
+        let outcome = self.refund(number)?.outcome.clone();
+        let repeated = match (&outcome, &failed) {
+            (RefundOutcome::Processing, _) => false,
+            (RefundOutcome::Succeeded { .. }, None) => true,
+            (RefundOutcome::Failed { reason }, Some(again)) => reason == again,
+            _ => return Err(Refusal::AlreadyAnswered(number.to_owned())),
+        };
+        let gateway_refund = self.number("ref");
+        let refund = self
+            .refunds
+            .get_mut(number)
+            .ok_or_else(|| Refusal::UnknownRefund(number.to_owned()))?;
+        if !repeated {
+            refund.outcome = match failed {
+                Some(reason) => RefundOutcome::Failed { reason },
+                None => RefundOutcome::Succeeded {
+                    gateway_refund,
+                    at: now,
+                },
+            };
+        }
+        Ok(refund.clone())
+    }
+
+    /// The bill of one date at the gateway's offset, with the mistakes planted in it.
+    pub(super) fn bill(&self, date: Date, offset: UtcOffset) -> Result<Vec<BillRow>, Refusal> {
+        let mut rows = Vec::new();
+        for (number, order) in &self.orders {
+            let Some(paid) = &order.paid else { continue };
+            rows.push(BillRow {
+                row: 0,
+                kind: BillKind::Payment,
+                order_number: number.clone(),
+                refund_number: None,
+                gateway_id: paid.gateway_transaction.clone(),
+                amount: paid.amount,
+                fee: fee(paid.amount).map_err(Refusal::Invalid)?,
+                time: paid.paid_at,
+            });
+        }
+        for (number, refund) in &self.refunds {
+            let RefundOutcome::Succeeded { gateway_refund, at } = &refund.outcome else {
+                continue;
+            };
+            rows.push(BillRow {
+                row: 0,
+                kind: BillKind::Refund,
+                order_number: refund.request.order_number.clone(),
+                refund_number: Some(number.clone()),
+                gateway_id: gateway_refund.clone(),
+                amount: refund.amount,
+                fee: Amount::zero(refund.amount.currency()),
+                time: *at,
+            });
+        }
+        let mut rows = self.edits.apply(rows);
+        for row in &mut rows {
+            row.time = row.time.to_offset(offset);
+        }
+        rows.retain(|row| row.time.date() == date);
+        rows.sort_by(|a, b| a.time.cmp(&b.time).then_with(|| a.gateway_id.cmp(&b.gateway_id)));
+        for (index, row) in rows.iter_mut().enumerate() {
+            row.row = index + 1;
+        }
+        Ok(rows)
+    }
+}
+
+/// Our numbers: 6 to 32 of `[0-9A-Za-z_*-]`, the strictest rule among the gateways (WeChat Pay's).
+fn check_number(number: &str) -> Result<(), Refusal> {
+    let letters = number
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'*' | b'-'));
+    if letters && (6..=32).contains(&number.len()) {
+        return Ok(());
+    }
+    Err(Refusal::Invalid(format!("{number:?} is not 6 to 32 of [0-9A-Za-z_*-]")))
+}
+
+fn check_url(url: &str) -> Result<(), Refusal> {
+    match reqwest::Url::parse(url) {
+        Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => Ok(()),
+        _ => Err(Refusal::Invalid(format!("notify_url {url:?} is not an http URL"))),
+    }
+}
+
+fn read(amount: &MoneyBody) -> Result<Amount, Refusal> {
+    amount.read().map_err(Refusal::Invalid)
+}
