@@ -3,7 +3,10 @@
 pub mod access;
 pub mod api;
 pub mod clock;
+pub mod custody;
+pub mod db;
 pub mod gateway;
 pub mod ids;
+pub mod ledger;
 pub mod money;
 pub mod proto;
