@@ -1,0 +1,154 @@
+//! Centers' rules and detainees, pure.
+
+use std::collections::BTreeMap;
+
+use time::{Date, OffsetDateTime};
+
+use crate::{
+    ids::{AccountNo, CenterId, DetaineeId},
+    money::{Amount, Currency, MoneyError},
+};
+
+/// A center's rules. All amounts are in the center's currency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Most that one order may cost.
+    pub purchase_amount_max: Amount,
+    /// Monthly spending limit of each regime tier.
+    pub tier_limits: BTreeMap<i16, Amount>,
+    /// Added to every tier's limit in a festival month.
+    pub festival_bonus: Amount,
+    /// The festival months, 1 to 12.
+    pub festival_months: Vec<i16>,
+    /// Most that one remittance may be.
+    pub remittance_amount_max: Amount,
+    /// Most that a detainee may have: available, held, savings and payments in flight.
+    pub balance_cap: Amount,
+    /// How long a remittance's quote, and the headroom it reserves, lasts, in seconds.
+    pub quote_ttl_s: i32,
+}
+
+impl Settings {
+    /// The published defaults: 200 an order; 400, 500, 600 and 800 a month by tier, 200 more in festival months; 1,000 a
+    /// remittance; a cap of 5,000; quotes of 30 minutes.
+    pub fn defaults(currency: Currency) -> Result<Settings, MoneyError> {
+        let amount = |text: &str| Amount::parse(text, currency);
+        Ok(Settings {
+            purchase_amount_max: amount("200")?,
+            tier_limits: [(1, amount("400")?), (2, amount("500")?), (3, amount("600")?), (4, amount("800")?)].into(),
+            festival_bonus: amount("200")?,
+            festival_months: Vec::new(),
+            remittance_amount_max: amount("1000")?,
+            balance_cap: amount("5000")?,
+            quote_ttl_s: 1800,
+        })
+    }
+
+    /// The monthly limit of a tier in the month of a business date; none when the tier does not exist.
+    pub fn monthly_limit(&self, tier: i16, date: Date) -> Result<Option<Amount>, MoneyError> {
+        let Some(limit) = self.tier_limits.get(&tier) else { return Ok(None) };
+        let month = i16::from(u8::from(date.month()));
+        if self.festival_months.contains(&month) {
+            return limit.checked_add(self.festival_bonus).map(Some);
+        }
+        Ok(Some(*limit))
+    }
+}
+
+/// A center as people see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CenterProfile {
+    /// Its id.
+    pub id: CenterId,
+    /// Its name.
+    pub name: String,
+    /// Its name in Chinese.
+    pub name_zh: String,
+    /// IANA name of the zone of its business dates.
+    pub time_zone: String,
+    /// Its currency.
+    pub currency: Currency,
+    /// Its rules.
+    pub settings: Settings,
+    /// Since when.
+    pub created_at: OffsetDateTime,
+}
+
+/// Where a detainee stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DetaineeState {
+    /// Held here.
+    Active,
+    /// Leaving: the balance is on its way out, new orders are blocked.
+    Releasing,
+    /// Gone, paid out, accounts at zero.
+    Released,
+}
+
+impl DetaineeState {
+    /// As it is stored.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DetaineeState::Active => "active",
+            DetaineeState::Releasing => "releasing",
+            DetaineeState::Released => "released",
+        }
+    }
+
+    /// Reads what is stored.
+    pub fn from_name(name: &str) -> Option<DetaineeState> {
+        [DetaineeState::Active, DetaineeState::Releasing, DetaineeState::Released]
+            .into_iter()
+            .find(|state| state.name() == name)
+    }
+}
+
+/// A person held in a center.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detainee {
+    /// The custody number.
+    pub id: DetaineeId,
+    /// The person's name.
+    pub name: String,
+    /// In Chinese.
+    pub name_zh: String,
+    /// Where the person stands.
+    pub state: DetaineeState,
+    /// The regime tier.
+    pub tier: i16,
+    /// Number of the available account; held, savings and withheld follow it.
+    pub account_base: AccountNo,
+    /// Since when.
+    pub admitted_at: OffsetDateTime,
+}
+
+impl Detainee {
+    /// The account that can be spent.
+    pub fn available(&self) -> AccountNo {
+        self.account_base
+    }
+
+    /// All four accounts: available, held, savings, withheld.
+    pub fn accounts(&self) -> [AccountNo; 4] {
+        let base = self.account_base.0;
+        [AccountNo(base), AccountNo(base + 1), AccountNo(base + 2), AccountNo(base + 3)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::date;
+
+    use super::*;
+
+    #[test]
+    fn festival_months_add_the_bonus() {
+        let currency = Currency::parse("CNY").unwrap();
+        let settings = Settings { festival_months: vec![2, 10], ..Settings::defaults(currency).unwrap() };
+        let limit = |tier, date| settings.monthly_limit(tier, date).unwrap().map(|limit| limit.to_string());
+        assert_eq!(limit(1, date!(2026 - 01 - 31)).as_deref(), Some("400.00"));
+        assert_eq!(limit(1, date!(2026 - 02 - 01)).as_deref(), Some("600.00"));
+        assert_eq!(limit(4, date!(2026 - 10 - 01)).as_deref(), Some("1000.00"));
+        assert_eq!(limit(9, date!(2026 - 10 - 01)), None);
+    }
+}

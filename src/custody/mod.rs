@@ -1,0 +1,231 @@
+//! Centers, their rules, and the people held in them.
+
+mod entity;
+mod error;
+pub mod room;
+mod store;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+pub use entity::{CenterProfile, Detainee, DetaineeState, Settings};
+pub use error::CustodyRefusal;
+use sqlx::PgConnection;
+
+use crate::{
+    clock::Clock,
+    db::Database,
+    ids::{CenterId, DetaineeId},
+    ledger::{Center, LedgerError, center},
+    money::Amount,
+};
+
+/// The verbs of this domain.
+#[derive(Clone)]
+pub struct Custody {
+    database: Database,
+    clock: Clock,
+    // A center's number, currency and zone never change, so what is found once is kept.
+    centers: Arc<RwLock<HashMap<CenterId, Center>>>,
+}
+
+/// What is told when a center is created.
+pub struct NewCenter {
+    /// Its id.
+    pub id: CenterId,
+    /// Its names.
+    pub name: String,
+    /// In Chinese.
+    pub name_zh: String,
+    /// IANA name of its zone, already known to be one.
+    pub time_zone: String,
+    /// Its rules, which also tell its currency.
+    pub settings: Settings,
+}
+
+/// What is told when a detainee is admitted.
+pub struct Admission {
+    /// The custody number.
+    pub id: DetaineeId,
+    /// The person's name.
+    pub name: String,
+    /// In Chinese.
+    pub name_zh: String,
+    /// The regime tier, which sets the monthly spending limit.
+    pub tier: i16,
+}
+
+/// A detainee's four balances.
+#[derive(Debug, Clone, Copy)]
+pub struct Balances {
+    /// Can be spent.
+    pub available: Amount,
+    /// Set aside for orders.
+    pub held: Amount,
+    /// Saved.
+    pub savings: Amount,
+    /// Withheld by authority.
+    pub withheld: Amount,
+    /// The last transaction they include.
+    pub as_of: crate::ids::Seq,
+}
+
+impl Custody {
+    /// The domain over a database.
+    pub fn new(database: Database, clock: Clock) -> Custody {
+        Custody { database, clock, centers: Arc::default() }
+    }
+
+    /// Creates a center with an empty journal. The same center again is answered with what is there.
+    pub async fn create_center(&self, new: NewCenter) -> Result<CenterProfile, LedgerError> {
+        let mut tx = self.database.lane.begin().await?;
+        let existing = store::profile(&mut tx, new.id.as_str()).await?;
+        if let Some(existing) = existing {
+            let same = existing.name == new.name
+                && existing.name_zh == new.name_zh
+                && existing.time_zone == new.time_zone
+                && existing.settings == new.settings;
+            return if same { Ok(existing) } else { Err(CustodyRefusal::AlreadyExists.into()) };
+        }
+        let opened = center::open_in_tx(
+            &mut tx,
+            center::NewCenter {
+                id: &new.id,
+                name: &new.name,
+                name_zh: &new.name_zh,
+                time_zone: &new.time_zone,
+                currency: new.settings.purchase_amount_max.currency(),
+                at: self.clock.now(),
+            },
+        )
+        .await;
+        let no = match opened {
+            Err(error) if error.as_database_error().and_then(|error| error.constraint()) == Some("center_code_unique") => {
+                return Err(CustodyRefusal::AlreadyExists.into());
+            }
+            opened => opened?,
+        };
+        store::insert_settings(&mut tx, no, &new.settings).await?;
+        tx.commit().await?;
+        self.profile(&new.id).await
+    }
+
+    /// A center with its rules.
+    pub async fn profile(&self, id: &CenterId) -> Result<CenterProfile, LedgerError> {
+        let mut conn = self.database.read.acquire().await?;
+        let profile = store::profile(&mut conn, id.as_str()).await?;
+        profile.ok_or_else(|| CustodyRefusal::CenterNotFound { center: id.clone() }.into())
+    }
+
+    /// Up to `limit` centers after an id, in the order of their ids.
+    pub async fn list_centers(&self, after: &str, limit: i64) -> Result<Vec<CenterProfile>, LedgerError> {
+        let mut conn = self.database.read.acquire().await?;
+        Ok(store::list_profiles(&mut conn, after, limit).await?)
+    }
+
+    /// Replaces a center's rules. What is decided from now on is decided by the new ones.
+    pub async fn update_settings(&self, id: &CenterId, settings: Settings) -> Result<CenterProfile, LedgerError> {
+        let center = self.center(id).await?;
+        if settings.purchase_amount_max.currency() != center.currency {
+            return Err(CustodyRefusal::CurrencyMismatch { expected: center.currency.code().to_owned() }.into());
+        }
+        let mut tx = self.database.lane.begin().await?;
+        center::touch_rules_in_tx(&mut tx, center.no).await?;
+        store::update_settings(&mut tx, center.no, &settings).await?;
+        tx.commit().await?;
+        self.profile(id).await
+    }
+
+    /// What the ledger knows of a center; found once and kept.
+    pub async fn center(&self, id: &CenterId) -> Result<Center, LedgerError> {
+        let known = self.centers.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        if let Some(center) = known {
+            return Ok(center);
+        }
+        let mut conn = self.database.read.acquire().await?;
+        let center = store::center(&mut conn, id.as_str())
+            .await?
+            .ok_or_else(|| CustodyRefusal::CenterNotFound { center: id.clone() })?;
+        self.centers.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), center.clone());
+        Ok(center)
+    }
+
+    /// Every center, for jobs and verification, in the order of their numbers.
+    pub async fn all_centers(&self) -> Result<Vec<Center>, LedgerError> {
+        let mut conn = self.database.read.acquire().await?;
+        Ok(store::all_centers(&mut conn).await?)
+    }
+
+    /// Admits a detainee: opens four accounts. The same admission again is answered with what is there.
+    pub async fn admit(&self, center: &Center, admission: Admission) -> Result<Detainee, LedgerError> {
+        let mut tx = self.database.lane.begin().await?;
+        center::touch_rules_in_tx(&mut tx, center.no).await?;
+        if let Some(existing) = store::detainee(&mut tx, center.no, &admission.id).await? {
+            let same = existing.name == admission.name
+                && existing.name_zh == admission.name_zh
+                && existing.tier == admission.tier;
+            return if same { Ok(existing) } else { Err(CustodyRefusal::AlreadyExists.into()) };
+        }
+        if !store::tier_exists(&mut tx, center.no, admission.tier).await? {
+            return Err(CustodyRefusal::UnknownTier { tier: admission.tier }.into());
+        }
+        let detainee = store::insert_detainee(&mut tx, center.no, admission, self.clock.now()).await?;
+        tx.commit().await?;
+        Ok(detainee)
+    }
+
+    /// A detainee.
+    pub async fn detainee(&self, center: &Center, id: &DetaineeId) -> Result<Detainee, LedgerError> {
+        let mut conn = self.database.read.acquire().await?;
+        let detainee = store::detainee(&mut conn, center.no, id).await?;
+        detainee.ok_or_else(|| CustodyRefusal::DetaineeNotFound { detainee: id.clone() }.into())
+    }
+
+    /// Up to `limit` detainees after an id, in the order of their ids.
+    pub async fn list_detainees(
+        &self,
+        center: &Center,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<Detainee>, LedgerError> {
+        let mut conn = self.database.read.acquire().await?;
+        Ok(store::list_detainees(&mut conn, center.no, after, limit).await?)
+    }
+
+    /// A detainee's balances and the transaction they include, from one snapshot.
+    pub async fn balances(&self, center: &Center, id: &DetaineeId) -> Result<Balances, LedgerError> {
+        let detainee = self.detainee(center, id).await?;
+        let (amounts, as_of) =
+            crate::ledger::balance::now(&self.database.read, center, &detainee.accounts()).await?;
+        match amounts[..] {
+            [available, held, savings, withheld] => Ok(Balances { available, held, savings, withheld, as_of }),
+            _ => Err(LedgerError::Internal),
+        }
+    }
+}
+
+/// A detainee, inside the caller's transaction.
+pub async fn detainee_in_tx(
+    conn: &mut PgConnection,
+    center: &Center,
+    id: &DetaineeId,
+) -> sqlx::Result<Option<Detainee>> {
+    store::detainee(conn, center.no, id).await
+}
+
+/// A center's rules, inside the caller's transaction.
+pub async fn settings_in_tx(conn: &mut PgConnection, center: &Center) -> sqlx::Result<Settings> {
+    store::settings(conn, center).await
+}
+
+/// Moves a detainee to another state. The caller holds the journal's head, has it touch the rules, and commits.
+pub async fn set_state_in_tx(
+    conn: &mut PgConnection,
+    center: &Center,
+    id: &DetaineeId,
+    state: DetaineeState,
+) -> sqlx::Result<()> {
+    store::set_state(conn, center.no, id, state).await
+}

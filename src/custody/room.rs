@@ -1,0 +1,138 @@
+//! What lanes remember of this domain.
+
+use std::collections::{HashMap, HashSet};
+
+use futures::future::{BoxFuture, FutureExt as _};
+use sqlx::PgConnection;
+
+use super::{CustodyRefusal, DetaineeState, Settings, store};
+use crate::{
+    ids::{AccountNo, DetaineeId},
+    ledger::{Center, Declined, Refusal, Room, State},
+};
+
+/// The center's rules.
+#[derive(Default)]
+pub struct SettingsRoom {
+    known: Option<Settings>,
+    wanted: bool,
+}
+
+impl SettingsRoom {
+    /// Asks for them.
+    pub fn want(&mut self) {
+        self.wanted = self.known.is_none();
+    }
+
+    /// The rules, for a decision.
+    pub fn get(&self) -> Result<&Settings, Declined> {
+        self.known.as_ref().ok_or_else(|| Declined::Broken("the settings are not loaded".into()))
+    }
+}
+
+impl Room for SettingsRoom {
+    fn is_wanting(&self) -> bool {
+        self.wanted
+    }
+    fn len(&self) -> usize {
+        usize::from(self.known.is_some())
+    }
+    fn load<'a>(&'a mut self, conn: &'a mut PgConnection, center: &'a Center) -> BoxFuture<'a, sqlx::Result<()>> {
+        async move {
+            self.known = Some(store::settings(conn, center).await?);
+            self.wanted = false;
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+/// What a decision needs to know of a detainee.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// Where the detainee stands.
+    pub state: DetaineeState,
+    /// The regime tier.
+    pub tier: i16,
+    /// Number of the available account.
+    pub account_base: AccountNo,
+}
+
+impl Standing {
+    /// The account that can be spent.
+    pub fn available(&self) -> AccountNo {
+        self.account_base
+    }
+
+    /// The savings account.
+    pub fn savings(&self) -> AccountNo {
+        AccountNo(self.account_base.0 + 2)
+    }
+}
+
+/// The detainees that commands asked for; those that do not exist are remembered too.
+#[derive(Default)]
+pub struct DetaineeRoom {
+    known: HashMap<DetaineeId, Option<Standing>>,
+    wanted: HashSet<DetaineeId>,
+}
+
+impl DetaineeRoom {
+    /// Asks for a detainee. What is known already is answered at once, so that the next question can be asked.
+    pub fn want(&mut self, id: &DetaineeId) -> Option<Standing> {
+        if let Some(known) = self.known.get(id) {
+            return *known;
+        }
+        self.wanted.insert(id.clone());
+        None
+    }
+
+    /// The detainee, for a decision.
+    pub fn get(&self, id: &DetaineeId) -> Result<Standing, Declined> {
+        match self.known.get(id) {
+            Some(Some(standing)) => Ok(*standing),
+            Some(None) => Err(Refusal::from(CustodyRefusal::DetaineeNotFound { detainee: id.clone() }).into()),
+            None => Err(Declined::Broken(format!("detainee {id} is not loaded"))),
+        }
+    }
+
+    /// The detainee, refused unless active.
+    pub fn get_active(&self, id: &DetaineeId) -> Result<Standing, Declined> {
+        let standing = self.get(id)?;
+        match standing.state {
+            DetaineeState::Active => Ok(standing),
+            other => {
+                let refusal = CustodyRefusal::DetaineeNotActive { detainee: id.clone(), state: other.name() };
+                Err(Refusal::from(refusal).into())
+            }
+        }
+    }
+}
+
+impl Room for DetaineeRoom {
+    fn is_wanting(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+    fn len(&self) -> usize {
+        self.known.len()
+    }
+    fn load<'a>(&'a mut self, conn: &'a mut PgConnection, center: &'a Center) -> BoxFuture<'a, sqlx::Result<()>> {
+        async move {
+            let wanted: Vec<DetaineeId> = self.wanted.drain().collect();
+            let mut found = store::standings(conn, center.no, &wanted).await?;
+            for id in wanted {
+                let standing = found.remove(id.as_str());
+                self.known.insert(id, standing);
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+/// Asks for a detainee and, once known, for the balance of the available account.
+pub fn want_available(state: &mut State, id: &DetaineeId) -> Option<Standing> {
+    let standing = state.room_mut::<DetaineeRoom>().ok().and_then(|room| room.want(id))?;
+    state.want_account(standing.available());
+    Some(standing)
+}

@@ -1,0 +1,305 @@
+//! All SQL of this domain.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rust_decimal::Decimal;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use super::{Admission, CenterProfile, Detainee, DetaineeState, Settings, room::Standing};
+use crate::{
+    clock::Zone,
+    ids::{AccountNo, CenterId, CenterNo, DetaineeId},
+    ledger::{Center, Code, account},
+    money::{Amount, Currency},
+};
+
+fn decoding<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(error))
+}
+
+fn state_of(name: &str) -> sqlx::Result<DetaineeState> {
+    DetaineeState::from_name(name).ok_or_else(|| sqlx::Error::Decode(format!("unknown state {name}").into()))
+}
+
+pub(super) async fn center(conn: &mut PgConnection, id: &str) -> sqlx::Result<Option<Center>> {
+    sqlx::query!("select center_id, center_code, currency_code, time_zone from center where center_code = $1", id)
+        .fetch_optional(conn)
+        .await?
+        .map(|row| center_of(row.center_id, &row.center_code, &row.currency_code, &row.time_zone))
+        .transpose()
+}
+
+pub(super) async fn all_centers(conn: &mut PgConnection) -> sqlx::Result<Vec<Center>> {
+    sqlx::query!("select center_id, center_code, currency_code, time_zone from center order by center_id")
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(|row| center_of(row.center_id, &row.center_code, &row.currency_code, &row.time_zone))
+        .collect()
+}
+
+fn center_of(no: i32, id: &str, currency: &str, zone: &str) -> sqlx::Result<Center> {
+    Ok(Center {
+        no: CenterNo(no),
+        id: CenterId::parse(id).map_err(decoding)?,
+        currency: Currency::parse(currency).map_err(decoding)?,
+        zone: Zone::parse(zone).map_err(decoding)?,
+    })
+}
+
+pub(super) async fn profile(conn: &mut PgConnection, id: &str) -> sqlx::Result<Option<CenterProfile>> {
+    // The page after the id's predecessor would do, but a plain look-up says what it means.
+    let Some(found) = center(conn, id).await? else { return Ok(None) };
+    let row = sqlx::query!("select name, name_zh, time_zone, created_at from center where center_id = $1", found.no.0)
+        .fetch_one(&mut *conn)
+        .await?;
+    let settings = settings(conn, &found).await?;
+    Ok(Some(CenterProfile {
+        id: found.id,
+        name: row.name,
+        name_zh: row.name_zh,
+        time_zone: row.time_zone,
+        currency: found.currency,
+        settings,
+        created_at: row.created_at,
+    }))
+}
+
+pub(super) async fn list_profiles(
+    conn: &mut PgConnection,
+    after: &str,
+    limit: i64,
+) -> sqlx::Result<Vec<CenterProfile>> {
+    let ids = sqlx::query_scalar!(
+        "select center_code from center where center_code > $1 order by center_code limit $2",
+        after,
+        limit,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut profiles = Vec::with_capacity(ids.len());
+    for id in ids {
+        profiles.extend(profile(conn, &id).await?);
+    }
+    Ok(profiles)
+}
+
+pub(super) async fn settings(conn: &mut PgConnection, center: &Center) -> sqlx::Result<Settings> {
+    let amount = |value: Decimal| Amount::from_decimal(value, center.currency).map_err(decoding);
+    let tiers = sqlx::query!("select tier, amount from tier_limit where center_id = $1 order by tier", center.no.0)
+        .fetch_all(&mut *conn)
+        .await?;
+    let mut tier_limits = BTreeMap::new();
+    for row in tiers {
+        tier_limits.insert(row.tier, amount(row.amount)?);
+    }
+    let row = sqlx::query!(
+        "select purchase_amount_max, festival_bonus, festival_months, remittance_amount_max, balance_cap, quote_ttl_s
+         from center_settings where center_id = $1",
+        center.no.0,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Settings {
+        purchase_amount_max: amount(row.purchase_amount_max)?,
+        tier_limits,
+        festival_bonus: amount(row.festival_bonus)?,
+        festival_months: row.festival_months,
+        remittance_amount_max: amount(row.remittance_amount_max)?,
+        balance_cap: amount(row.balance_cap)?,
+        quote_ttl_s: row.quote_ttl_s,
+    })
+}
+
+pub(super) async fn insert_settings(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    settings: &Settings,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into center_settings (center_id, purchase_amount_max, festival_bonus, festival_months,
+                                      remittance_amount_max, balance_cap, quote_ttl_s)
+         values ($1, $2, $3, $4, $5, $6, $7)",
+        center.0,
+        settings.purchase_amount_max.value(),
+        settings.festival_bonus.value(),
+        &settings.festival_months,
+        settings.remittance_amount_max.value(),
+        settings.balance_cap.value(),
+        settings.quote_ttl_s,
+    )
+    .execute(&mut *conn)
+    .await?;
+    upsert_tiers(conn, center, settings).await
+}
+
+pub(super) async fn update_settings(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    settings: &Settings,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update center_settings
+         set purchase_amount_max = $2, festival_bonus = $3, festival_months = $4, remittance_amount_max = $5,
+             balance_cap = $6, quote_ttl_s = $7
+         where center_id = $1",
+        center.0,
+        settings.purchase_amount_max.value(),
+        settings.festival_bonus.value(),
+        &settings.festival_months,
+        settings.remittance_amount_max.value(),
+        settings.balance_cap.value(),
+        settings.quote_ttl_s,
+    )
+    .execute(&mut *conn)
+    .await?;
+    upsert_tiers(conn, center, settings).await
+}
+
+/// Tiers are never taken away: detainees may stand in them.
+async fn upsert_tiers(conn: &mut PgConnection, center: CenterNo, settings: &Settings) -> sqlx::Result<()> {
+    for (tier, limit) in &settings.tier_limits {
+        sqlx::query!(
+            "insert into tier_limit (center_id, tier, amount) values ($1, $2, $3)
+             on conflict (center_id, tier) do update set amount = excluded.amount",
+            center.0,
+            tier,
+            limit.value(),
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn tier_exists(conn: &mut PgConnection, center: CenterNo, tier: i16) -> sqlx::Result<bool> {
+    let found = sqlx::query!("select from tier_limit where center_id = $1 and tier = $2", center.0, tier)
+        .fetch_optional(conn)
+        .await?;
+    Ok(found.is_some())
+}
+
+pub(super) async fn insert_detainee(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    admission: Admission,
+    at: OffsetDateTime,
+) -> sqlx::Result<Detainee> {
+    let codes = [Code::Available, Code::Held, Code::Savings, Code::Withheld];
+    let owner = format!("detainees/{}", admission.id);
+    let account_base = account::open_in_tx(conn, center, &codes, &owner, at).await?;
+    let state = DetaineeState::Active;
+    sqlx::query!(
+        "insert into detainee (center_id, detainee_id, name, name_zh, state, tier, account_base, admitted_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        center.0,
+        admission.id.as_str(),
+        admission.name,
+        admission.name_zh,
+        state.name(),
+        admission.tier,
+        account_base.0,
+        at,
+    )
+    .execute(conn)
+    .await?;
+    let Admission { id, name, name_zh, tier } = admission;
+    Ok(Detainee { id, name, name_zh, state, tier, account_base, admitted_at: at })
+}
+
+pub(super) async fn detainee(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    id: &DetaineeId,
+) -> sqlx::Result<Option<Detainee>> {
+    let row = sqlx::query!(
+        "select name, name_zh, state, tier, account_base, admitted_at from detainee
+         where center_id = $1 and detainee_id = $2",
+        center.0,
+        id.as_str(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| {
+        Ok(Detainee {
+            id: id.clone(),
+            name: row.name,
+            name_zh: row.name_zh,
+            state: state_of(&row.state)?,
+            tier: row.tier,
+            account_base: AccountNo(row.account_base),
+            admitted_at: row.admitted_at,
+        })
+    })
+    .transpose()
+}
+
+pub(super) async fn list_detainees(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    after: &str,
+    limit: i64,
+) -> sqlx::Result<Vec<Detainee>> {
+    sqlx::query!(
+        "select detainee_id, name, name_zh, state, tier, account_base, admitted_at from detainee
+         where center_id = $1 and detainee_id > $2 order by detainee_id limit $3",
+        center.0,
+        after,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(|row| {
+        Ok(Detainee {
+            id: DetaineeId::parse(&row.detainee_id).map_err(decoding)?,
+            name: row.name,
+            name_zh: row.name_zh,
+            state: state_of(&row.state)?,
+            tier: row.tier,
+            account_base: AccountNo(row.account_base),
+            admitted_at: row.admitted_at,
+        })
+    })
+    .collect()
+}
+
+pub(super) async fn standings(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    ids: &[DetaineeId],
+) -> sqlx::Result<HashMap<String, Standing>> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    sqlx::query!(
+        "select detainee_id, state, tier, account_base from detainee where center_id = $1 and detainee_id = any($2)",
+        center.0,
+        &ids,
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(|row| {
+        let standing =
+            Standing { state: state_of(&row.state)?, tier: row.tier, account_base: AccountNo(row.account_base) };
+        Ok((row.detainee_id, standing))
+    })
+    .collect()
+}
+
+pub(super) async fn set_state(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    id: &DetaineeId,
+    state: DetaineeState,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update detainee set state = $3 where center_id = $1 and detainee_id = $2",
+        center.0,
+        id.as_str(),
+        state.name(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

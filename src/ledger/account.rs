@@ -1,0 +1,100 @@
+//! Opening and finding accounts. An account never changes once it is open; only its balance does.
+
+use rust_decimal::Decimal;
+use sqlx::{PgConnection, PgExecutor};
+use time::OffsetDateTime;
+
+use crate::{
+    ids::{AccountNo, CenterNo},
+    ledger::{Code, center},
+};
+
+/// An account of the chart, with the one it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its number in the center.
+    pub no: AccountNo,
+    /// What it is for.
+    pub code: Code,
+    /// Whose it is: `detainees/D1`, `vendors/V1`, `channels/webhook`, or empty for the center's own.
+    pub owner: String,
+}
+
+/// Opens accounts of one owner under consecutive numbers and returns the first. The caller commits.
+pub async fn open_in_tx(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    codes: &[Code],
+    owner: &str,
+    at: OffsetDateTime,
+) -> sqlx::Result<AccountNo> {
+    let count = i32::try_from(codes.len()).map_err(|_| sqlx::Error::Protocol("too many accounts at once".into()))?;
+    let first = center::take_account_numbers_in_tx(conn, center, count).await?;
+    for (offset, code) in (0..).zip(codes) {
+        insert_in_tx(conn, center, AccountNo(first.0 + offset), *code, owner, at).await?;
+    }
+    Ok(first)
+}
+
+/// Finds an account by what it is for and whose it is.
+pub async fn find(
+    db: impl PgExecutor<'_>,
+    center: CenterNo,
+    code: Code,
+    owner: &str,
+) -> sqlx::Result<Option<AccountNo>> {
+    let no = sqlx::query_scalar!(
+        "select account_no from account where center_id = $1 and code = $2 and owner = $3",
+        center.0,
+        code.number(),
+        owner,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(no.map(AccountNo))
+}
+
+/// Finds an account or opens it. The caller commits; two at once end in one account because opening locks the head.
+pub async fn find_or_open_in_tx(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    code: Code,
+    owner: &str,
+    at: OffsetDateTime,
+) -> sqlx::Result<AccountNo> {
+    center::touch_rules_in_tx(conn, center).await?;
+    match find(&mut *conn, center, code, owner).await? {
+        Some(no) => Ok(no),
+        None => open_in_tx(conn, center, &[code], owner, at).await,
+    }
+}
+
+pub(super) async fn insert_in_tx(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    no: AccountNo,
+    code: Code,
+    owner: &str,
+    at: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into account (center_id, account_no, code, owner, opened_at) values ($1, $2, $3, $4, $5)",
+        center.0,
+        no.0,
+        code.number(),
+        owner,
+        at,
+    )
+    .execute(&mut *conn)
+    .await?;
+    let floor = code.never_negative().then_some(Decimal::ZERO);
+    sqlx::query!(
+        "insert into account_balance (center_id, account_no, balance, floor) values ($1, $2, 0, $3)",
+        center.0,
+        no.0,
+        floor,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

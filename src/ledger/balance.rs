@@ -1,0 +1,149 @@
+//! Balances, now and at any moment of the past.
+
+use rust_decimal::Decimal;
+use sqlx::{PgConnection, PgExecutor};
+use time::OffsetDateTime;
+
+use crate::{
+    ids::{AccountNo, Seq},
+    ledger::{Center, Code, account::Account},
+    money::Amount,
+};
+
+/// A moment of a journal's past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AsOf {
+    /// As it stands.
+    Now,
+    /// Right after this transaction.
+    Seq(Seq),
+    /// Right after the last transaction recorded at or before this instant.
+    Instant(OffsetDateTime),
+}
+
+/// An account's balance at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Balance {
+    /// Positive on the account's normal side.
+    pub amount: Amount,
+    /// The last transaction it includes.
+    pub as_of: Seq,
+}
+
+/// Settles on a transaction number for a moment. A number beyond the journal's end means its end.
+pub async fn resolve(conn: &mut PgConnection, center: &Center, as_of: AsOf) -> sqlx::Result<Seq> {
+    let last = sqlx::query_scalar!("select seq from journal_head where center_id = $1", center.no.0)
+        .fetch_one(&mut *conn)
+        .await?;
+    Ok(match as_of {
+        AsOf::Now => Seq(last),
+        AsOf::Seq(seq) => seq.min(Seq(last)),
+        AsOf::Instant(at) => last_recorded_at(conn, center, at).await?,
+    })
+}
+
+/// The last transaction recorded at or before an instant; 0 when there is none.
+pub async fn last_recorded_at(db: impl PgExecutor<'_>, center: &Center, at: OffsetDateTime) -> sqlx::Result<Seq> {
+    let seq = sqlx::query_scalar!(
+        "select seq from journal_transaction where center_id = $1 and recorded_at <= $2 order by recorded_at desc limit 1",
+        center.no.0,
+        at,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(seq.map_or(Seq::ZERO, Seq))
+}
+
+/// The balances of some accounts right after a transaction, in the order of the numbers given; zero for one that had no
+/// posting yet. Two index reads for each account.
+pub async fn at(
+    conn: &mut PgConnection,
+    center: &Center,
+    accounts: &[AccountNo],
+    seq: Seq,
+) -> sqlx::Result<Vec<Amount>> {
+    let numbers: Vec<i32> = accounts.iter().map(|no| no.0).collect();
+    let rows = sqlx::query!(
+        r#"select coalesce(
+               case when coalesce(d.seq, -1) > coalesce(c.seq, -1)
+                      or coalesce(d.seq, -1) = coalesce(c.seq, -1) and coalesce(d.leg, -1) > coalesce(c.leg, -1)
+                    then d.debit_balance else c.credit_balance end, 0) as "balance!"
+           from unnest($2::integer[]) with ordinality a (no, position)
+           left join lateral (
+               select p.seq, p.leg, p.debit_balance from posting p
+               where p.center_id = $1 and p.debit = a.no and p.seq <= $3 order by p.seq desc, p.leg desc limit 1) d on true
+           left join lateral (
+               select p.seq, p.leg, p.credit_balance from posting p
+               where p.center_id = $1 and p.credit = a.no and p.seq <= $3 order by p.seq desc, p.leg desc limit 1) c on true
+           order by a.position"#,
+        center.no.0,
+        &numbers,
+        seq.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(|row| in_currency(row.balance, center)).collect()
+}
+
+/// Some accounts' balances and the last transaction they include, from one snapshot.
+pub async fn now(
+    db: impl PgExecutor<'_>,
+    center: &Center,
+    accounts: &[AccountNo],
+) -> sqlx::Result<(Vec<Amount>, Seq)> {
+    let numbers: Vec<i32> = accounts.iter().map(|no| no.0).collect();
+    let rows = sqlx::query!(
+        "select b.balance, h.seq
+         from journal_head h
+         cross join unnest($2::integer[]) with ordinality a (no, position)
+         join account_balance b on b.center_id = h.center_id and b.account_no = a.no
+         where h.center_id = $1 order by a.position",
+        center.no.0,
+        &numbers,
+    )
+    .fetch_all(db)
+    .await?;
+    let seq = rows.first().map_or(Seq::ZERO, |row| Seq(row.seq));
+    let balances = rows.into_iter().map(|row| in_currency(row.balance, center)).collect::<sqlx::Result<_>>()?;
+    Ok((balances, seq))
+}
+
+/// An account with its balance, as lists show it.
+#[derive(Debug, Clone)]
+pub struct AccountBalance {
+    /// The account.
+    pub account: Account,
+    /// Its balance, positive on its normal side.
+    pub balance: Amount,
+}
+
+/// A page of a center's accounts, after a number, in the order of their numbers.
+pub async fn list(
+    db: impl PgExecutor<'_>,
+    center: &Center,
+    after: AccountNo,
+    limit: i64,
+) -> sqlx::Result<Vec<AccountBalance>> {
+    let rows = sqlx::query!(
+        "select a.account_no, a.code, a.owner, b.balance
+         from account a join account_balance b on b.center_id = a.center_id and b.account_no = a.account_no
+         where a.center_id = $1 and a.account_no > $2 order by a.account_no limit $3",
+        center.no.0,
+        after.0,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let code = Code::from_number(row.code)
+                .ok_or_else(|| sqlx::Error::Decode(format!("unknown account code {}", row.code).into()))?;
+            let account = Account { no: AccountNo(row.account_no), code, owner: row.owner };
+            Ok(AccountBalance { account, balance: in_currency(row.balance, center)? })
+        })
+        .collect()
+}
+
+pub(super) fn in_currency(value: Decimal, center: &Center) -> sqlx::Result<Amount> {
+    Amount::from_decimal(value, center.currency).map_err(|error| sqlx::Error::Decode(error.into()))
+}

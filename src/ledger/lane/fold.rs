@@ -1,0 +1,94 @@
+//! Deciding commands one after the other, in memory.
+
+use std::sync::Arc;
+
+use time::Duration;
+
+use crate::{
+    clock::Clock,
+    ids::{AccountNo, Seq},
+    ledger::{Command, Declined, Draft, Entry, Moment, Refusal, Request, Rows, Side, State, posting::PostedLeg, record},
+    money::Amount,
+};
+
+/// Everything one batch would write.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// The transactions with the requests that asked for them.
+    pub entries: Vec<(Request, Entry, Moment)>,
+    /// The refusals.
+    pub refusals: Vec<(Request, Refusal, Moment)>,
+    /// The domains' rows.
+    pub rows: Rows,
+}
+
+/// The moment of the next decision.
+pub(super) fn next_moment(state: &State, clock: &Clock) -> Moment {
+    let recorded_at = clock.now().max(state.recorded_at() + Duration::microseconds(1));
+    Moment { seq: state.seq().next(), recorded_at, effective_date: state.center().zone.business_date(recorded_at) }
+}
+
+/// Decides one command and applies it to the state. On a refusal the state is untouched. A broken invariant may leave it
+/// half changed, so the caller must then drop it.
+pub(super) fn fold(command: &dyn Command, state: &mut State, clock: &Clock, batch: &mut Batch) -> Result<(), Declined> {
+    let moment = next_moment(state, clock);
+    let request = command.request();
+    match command.decide(state, &moment) {
+        Ok(draft) => {
+            let entry = enter(state, &moment, request, &draft)?;
+            command.apply(&entry, state, &mut batch.rows)?;
+            batch.entries.push((request.clone(), entry, moment));
+            Ok(())
+        }
+        Err(Declined::Refused(refusal)) => {
+            batch.refusals.push((request.clone(), refusal, moment));
+            Ok(())
+        }
+        Err(broken) => Err(broken),
+    }
+}
+
+/// Numbers a draft, moves the balances it touches and writes its record. All balances must be loaded.
+pub(super) fn enter(
+    state: &mut State,
+    moment: &Moment,
+    request: &Request,
+    draft: &Draft,
+) -> Result<Entry, Declined> {
+    if draft.postings.is_empty() {
+        return Err(Declined::Broken("a transaction without a posting".into()));
+    }
+    let mut legs = Vec::with_capacity(draft.postings.len());
+    for posting in &draft.postings {
+        if !posting.amount.is_positive() {
+            return Err(Declined::Broken("a posting that is not positive".into()));
+        }
+        let debit_balance = movement(state, posting.debit, Side::Debit, posting.amount)?;
+        let credit_balance = movement(state, posting.credit, Side::Credit, posting.amount)?;
+        legs.push(PostedLeg { posting: *posting, debit_balance, credit_balance });
+    }
+    let record = record::build(state.center(), moment.seq, moment, request, draft, &legs);
+    let record_bytes = record::encode(&record);
+    let leaf_hash = record::leaf_hash(&record_bytes);
+    state.head.seq = moment.seq;
+    state.head.recorded_at = moment.recorded_at;
+    Ok(Entry { seq: moment.seq, legs, record: Arc::new(record), record_bytes, leaf_hash })
+}
+
+fn movement(state: &mut State, no: AccountNo, side: Side, amount: Amount) -> Result<Amount, Declined> {
+    let balance = state.balances.get(no)?.after(side, amount)?;
+    state.balances.set(no, balance);
+    Ok(balance)
+}
+
+impl Batch {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.refusals.is_empty()
+    }
+
+    /// The last transaction's number, if there is one.
+    pub fn last(&self) -> Option<Seq> {
+        self.entries.last().map(|(_, entry, _)| entry.seq)
+    }
+}

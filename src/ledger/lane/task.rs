@@ -1,0 +1,326 @@
+//! A lane's task: drain, load, fold, commit, answer.
+
+use std::{collections::HashMap, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use tracing::{error, info_span, warn};
+use uuid::Uuid;
+
+use super::{
+    Answer, BATCH_MAX, IDLE_S, LOAD_ROUNDS_MAX, REFOLD_ATTEMPTS_MAX, STATE_KEYS_MAX, Ticket, Work,
+    commit::commit,
+    fold::{Batch, fold},
+    rare,
+    state::State,
+};
+use crate::{
+    clock::Clock,
+    db::{Database, constraint},
+    ids::Seq,
+    ledger::{Center, Declined, LedgerError, Outcome, Posted, center, outcome, outcome::Stored},
+};
+
+/// What became of an attempt to commit tickets.
+enum Attempt {
+    /// The guard held it back: another process wrote, or answered one of the requests.
+    Overtaken,
+    /// The connection was lost; whether the statement was committed is not known.
+    Lost,
+    /// PostgreSQL cannot be reached, and nothing was sent.
+    Unreachable,
+    /// Something else went wrong; nothing was committed.
+    Failed(String),
+}
+
+pub(super) struct Task {
+    center: Center,
+    database: Database,
+    clock: Clock,
+    queue: mpsc::Receiver<Ticket>,
+    announce: watch::Sender<Seq>,
+    state: Option<State>,
+}
+
+impl Task {
+    pub fn new(
+        center: Center,
+        database: Database,
+        clock: Clock,
+        queue: mpsc::Receiver<Ticket>,
+        announce: watch::Sender<Seq>,
+    ) -> Task {
+        Task { center, database, clock, queue, announce, state: None }
+    }
+
+    /// Runs until every sender is gone and the queue is empty.
+    pub async fn run(mut self) {
+        let mut tickets = Vec::with_capacity(BATCH_MAX);
+        loop {
+            match timeout(Duration::from_secs(IDLE_S), self.queue.recv_many(&mut tickets, BATCH_MAX)).await {
+                Ok(0) => return,
+                Ok(_) => self.process(&mut tickets).await,
+                Err(_) => self.state = None,
+            }
+        }
+    }
+
+    /// Processes drained tickets in order; runs of hot commands together, each rare one alone.
+    async fn process(&mut self, tickets: &mut Vec<Ticket>) {
+        let mut hot = Vec::with_capacity(tickets.len());
+        for ticket in tickets.drain(..) {
+            match ticket.work {
+                Work::Hot(_) => hot.push(ticket),
+                Work::Rare(_) => {
+                    self.process_hot(std::mem::take(&mut hot)).await;
+                    self.process_rare(ticket).await;
+                }
+            }
+        }
+        self.process_hot(hot).await;
+    }
+
+    async fn process_hot(&mut self, mut tickets: Vec<Ticket>) {
+        let mut repeats = take_repeats(&mut tickets);
+        for _ in 0..REFOLD_ATTEMPTS_MAX {
+            if tickets.is_empty() {
+                return;
+            }
+            match self.attempt(&mut tickets, &mut repeats).await {
+                Ok(()) => return,
+                Err(Attempt::Overtaken) => self.state = None,
+                Err(Attempt::Lost) => {
+                    self.state = None;
+                    warn!(center = %self.center.id, "the connection was lost during a commit; reading what became of it");
+                }
+                Err(Attempt::Unreachable) => {
+                    self.state = None;
+                    return answer_all(tickets, repeats, &LedgerError::Unavailable);
+                }
+                Err(Attempt::Failed(why)) => {
+                    self.state = None;
+                    return self.isolate(tickets, repeats, why).await;
+                }
+            }
+            if !self.answer_stored(&mut tickets, &mut repeats).await {
+                return answer_all(tickets, repeats, &LedgerError::Unavailable);
+            }
+        }
+        answer_all(tickets, repeats, &LedgerError::Unavailable);
+    }
+
+    /// One attempt: load, fold, commit, answer. On an error nothing was answered but broken commands.
+    async fn attempt(&mut self, tickets: &mut Vec<Ticket>, repeats: &mut Repeats) -> Result<(), Attempt> {
+        let mut state = match self.state.take() {
+            Some(state) => state,
+            None => self.fresh_state().await?,
+        };
+        self.load(&mut state, tickets).await?;
+        let old = state.head;
+        let mut batch = Batch::default();
+        for index in 0..tickets.len() {
+            let Work::Hot(command) = &tickets[index].work else { continue };
+            if let Err(broken) = fold(command.as_ref(), &mut state, &self.clock, &mut batch) {
+                // Its state may be half changed: answer this one, and let the caller fold the others anew.
+                error!(center = %self.center.id, error = %broken, "a command broke an invariant");
+                let ticket = tickets.remove(index);
+                repeats.answer(&ticket.work.request().id.0, &Err(LedgerError::Internal));
+                let _ = ticket.reply.send(Err(LedgerError::Internal));
+                return Err(Attempt::Overtaken);
+            }
+        }
+        let mut answers: HashMap<Uuid, Answer> = HashMap::with_capacity(tickets.len());
+        for (request, entry, _) in &batch.entries {
+            let posted = Posted { record: entry.record.clone(), replayed: false };
+            answers.insert(request.id.0, Ok(Outcome::Posted(posted)));
+        }
+        for (request, refusal, _) in &batch.refusals {
+            answers.insert(request.id.0, Ok(Outcome::Refused { refusal: refusal.clone(), replayed: false }));
+        }
+        let last = batch.last();
+        let spans: Vec<_> =
+            tickets.iter().map(|ticket| info_span!(parent: &ticket.span, "ledger.commit", batch = tickets.len())).collect();
+        let mut conn = self.database.lane.acquire().await.map_err(unreachable_or_failed)?;
+        let committed = commit(&mut conn, self.center.no, &old, &mut state.head, batch).await;
+        drop(spans);
+        match committed {
+            Ok(true) => {}
+            Ok(false) => return Err(Attempt::Overtaken),
+            Err(error) if constraint::is_request_repeated(&error) => return Err(Attempt::Overtaken),
+            Err(error) if constraint::is_connection_lost(&error) => {
+                // Never give a connection of unknown state back to the pool.
+                drop(conn.detach());
+                return Err(Attempt::Lost);
+            }
+            Err(error) => return Err(Attempt::Failed(error.to_string())),
+        }
+        drop(conn);
+        if state.keys() < STATE_KEYS_MAX {
+            self.state = Some(state);
+        }
+        if let Some(seq) = last {
+            self.announce.send_replace(seq);
+        }
+        for ticket in tickets.drain(..) {
+            let id = ticket.work.request().id.0;
+            let answer = answers.remove(&id).unwrap_or(Err(LedgerError::Internal));
+            repeats.answer_from(&id, ticket.work.request(), &answer);
+            let _ = ticket.reply.send(answer);
+        }
+        Ok(())
+    }
+
+    async fn fresh_state(&self) -> Result<State, Attempt> {
+        let mut conn = self.database.lane.acquire().await.map_err(unreachable_or_failed)?;
+        let head = center::head(&mut conn, self.center.no, false).await.map_err(unreachable_or_failed)?;
+        Ok(State::new(self.center.clone(), head))
+    }
+
+    async fn load(&self, state: &mut State, tickets: &[Ticket]) -> Result<(), Attempt> {
+        for _ in 0..LOAD_ROUNDS_MAX {
+            for ticket in tickets {
+                if let Work::Hot(command) = &ticket.work {
+                    command.want(state);
+                }
+            }
+            if !state.is_wanting() {
+                return Ok(());
+            }
+            let mut conn = self.database.lane.acquire().await.map_err(unreachable_or_failed)?;
+            state.load(&mut conn).await.map_err(unreachable_or_failed)?;
+        }
+        Err(Attempt::Failed("a command keeps asking for more state".into()))
+    }
+
+    /// Answers the tickets whose requests have a stored outcome. `false` when the database could not tell.
+    async fn answer_stored(&self, tickets: &mut Vec<Ticket>, repeats: &mut Repeats) -> bool {
+        let ids: Vec<Uuid> = tickets.iter().map(|ticket| ticket.work.request().id.0).collect();
+        let found = match self.lookup(&ids).await {
+            Ok(found) => found,
+            Err(error) => {
+                warn!(center = %self.center.id, %error, "outcomes cannot be read");
+                return false;
+            }
+        };
+        for ticket in tickets.extract_if(.., |ticket| found.contains_key(&ticket.work.request().id.0)) {
+            let request = ticket.work.request();
+            if let Some(stored) = found.get(&request.id.0) {
+                repeats.answer_stored(&request.id.0, stored);
+                let _ = ticket.reply.send(stored.answer(request));
+            }
+        }
+        true
+    }
+
+    async fn lookup(&self, ids: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Stored>> {
+        let mut conn = self.database.lane.acquire().await?;
+        outcome::lookup(&mut conn, self.center.no, ids).await
+    }
+
+    /// A batch that PostgreSQL refused for a reason of its own: each command alone, so that one cannot disturb the others.
+    async fn isolate(&mut self, mut tickets: Vec<Ticket>, repeats: Repeats, why: String) {
+        if tickets.len() > 1 {
+            warn!(center = %self.center.id, error = %why, "a batch failed; committing its commands one by one");
+            tickets.extend(repeats.into_tickets());
+            for ticket in tickets {
+                Box::pin(self.process_hot(vec![ticket])).await;
+            }
+        } else {
+            error!(center = %self.center.id, error = %why, "a command cannot be committed");
+            answer_all(tickets, repeats, &LedgerError::Internal);
+        }
+    }
+
+    async fn process_rare(&mut self, ticket: Ticket) {
+        let Work::Rare(command) = &ticket.work else { return };
+        // Whatever it does, it does outside of what the lane knows.
+        self.state = None;
+        let mut answer = Err(LedgerError::Unavailable);
+        for _ in 0..REFOLD_ATTEMPTS_MAX {
+            let span = info_span!(parent: &ticket.span, "ledger.commit", batch = 1);
+            let ended = rare::run(&self.database, &self.center, &self.clock, command.as_ref()).await;
+            drop(span);
+            answer = match ended {
+                Ok(answer) => answer,
+                Err(Declined::Database(error)) if constraint::is_request_repeated(&error) => continue,
+                // A commit may have been done although the connection was lost: running again finds the stored outcome.
+                Err(Declined::Database(error)) if constraint::is_connection_lost(&error) => {
+                    warn!(center = %self.center.id, %error, "the connection was lost in a transaction");
+                    if matches!(error, sqlx::Error::PoolTimedOut) {
+                        break;
+                    }
+                    continue;
+                }
+                Err(broken) => {
+                    error!(center = %self.center.id, error = %broken, "a command cannot be committed");
+                    Err(LedgerError::Internal)
+                }
+            };
+            break;
+        }
+        if let Ok(Outcome::Posted(posted)) = &answer {
+            self.announce.send_if_modified(|seq| {
+                let later = posted.seq() > *seq;
+                *seq = posted.seq().max(*seq);
+                later
+            });
+        }
+        let _ = ticket.reply.send(answer);
+    }
+}
+
+fn unreachable_or_failed(error: sqlx::Error) -> Attempt {
+    if constraint::is_connection_lost(&error) { Attempt::Unreachable } else { Attempt::Failed(error.to_string()) }
+}
+
+/// Tickets whose request id is that of another ticket in the same batch: they join it.
+#[derive(Default)]
+struct Repeats {
+    tickets: HashMap<Uuid, Vec<Ticket>>,
+}
+
+fn take_repeats(tickets: &mut Vec<Ticket>) -> Repeats {
+    let mut repeats = Repeats::default();
+    let mut seen = std::collections::HashSet::with_capacity(tickets.len());
+    for ticket in tickets.extract_if(.., |ticket| !seen.insert(ticket.work.request().id.0)) {
+        repeats.tickets.entry(ticket.work.request().id.0).or_default().push(ticket);
+    }
+    repeats
+}
+
+impl Repeats {
+    fn answer(&mut self, id: &Uuid, answer: &Answer) {
+        for ticket in self.tickets.remove(id).unwrap_or_default() {
+            let _ = ticket.reply.send(answer.clone());
+        }
+    }
+
+    fn answer_from(&mut self, id: &Uuid, first: &crate::ledger::Request, answer: &Answer) {
+        if self.tickets.is_empty() {
+            return;
+        }
+        match answer {
+            Ok(outcome) => self.answer_stored(id, &Stored::of(first, outcome.clone())),
+            Err(_) => self.answer(id, answer),
+        }
+    }
+
+    fn answer_stored(&mut self, id: &Uuid, stored: &Stored) {
+        for ticket in self.tickets.remove(id).unwrap_or_default() {
+            let answer = stored.answer(ticket.work.request());
+            let _ = ticket.reply.send(answer);
+        }
+    }
+
+    fn into_tickets(self) -> impl Iterator<Item = Ticket> {
+        self.tickets.into_values().flatten()
+    }
+}
+
+fn answer_all(tickets: Vec<Ticket>, repeats: Repeats, error: &LedgerError) {
+    for ticket in tickets.into_iter().chain(repeats.into_tickets()) {
+        let _ = ticket.reply.send(Err(error.clone()));
+    }
+}

@@ -1,0 +1,177 @@
+//! Outcomes of requests: what a caller is told, and what is stored of it for ever.
+
+use std::{collections::HashMap, sync::Arc};
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    db::constraint,
+    ids::{CenterNo, RequestId, Seq},
+    ledger::{Refusal, Request, record},
+    proto::JournalRecord,
+};
+
+/// A transaction that was committed for a request.
+#[derive(Debug, Clone)]
+pub struct Posted {
+    /// Its record, from which every reply is built, so that the first answer and a replay are the same.
+    pub record: Arc<JournalRecord>,
+    /// Whether the request had been done before.
+    pub replayed: bool,
+}
+
+impl Posted {
+    /// The transaction's number.
+    pub fn seq(&self) -> Seq {
+        Seq(self.record.seq)
+    }
+}
+
+/// A request's definite outcome.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// Money moved.
+    Posted(Posted),
+    /// Nothing moved.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// Whether the request had been refused before.
+        replayed: bool,
+    },
+}
+
+impl Outcome {
+    pub(super) fn replay(self) -> Outcome {
+        match self {
+            Outcome::Posted(posted) => Outcome::Posted(Posted { replayed: true, ..posted }),
+            Outcome::Refused { refusal, .. } => Outcome::Refused { refusal, replayed: true },
+        }
+    }
+}
+
+/// Why a caller has no transaction to show.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LedgerError {
+    /// A definite refusal.
+    #[error("refused: {}", .refusal.message)]
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// Whether this is the stored answer to an earlier call.
+        replayed: bool,
+    },
+    /// The request id was used before with another body.
+    #[error("request id was used before with another body: {}", .fields.join(", "))]
+    RequestReused {
+        /// The fields that differ.
+        fields: Vec<String>,
+    },
+    /// The center's queue is full.
+    #[error("the queue of the center is full")]
+    QueueFull,
+    /// The database cannot be reached. The outcome is not known; asking again with the same request id is safe.
+    #[error("the database cannot be reached")]
+    Unavailable,
+    /// Something that must hold does not. It was logged.
+    #[error("internal error")]
+    Internal,
+}
+
+impl From<sqlx::Error> for LedgerError {
+    fn from(error: sqlx::Error) -> LedgerError {
+        if constraint::is_connection_lost(&error) {
+            return LedgerError::Unavailable;
+        }
+        tracing::error!(%error, "a query failed");
+        LedgerError::Internal
+    }
+}
+
+impl From<Refusal> for LedgerError {
+    fn from(refusal: Refusal) -> LedgerError {
+        LedgerError::Refused { refusal, replayed: false }
+    }
+}
+
+/// What is stored for a request id.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    method: String,
+    body: Vec<u8>,
+    actor: String,
+    outcome: Outcome,
+}
+
+impl Stored {
+    /// The outcome, marked as a replay.
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// Who asked.
+    pub fn actor(&self) -> &str {
+        &self.actor
+    }
+
+    pub(super) fn of(request: &Request, outcome: Outcome) -> Stored {
+        Stored {
+            method: request.method.to_owned(),
+            body: request.body.clone(),
+            actor: request.actor.clone(),
+            outcome: outcome.replay(),
+        }
+    }
+
+    /// The answer to a repetition, or that it is not one.
+    pub(super) fn answer(&self, request: &Request) -> Result<Outcome, LedgerError> {
+        let fields = request.differences(&self.method, &self.body, &self.actor);
+        if fields.is_empty() { Ok(self.outcome.clone()) } else { Err(LedgerError::RequestReused { fields }) }
+    }
+}
+
+/// What is stored for one request id.
+pub async fn find(conn: &mut PgConnection, center: CenterNo, id: RequestId) -> sqlx::Result<Option<Stored>> {
+    Ok(lookup(conn, center, &[id.0]).await?.remove(&id.0))
+}
+
+/// What is stored for each of some request ids; at most one lane batch of them.
+pub(super) async fn lookup(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    ids: &[Uuid],
+) -> sqlx::Result<HashMap<Uuid, Stored>> {
+    let mut found = HashMap::new();
+    let posted = sqlx::query!(
+        "select request_id, record from journal_transaction where center_id = $1 and request_id = any($2)",
+        center.0,
+        ids,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    for row in posted {
+        let record = Arc::new(record::decode(&row.record)?);
+        let stored = Stored {
+            method: record.method.clone(),
+            body: record.request.clone(),
+            actor: record.actor.clone(),
+            outcome: Outcome::Posted(Posted { record, replayed: true }),
+        };
+        found.insert(row.request_id, stored);
+    }
+    let refused = sqlx::query!(
+        "select request_id, method, actor, request, refusal from refused_request
+         where center_id = $1 and request_id = any($2)",
+        center.0,
+        ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    for row in refused {
+        let refusal = record::decode_refusal(&row.refusal)?;
+        let outcome = Outcome::Refused { refusal, replayed: true };
+        found.insert(row.request_id, Stored { method: row.method, body: row.request, actor: row.actor, outcome });
+    }
+    Ok(found)
+}

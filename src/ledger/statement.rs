@@ -1,0 +1,88 @@
+//! Statements: an account's postings with its running balance.
+
+use sqlx::PgConnection;
+use time::{Date, OffsetDateTime};
+
+use crate::{
+    ids::{AccountNo, Seq},
+    ledger::{Center, Side, balance::in_currency},
+    money::Amount,
+};
+
+/// A place in an account's statement: a transaction and a leg of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The transaction.
+    pub seq: Seq,
+    /// The leg, from 1.
+    pub leg: i16,
+}
+
+/// One line of a statement.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// Where it stands.
+    pub position: Position,
+    /// The transaction's kind, for example `PURCHASE`.
+    pub kind: String,
+    /// When it was recorded.
+    pub recorded_at: OffsetDateTime,
+    /// Its business date.
+    pub effective_date: Date,
+    /// Whether the account was debited or credited.
+    pub side: Side,
+    /// How much, positive.
+    pub amount: Amount,
+    /// The account's balance right after it, positive on its normal side.
+    pub balance: Amount,
+    /// The other account of the posting.
+    pub counterparty: AccountNo,
+}
+
+/// Up to `limit` lines before a position, latest first; from the end when `before` is none.
+pub async fn lines(
+    conn: &mut PgConnection,
+    center: &Center,
+    account: AccountNo,
+    before: Option<Position>,
+    limit: i64,
+) -> sqlx::Result<Vec<Line>> {
+    let before = before.unwrap_or(Position { seq: Seq(i64::MAX), leg: i16::MAX });
+    let rows = sqlx::query!(
+        r#"select l.seq as "seq!", l.leg as "leg!", l.debited as "debited!", l.amount as "amount!",
+                  l.balance as "balance!", l.counterparty as "counterparty!",
+                  t.kind, t.recorded_at, t.effective_date
+           from (
+               (select p.seq, p.leg, true as debited, p.amount, p.debit_balance as balance, p.credit as counterparty
+                from posting p where p.center_id = $1 and p.debit = $2 and (p.seq, p.leg) < ($3, $4)
+                order by p.seq desc, p.leg desc limit $5)
+               union all
+               (select p.seq, p.leg, false, p.amount, p.credit_balance, p.debit
+                from posting p where p.center_id = $1 and p.credit = $2 and (p.seq, p.leg) < ($3, $4)
+                order by p.seq desc, p.leg desc limit $5)
+               order by seq desc, leg desc limit $5
+           ) l join journal_transaction t on t.center_id = $1 and t.seq = l.seq
+           order by l.seq desc, l.leg desc"#,
+        center.no.0,
+        account.0,
+        before.seq.0,
+        before.leg,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Line {
+                position: Position { seq: Seq(row.seq), leg: row.leg },
+                kind: row.kind,
+                recorded_at: row.recorded_at,
+                effective_date: row.effective_date,
+                side: if row.debited { Side::Debit } else { Side::Credit },
+                amount: in_currency(row.amount, center)?,
+                balance: in_currency(row.balance, center)?,
+                counterparty: AccountNo(row.counterparty),
+            })
+        })
+        .collect()
+}
