@@ -35,7 +35,13 @@ impl Settings {
         let amount = |text: &str| Amount::parse(text, currency);
         Ok(Settings {
             purchase_amount_max: amount("200")?,
-            tier_limits: [(1, amount("400")?), (2, amount("500")?), (3, amount("600")?), (4, amount("800")?)].into(),
+            tier_limits: [
+                (1, amount("400")?),
+                (2, amount("500")?),
+                (3, amount("600")?),
+                (4, amount("800")?),
+            ]
+            .into(),
             festival_bonus: amount("200")?,
             festival_months: Vec::new(),
             remittance_amount_max: amount("1000")?,
@@ -46,7 +52,9 @@ impl Settings {
 
     /// The monthly limit of a tier in the month of a business date; none when the tier does not exist.
     pub fn monthly_limit(&self, tier: i16, date: Date) -> Result<Option<Amount>, MoneyError> {
-        let Some(limit) = self.tier_limits.get(&tier) else { return Ok(None) };
+        let Some(limit) = self.tier_limits.get(&tier) else {
+            return Ok(None);
+        };
         let month = i16::from(u8::from(date.month()));
         if self.festival_months.contains(&month) {
             return limit.checked_add(self.festival_bonus).map(Some);
@@ -131,7 +139,12 @@ impl Detainee {
     /// All four accounts: available, held, savings, withheld.
     pub fn accounts(&self) -> [AccountNo; 4] {
         let base = self.account_base.0;
-        [AccountNo(base), AccountNo(base + 1), AccountNo(base + 2), AccountNo(base + 3)]
+        [
+            AccountNo(base),
+            AccountNo(base + 1),
+            AccountNo(base + 2),
+            AccountNo(base + 3),
+        ]
     }
 }
 
@@ -144,8 +157,16 @@ mod tests {
     #[test]
     fn festival_months_add_the_bonus() {
         let currency = Currency::parse("CNY").unwrap();
-        let settings = Settings { festival_months: vec![2, 10], ..Settings::defaults(currency).unwrap() };
-        let limit = |tier, date| settings.monthly_limit(tier, date).unwrap().map(|limit| limit.to_string());
+        let settings = Settings {
+            festival_months: vec![2, 10],
+            ..Settings::defaults(currency).unwrap()
+        };
+        let limit = |tier, date| {
+            settings
+                .monthly_limit(tier, date)
+                .unwrap()
+                .map(|limit| limit.to_string())
+        };
         assert_eq!(limit(1, date!(2026 - 01 - 31)).as_deref(), Some("400.00"));
         assert_eq!(limit(1, date!(2026 - 02 - 01)).as_deref(), Some("600.00"));
         assert_eq!(limit(4, date!(2026 - 10 - 01)).as_deref(), Some("1000.00"));

@@ -52,18 +52,18 @@ impl From<CustodyRefusal> for Refusal {
             CustodyRefusal::CenterNotFound { center } => {
                 Refusal::because(Reason::NotFound, message).with_fact("center", center)
             }
-            CustodyRefusal::DetaineeNotFound { detainee } => {
-                Refusal::because(Reason::NotFound, message).with_fact("detainee", detainee).about("detainee")
-            }
+            CustodyRefusal::DetaineeNotFound { detainee } => Refusal::because(Reason::NotFound, message)
+                .with_fact("detainee", detainee)
+                .about("detainee"),
             CustodyRefusal::DetaineeNotActive { detainee, state } => {
                 Refusal::because(Reason::DetaineeNotActive, message)
                     .with_fact("detainee", detainee)
                     .with_fact("state", state)
             }
             CustodyRefusal::AlreadyExists => Refusal::because(Reason::AlreadyExists, message),
-            CustodyRefusal::UnknownTier { tier } => {
-                Refusal::because(Reason::InvalidField, message).with_fact("tier", tier).about("tier")
-            }
+            CustodyRefusal::UnknownTier { tier } => Refusal::because(Reason::InvalidField, message)
+                .with_fact("tier", tier)
+                .about("tier"),
             CustodyRefusal::CurrencyMismatch { expected } => {
                 Refusal::because(Reason::CurrencyMismatch, message).with_fact("expected", expected)
             }

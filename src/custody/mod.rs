@@ -75,7 +75,11 @@ pub struct Balances {
 impl Custody {
     /// The domain over a database.
     pub fn new(database: Database, clock: Clock) -> Custody {
-        Custody { database, clock, centers: Arc::default() }
+        Custody {
+            database,
+            clock,
+            centers: Arc::default(),
+        }
     }
 
     /// Creates a center with an empty journal. The same center again is answered with what is there.
@@ -87,7 +91,11 @@ impl Custody {
                 && existing.name_zh == new.name_zh
                 && existing.time_zone == new.time_zone
                 && existing.settings == new.settings;
-            return if same { Ok(existing) } else { Err(CustodyRefusal::AlreadyExists.into()) };
+            return if same {
+                Ok(existing)
+            } else {
+                Err(CustodyRefusal::AlreadyExists.into())
+            };
         }
         let opened = center::open_in_tx(
             &mut tx,
@@ -102,7 +110,9 @@ impl Custody {
         )
         .await;
         let no = match opened {
-            Err(error) if error.as_database_error().and_then(|error| error.constraint()) == Some("center_code_unique") => {
+            Err(error)
+                if error.as_database_error().and_then(|error| error.constraint()) == Some("center_code_unique") =>
+            {
                 return Err(CustodyRefusal::AlreadyExists.into());
             }
             opened => opened?,
@@ -129,7 +139,10 @@ impl Custody {
     pub async fn update_settings(&self, id: &CenterId, settings: Settings) -> Result<CenterProfile, LedgerError> {
         let center = self.center(id).await?;
         if settings.purchase_amount_max.currency() != center.currency {
-            return Err(CustodyRefusal::CurrencyMismatch { expected: center.currency.code().to_owned() }.into());
+            return Err(CustodyRefusal::CurrencyMismatch {
+                expected: center.currency.code().to_owned(),
+            }
+            .into());
         }
         let mut tx = self.database.lane.begin().await?;
         center::touch_rules_in_tx(&mut tx, center.no).await?;
@@ -140,7 +153,12 @@ impl Custody {
 
     /// What the ledger knows of a center; found once and kept.
     pub async fn center(&self, id: &CenterId) -> Result<Center, LedgerError> {
-        let known = self.centers.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        let known = self
+            .centers
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .cloned();
         if let Some(center) = known {
             return Ok(center);
         }
@@ -148,7 +166,10 @@ impl Custody {
         let center = store::center(&mut conn, id.as_str())
             .await?
             .ok_or_else(|| CustodyRefusal::CenterNotFound { center: id.clone() })?;
-        self.centers.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), center.clone());
+        self.centers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.clone(), center.clone());
         Ok(center)
     }
 
@@ -166,7 +187,11 @@ impl Custody {
             let same = existing.name == admission.name
                 && existing.name_zh == admission.name_zh
                 && existing.tier == admission.tier;
-            return if same { Ok(existing) } else { Err(CustodyRefusal::AlreadyExists.into()) };
+            return if same {
+                Ok(existing)
+            } else {
+                Err(CustodyRefusal::AlreadyExists.into())
+            };
         }
         if !store::tier_exists(&mut tx, center.no, admission.tier).await? {
             return Err(CustodyRefusal::UnknownTier { tier: admission.tier }.into());
@@ -184,12 +209,7 @@ impl Custody {
     }
 
     /// Up to `limit` detainees after an id, in the order of their ids.
-    pub async fn list_detainees(
-        &self,
-        center: &Center,
-        after: &str,
-        limit: i64,
-    ) -> Result<Vec<Detainee>, LedgerError> {
+    pub async fn list_detainees(&self, center: &Center, after: &str, limit: i64) -> Result<Vec<Detainee>, LedgerError> {
         let mut conn = self.database.read.acquire().await?;
         Ok(store::list_detainees(&mut conn, center.no, after, limit).await?)
     }
@@ -197,10 +217,15 @@ impl Custody {
     /// A detainee's balances and the transaction they include, from one snapshot.
     pub async fn balances(&self, center: &Center, id: &DetaineeId) -> Result<Balances, LedgerError> {
         let detainee = self.detainee(center, id).await?;
-        let (amounts, as_of) =
-            crate::ledger::balance::now(&self.database.read, center, &detainee.accounts()).await?;
+        let (amounts, as_of) = crate::ledger::balance::now(&self.database.read, center, &detainee.accounts()).await?;
         match amounts[..] {
-            [available, held, savings, withheld] => Ok(Balances { available, held, savings, withheld, as_of }),
+            [available, held, savings, withheld] => Ok(Balances {
+                available,
+                held,
+                savings,
+                withheld,
+                as_of,
+            }),
             _ => Err(LedgerError::Internal),
         }
     }

@@ -26,7 +26,9 @@ impl SettingsRoom {
 
     /// The rules, for a decision.
     pub fn get(&self) -> Result<&Settings, Declined> {
-        self.known.as_ref().ok_or_else(|| Declined::Broken("the settings are not loaded".into()))
+        self.known
+            .as_ref()
+            .ok_or_else(|| Declined::Broken("the settings are not loaded".into()))
     }
 }
 
@@ -102,7 +104,10 @@ impl DetaineeRoom {
         match standing.state {
             DetaineeState::Active => Ok(standing),
             other => {
-                let refusal = CustodyRefusal::DetaineeNotActive { detainee: id.clone(), state: other.name() };
+                let refusal = CustodyRefusal::DetaineeNotActive {
+                    detainee: id.clone(),
+                    state: other.name(),
+                };
                 Err(Refusal::from(refusal).into())
             }
         }

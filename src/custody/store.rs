@@ -23,11 +23,14 @@ fn state_of(name: &str) -> sqlx::Result<DetaineeState> {
 }
 
 pub(super) async fn center(conn: &mut PgConnection, id: &str) -> sqlx::Result<Option<Center>> {
-    sqlx::query!("select center_id, center_code, currency_code, time_zone from center where center_code = $1", id)
-        .fetch_optional(conn)
-        .await?
-        .map(|row| center_of(row.center_id, &row.center_code, &row.currency_code, &row.time_zone))
-        .transpose()
+    sqlx::query!(
+        "select center_id, center_code, currency_code, time_zone from center where center_code = $1",
+        id
+    )
+    .fetch_optional(conn)
+    .await?
+    .map(|row| center_of(row.center_id, &row.center_code, &row.currency_code, &row.time_zone))
+    .transpose()
 }
 
 pub(super) async fn all_centers(conn: &mut PgConnection) -> sqlx::Result<Vec<Center>> {
@@ -50,10 +53,15 @@ fn center_of(no: i32, id: &str, currency: &str, zone: &str) -> sqlx::Result<Cent
 
 pub(super) async fn profile(conn: &mut PgConnection, id: &str) -> sqlx::Result<Option<CenterProfile>> {
     // The page after the id's predecessor would do, but a plain look-up says what it means.
-    let Some(found) = center(conn, id).await? else { return Ok(None) };
-    let row = sqlx::query!("select name, name_zh, time_zone, created_at from center where center_id = $1", found.no.0)
-        .fetch_one(&mut *conn)
-        .await?;
+    let Some(found) = center(conn, id).await? else {
+        return Ok(None);
+    };
+    let row = sqlx::query!(
+        "select name, name_zh, time_zone, created_at from center where center_id = $1",
+        found.no.0
+    )
+    .fetch_one(&mut *conn)
+    .await?;
     let settings = settings(conn, &found).await?;
     Ok(Some(CenterProfile {
         id: found.id,
@@ -87,9 +95,12 @@ pub(super) async fn list_profiles(
 
 pub(super) async fn settings(conn: &mut PgConnection, center: &Center) -> sqlx::Result<Settings> {
     let amount = |value: Decimal| Amount::from_decimal(value, center.currency).map_err(decoding);
-    let tiers = sqlx::query!("select tier, amount from tier_limit where center_id = $1 order by tier", center.no.0)
-        .fetch_all(&mut *conn)
-        .await?;
+    let tiers = sqlx::query!(
+        "select tier, amount from tier_limit where center_id = $1 order by tier",
+        center.no.0
+    )
+    .fetch_all(&mut *conn)
+    .await?;
     let mut tier_limits = BTreeMap::new();
     for row in tiers {
         tier_limits.insert(row.tier, amount(row.amount)?);
@@ -174,9 +185,13 @@ async fn upsert_tiers(conn: &mut PgConnection, center: CenterNo, settings: &Sett
 }
 
 pub(super) async fn tier_exists(conn: &mut PgConnection, center: CenterNo, tier: i16) -> sqlx::Result<bool> {
-    let found = sqlx::query!("select from tier_limit where center_id = $1 and tier = $2", center.0, tier)
-        .fetch_optional(conn)
-        .await?;
+    let found = sqlx::query!(
+        "select from tier_limit where center_id = $1 and tier = $2",
+        center.0,
+        tier
+    )
+    .fetch_optional(conn)
+    .await?;
     Ok(found.is_some())
 }
 
@@ -204,8 +219,21 @@ pub(super) async fn insert_detainee(
     )
     .execute(conn)
     .await?;
-    let Admission { id, name, name_zh, tier } = admission;
-    Ok(Detainee { id, name, name_zh, state, tier, account_base, admitted_at: at })
+    let Admission {
+        id,
+        name,
+        name_zh,
+        tier,
+    } = admission;
+    Ok(Detainee {
+        id,
+        name,
+        name_zh,
+        state,
+        tier,
+        account_base,
+        admitted_at: at,
+    })
 }
 
 pub(super) async fn detainee(
@@ -280,8 +308,11 @@ pub(super) async fn standings(
     .await?
     .into_iter()
     .map(|row| {
-        let standing =
-            Standing { state: state_of(&row.state)?, tier: row.tier, account_base: AccountNo(row.account_base) };
+        let standing = Standing {
+            state: state_of(&row.state)?,
+            tier: row.tier,
+            account_base: AccountNo(row.account_base),
+        };
         Ok((row.detainee_id, standing))
     })
     .collect()

@@ -86,11 +86,7 @@ pub async fn at(
 }
 
 /// Some accounts' balances and the last transaction they include, from one snapshot.
-pub async fn now(
-    db: impl PgExecutor<'_>,
-    center: &Center,
-    accounts: &[AccountNo],
-) -> sqlx::Result<(Vec<Amount>, Seq)> {
+pub async fn now(db: impl PgExecutor<'_>, center: &Center, accounts: &[AccountNo]) -> sqlx::Result<(Vec<Amount>, Seq)> {
     let numbers: Vec<i32> = accounts.iter().map(|no| no.0).collect();
     let rows = sqlx::query!(
         "select b.balance, h.seq
@@ -104,7 +100,10 @@ pub async fn now(
     .fetch_all(db)
     .await?;
     let seq = rows.first().map_or(Seq::ZERO, |row| Seq(row.seq));
-    let balances = rows.into_iter().map(|row| in_currency(row.balance, center)).collect::<sqlx::Result<_>>()?;
+    let balances = rows
+        .into_iter()
+        .map(|row| in_currency(row.balance, center))
+        .collect::<sqlx::Result<_>>()?;
     Ok((balances, seq))
 }
 
@@ -138,8 +137,15 @@ pub async fn list(
         .map(|row| {
             let code = Code::from_number(row.code)
                 .ok_or_else(|| sqlx::Error::Decode(format!("unknown account code {}", row.code).into()))?;
-            let account = Account { no: AccountNo(row.account_no), code, owner: row.owner };
-            Ok(AccountBalance { account, balance: in_currency(row.balance, center)? })
+            let account = Account {
+                no: AccountNo(row.account_no),
+                code,
+                owner: row.owner,
+            };
+            Ok(AccountBalance {
+                account,
+                balance: in_currency(row.balance, center)?,
+            })
         })
         .collect()
 }

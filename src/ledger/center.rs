@@ -54,7 +54,9 @@ pub struct NewCenter<'a> {
 /// violation of `center_code_unique` says that the id is taken.
 pub async fn open_in_tx(conn: &mut PgConnection, new: NewCenter<'_>) -> sqlx::Result<CenterNo> {
     // Numbers are dense and centers are created rarely: the table lock makes the next number race-free.
-    sqlx::query!("select pg_advisory_xact_lock(7443, 1)").execute(&mut *conn).await?;
+    sqlx::query!("select pg_advisory_xact_lock(7443, 1)")
+        .execute(&mut *conn)
+        .await?;
     let no = sqlx::query_scalar!(
         r#"insert into center (center_id, center_code, name, name_zh, time_zone, currency_code, created_at)
            select coalesce(max(center_id), 0) + 1, $1, $2, $3, $4, $5, $6 from center
@@ -93,7 +95,11 @@ pub async fn touch_rules_in_tx(conn: &mut PgConnection, center: CenterNo) -> sql
     )
     .fetch_one(conn)
     .await?;
-    Ok(Head { seq: Seq(row.seq), rules_version: row.rules_version, recorded_at: row.recorded_at })
+    Ok(Head {
+        seq: Seq(row.seq),
+        rules_version: row.rules_version,
+        recorded_at: row.recorded_at,
+    })
 }
 
 /// Takes `count` consecutive account numbers. Locks the head until the caller commits.
@@ -116,10 +122,19 @@ pub async fn take_account_numbers_in_tx(
 /// Reads the head; `lock` keeps it still until the caller's transaction ends.
 pub(super) async fn head(conn: &mut PgConnection, center: CenterNo, lock: bool) -> sqlx::Result<Head> {
     if lock {
-        sqlx::query!("select from journal_head where center_id = $1 for update", center.0).execute(&mut *conn).await?;
+        sqlx::query!("select from journal_head where center_id = $1 for update", center.0)
+            .execute(&mut *conn)
+            .await?;
     }
-    let row = sqlx::query!("select seq, rules_version, recorded_at from journal_head where center_id = $1", center.0)
-        .fetch_one(conn)
-        .await?;
-    Ok(Head { seq: Seq(row.seq), rules_version: row.rules_version, recorded_at: row.recorded_at })
+    let row = sqlx::query!(
+        "select seq, rules_version, recorded_at from journal_head where center_id = $1",
+        center.0
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Head {
+        seq: Seq(row.seq),
+        rules_version: row.rules_version,
+        recorded_at: row.recorded_at,
+    })
 }

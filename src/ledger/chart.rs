@@ -166,7 +166,13 @@ mod tests {
 
     #[test]
     fn people_can_never_be_below_zero() {
-        for code in [Code::Available, Code::Held, Code::Savings, Code::Withheld, Code::Suspense] {
+        for code in [
+            Code::Available,
+            Code::Held,
+            Code::Savings,
+            Code::Withheld,
+            Code::Suspense,
+        ] {
             assert!(code.never_negative());
         }
         assert!(!Code::VendorPayable.never_negative());

@@ -31,7 +31,10 @@ pub fn fields(method: &str, left: &[u8], right: &[u8]) -> Vec<String> {
         .into_iter()
         .filter(|number| left.get(number) != right.get(number))
         .map(|number| {
-            names.and_then(|names| names.get(&number)).cloned().unwrap_or_else(|| format!("field {number}"))
+            names
+                .and_then(|names| names.get(&number))
+                .cloned()
+                .unwrap_or_else(|| format!("field {number}"))
         })
         .collect()
 }
@@ -43,7 +46,10 @@ fn split(mut body: &[u8]) -> Option<BTreeMap<u32, Vec<u8>>> {
         let (number, wire_type) = decode_key(&mut body).ok()?;
         skip_field(wire_type, number, &mut body, DecodeContext::default()).ok()?;
         let taken = before.len().checked_sub(body.len())?;
-        fields.entry(number).or_default().extend_from_slice(before.get(..taken)?);
+        fields
+            .entry(number)
+            .or_default()
+            .extend_from_slice(before.get(..taken)?);
     }
     Some(fields)
 }
@@ -52,7 +58,13 @@ type FieldNames = BTreeMap<u32, String>;
 
 fn input_fields(method: &str) -> Option<&'static FieldNames> {
     static METHODS: OnceLock<BTreeMap<String, FieldNames>> = OnceLock::new();
-    METHODS.get_or_init(|| FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).map(methods).unwrap_or_default()).get(method)
+    METHODS
+        .get_or_init(|| {
+            FileDescriptorSet::decode(FILE_DESCRIPTOR_SET)
+                .map(methods)
+                .unwrap_or_default()
+        })
+        .get(method)
 }
 
 fn methods(set: FileDescriptorSet) -> BTreeMap<String, FieldNames> {
@@ -88,14 +100,26 @@ mod tests {
 
     #[test]
     fn equal_bodies_do_not_differ() {
-        let body = RefusalFact { name: "a".into(), value: "1".into() }.encode_to_vec();
+        let body = RefusalFact {
+            name: "a".into(),
+            value: "1".into(),
+        }
+        .encode_to_vec();
         assert!(fields("none", &body, &body).is_empty());
     }
 
     #[test]
     fn unknown_methods_are_told_by_number() {
-        let left = RefusalFact { name: "a".into(), value: "1".into() }.encode_to_vec();
-        let right = RefusalFact { name: "a".into(), value: "2".into() }.encode_to_vec();
+        let left = RefusalFact {
+            name: "a".into(),
+            value: "1".into(),
+        }
+        .encode_to_vec();
+        let right = RefusalFact {
+            name: "a".into(),
+            value: "2".into(),
+        }
+        .encode_to_vec();
         assert_eq!(fields("none", &left, &right), ["field 2"]);
         assert_eq!(fields("none", &left, b"\xff"), ["body"]);
     }

@@ -45,8 +45,14 @@ pub enum Outcome {
 impl Outcome {
     pub(super) fn replay(self) -> Outcome {
         match self {
-            Outcome::Posted(posted) => Outcome::Posted(Posted { replayed: true, ..posted }),
-            Outcome::Refused { refusal, .. } => Outcome::Refused { refusal, replayed: true },
+            Outcome::Posted(posted) => Outcome::Posted(Posted {
+                replayed: true,
+                ..posted
+            }),
+            Outcome::Refused { refusal, .. } => Outcome::Refused {
+                refusal,
+                replayed: true,
+            },
         }
     }
 }
@@ -91,7 +97,10 @@ impl From<sqlx::Error> for LedgerError {
 
 impl From<Refusal> for LedgerError {
     fn from(refusal: Refusal) -> LedgerError {
-        LedgerError::Refused { refusal, replayed: false }
+        LedgerError::Refused {
+            refusal,
+            replayed: false,
+        }
     }
 }
 
@@ -127,7 +136,11 @@ impl Stored {
     /// The answer to a repetition, or that it is not one.
     pub(super) fn answer(&self, request: &Request) -> Result<Outcome, LedgerError> {
         let fields = request.differences(&self.method, &self.body, &self.actor);
-        if fields.is_empty() { Ok(self.outcome.clone()) } else { Err(LedgerError::RequestReused { fields }) }
+        if fields.is_empty() {
+            Ok(self.outcome.clone())
+        } else {
+            Err(LedgerError::RequestReused { fields })
+        }
     }
 }
 
@@ -170,8 +183,19 @@ pub(super) async fn lookup(
     .await?;
     for row in refused {
         let refusal = record::decode_refusal(&row.refusal)?;
-        let outcome = Outcome::Refused { refusal, replayed: true };
-        found.insert(row.request_id, Stored { method: row.method, body: row.request, actor: row.actor, outcome });
+        let outcome = Outcome::Refused {
+            refusal,
+            replayed: true,
+        };
+        found.insert(
+            row.request_id,
+            Stored {
+                method: row.method,
+                body: row.request,
+                actor: row.actor,
+                outcome,
+            },
+        );
     }
     Ok(found)
 }

@@ -42,7 +42,12 @@ pub struct Draft {
 impl Draft {
     /// A transaction that undoes or finishes no other.
     pub fn new(kind: TransactionKind, postings: Vec<Posting>, facts: Facts) -> Draft {
-        Draft { kind, postings, facts, reverses: None }
+        Draft {
+            kind,
+            postings,
+            facts,
+            reverses: None,
+        }
     }
 
     /// Names the transaction it undoes or finishes.

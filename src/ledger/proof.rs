@@ -41,11 +41,19 @@ impl Proof {
     /// Adds up the terms.
     pub fn of(as_of: Seq, terms: Vec<Term>, center: &Center) -> Result<Proof, MoneyError> {
         let side = |side: Side| {
-            let sums = terms.iter().filter(|term| term.code.side() == side).map(|term| term.sum);
+            let sums = terms
+                .iter()
+                .filter(|term| term.code.side() == side)
+                .map(|term| term.sum);
             Amount::sum(sums, center.currency)
         };
         let (debits, credits) = (side(Side::Debit)?, side(Side::Credit)?);
-        Ok(Proof { as_of, terms, debits, credits })
+        Ok(Proof {
+            as_of,
+            terms,
+            debits,
+            credits,
+        })
     }
 
     /// Whether both sides are equal.
@@ -67,7 +75,11 @@ pub async fn prove(conn: &mut PgConnection, center: &Center, as_of: AsOf) -> sql
     for (code, accounts, sum) in sums {
         let code = Code::from_number(code)
             .ok_or_else(|| sqlx::Error::Decode(format!("unknown account code {code}").into()))?;
-        terms.push(Term { code, accounts, sum: in_currency(sum, center)? });
+        terms.push(Term {
+            code,
+            accounts,
+            sum: in_currency(sum, center)?,
+        });
     }
     terms.sort_by_key(|term| term.code);
     Proof::of(as_of, terms, center).map_err(|error| sqlx::Error::Decode(error.into()))
@@ -86,7 +98,10 @@ async fn current_sums(conn: &mut PgConnection, center: &Center) -> sqlx::Result<
     .fetch_all(conn)
     .await?;
     let seq = rows.first().map_or(Seq::ZERO, |row| Seq(row.seq));
-    Ok((seq, rows.into_iter().map(|row| (row.code, row.accounts, row.sum)).collect()))
+    Ok((
+        seq,
+        rows.into_iter().map(|row| (row.code, row.accounts, row.sum)).collect(),
+    ))
 }
 
 async fn past_sums(conn: &mut PgConnection, center: &Center, seq: Seq) -> sqlx::Result<Sums> {

@@ -77,13 +77,18 @@ pub fn leaf_hash(record: &[u8]) -> [u8; 32] {
 
 /// An instant as Protocol Buffers write it.
 pub fn timestamp(at: OffsetDateTime) -> Timestamp {
-    Timestamp { seconds: at.unix_timestamp(), nanos: i32::try_from(at.nanosecond()).unwrap_or(0) }
+    Timestamp {
+        seconds: at.unix_timestamp(),
+        nanos: i32::try_from(at.nanosecond()).unwrap_or(0),
+    }
 }
 
 /// A Protocol Buffers instant, if it is one.
 pub fn instant(at: &Timestamp) -> Option<OffsetDateTime> {
     let nanos = i64::from(at.nanos);
-    OffsetDateTime::from_unix_timestamp(at.seconds).ok()?.checked_add(time::Duration::nanoseconds(nanos))
+    OffsetDateTime::from_unix_timestamp(at.seconds)
+        .ok()?
+        .checked_add(time::Duration::nanoseconds(nanos))
 }
 
 /// Reads a record's `YYYY-MM-DD`.

@@ -8,13 +8,21 @@ pub use crate::proto::{Reason, Refusal};
 impl Refusal {
     /// A refusal with a sentence for people. Domains build theirs from a typed enum in their `error.rs`.
     pub fn because(reason: Reason, message: impl Into<String>) -> Refusal {
-        Refusal { reason: reason.into(), message: message.into(), facts: Vec::new(), field: String::new() }
+        Refusal {
+            reason: reason.into(),
+            message: message.into(),
+            facts: Vec::new(),
+            field: String::new(),
+        }
     }
 
     /// Adds a fact the caller can act on. `name` is snake_case; amounts are decimal strings.
     #[must_use]
     pub fn with_fact(mut self, name: &str, value: impl Display) -> Refusal {
-        self.facts.push(RefusalFact { name: name.to_owned(), value: value.to_string() });
+        self.facts.push(RefusalFact {
+            name: name.to_owned(),
+            value: value.to_string(),
+        });
         self
     }
 
@@ -27,7 +35,10 @@ impl Refusal {
 
     /// The value of a fact, if it has it.
     pub fn fact(&self, name: &str) -> Option<&str> {
-        self.facts.iter().find(|fact| fact.name == name).map(|fact| fact.value.as_str())
+        self.facts
+            .iter()
+            .find(|fact| fact.name == name)
+            .map(|fact| fact.value.as_str())
     }
 }
 

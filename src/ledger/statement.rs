@@ -47,7 +47,10 @@ pub async fn lines(
     before: Option<Position>,
     limit: i64,
 ) -> sqlx::Result<Vec<Line>> {
-    let before = before.unwrap_or(Position { seq: Seq(i64::MAX), leg: i16::MAX });
+    let before = before.unwrap_or(Position {
+        seq: Seq(i64::MAX),
+        leg: i16::MAX,
+    });
     let rows = sqlx::query!(
         r#"select l.seq as "seq!", l.leg as "leg!", l.debited as "debited!", l.amount as "amount!",
                   l.balance as "balance!", l.counterparty as "counterparty!",
@@ -74,7 +77,10 @@ pub async fn lines(
     rows.into_iter()
         .map(|row| {
             Ok(Line {
-                position: Position { seq: Seq(row.seq), leg: row.leg },
+                position: Position {
+                    seq: Seq(row.seq),
+                    leg: row.leg,
+                },
                 kind: row.kind,
                 recorded_at: row.recorded_at,
                 effective_date: row.effective_date,

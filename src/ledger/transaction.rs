@@ -21,7 +21,11 @@ pub struct Transaction {
 
 impl Transaction {
     fn decode(record_bytes: Vec<u8>, leaf_hash: Vec<u8>) -> sqlx::Result<Transaction> {
-        Ok(Transaction { record: record::decode(&record_bytes)?, record_bytes, leaf_hash })
+        Ok(Transaction {
+            record: record::decode(&record_bytes)?,
+            record_bytes,
+            leaf_hash,
+        })
     }
 
     /// Its number.
@@ -44,12 +48,7 @@ pub async fn get(db: impl PgExecutor<'_>, center: CenterNo, seq: Seq) -> sqlx::R
 }
 
 /// Up to `limit` transactions after a number, in order.
-pub async fn after(
-    db: impl PgExecutor<'_>,
-    center: CenterNo,
-    seq: Seq,
-    limit: i64,
-) -> sqlx::Result<Vec<Transaction>> {
+pub async fn after(db: impl PgExecutor<'_>, center: CenterNo, seq: Seq, limit: i64) -> sqlx::Result<Vec<Transaction>> {
     sqlx::query!(
         "select record, leaf_hash from journal_transaction where center_id = $1 and seq > $2 order by seq limit $3",
         center.0,

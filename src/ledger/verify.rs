@@ -11,7 +11,6 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use crate::{
-    ids::Seq,
     ledger::{
         Center, Code, Side,
         balance::AsOf,
@@ -87,14 +86,22 @@ pub async fn verify(conn: &mut PgConnection, center: &Center) -> Result<Verified
     replay.head_and_balances(conn).await?;
     let proof = proof::prove(conn, center, AsOf::Now).await?;
     if !proof.holds() {
-        return Err(replay.differs(format!("the proof does not hold: {} against {}", proof.debits, proof.credits)));
+        return Err(replay.differs(format!(
+            "the proof does not hold: {} against {}",
+            proof.debits, proof.credits
+        )));
     }
-    Ok(Verified { transactions: replay.seq, postings: replay.postings, proof })
+    Ok(Verified {
+        transactions: replay.seq,
+        postings: replay.postings,
+        proof,
+    })
 }
 
 async fn sides(conn: &mut PgConnection, center: &Center) -> sqlx::Result<HashMap<i32, Side>> {
-    let rows =
-        sqlx::query!("select account_no, code from account where center_id = $1", center.no.0).fetch_all(conn).await?;
+    let rows = sqlx::query!("select account_no, code from account where center_id = $1", center.no.0)
+        .fetch_all(conn)
+        .await?;
     rows.into_iter()
         .map(|row| {
             let code = Code::from_number(row.code)
@@ -106,7 +113,11 @@ async fn sides(conn: &mut PgConnection, center: &Center) -> sqlx::Result<HashMap
 
 impl Replay<'_> {
     fn differs(&self, what: impl Into<String>) -> VerifyError {
-        VerifyError::Differs { center: self.center.id.to_string(), seq: self.seq, what: what.into() }
+        VerifyError::Differs {
+            center: self.center.id.to_string(),
+            seq: self.seq,
+            what: what.into(),
+        }
     }
 
     /// Replays the next page; `false` at the journal's end.
@@ -120,7 +131,9 @@ impl Replay<'_> {
         )
         .fetch_all(&mut *conn)
         .await?;
-        let Some(last) = transactions.last() else { return Ok(false) };
+        let Some(last) = transactions.last() else {
+            return Ok(false);
+        };
         let mut rows = sqlx::query_as!(
             PostingRow,
             "select seq, leg, debit, credit, amount, debit_balance, credit_balance
@@ -146,8 +159,14 @@ impl Replay<'_> {
                 ("seq", record.seq == row.seq),
                 ("center", record.center == self.center.id.as_str()),
                 ("kind", record::kind_name(record.kind()) == row.kind),
-                ("recorded_at", record.recorded_at == Some(record::timestamp(row.recorded_at))),
-                ("effective_date", record.effective_date == row.effective_date.to_string()),
+                (
+                    "recorded_at",
+                    record.recorded_at == Some(record::timestamp(row.recorded_at)),
+                ),
+                (
+                    "effective_date",
+                    record.effective_date == row.effective_date.to_string(),
+                ),
                 ("request_id", record.request_id == row.request_id.to_string()),
                 ("currency_code", record.currency_code == self.center.currency.code()),
             ];
@@ -172,7 +191,11 @@ impl Replay<'_> {
 
     fn transaction(&mut self, record: &JournalRecord, rows: &[PostingRow]) -> Result<(), VerifyError> {
         if record.postings.is_empty() || record.postings.len() != rows.len() {
-            return Err(self.differs(format!("{} postings recorded, {} stored", record.postings.len(), rows.len())));
+            return Err(self.differs(format!(
+                "{} postings recorded, {} stored",
+                record.postings.len(),
+                rows.len()
+            )));
         }
         for ((leg, posting), row) in (1i16..).zip(&record.postings).zip(rows) {
             self.posting(leg, posting, row)?;
@@ -187,15 +210,36 @@ impl Replay<'_> {
             .value();
         let debit_balance = self.moved(posting.debit, Side::Debit, amount)?;
         let credit_balance = self.moved(posting.credit, Side::Credit, amount)?;
-        let stored = (row.leg, row.debit, row.credit, row.amount, row.debit_balance, row.credit_balance);
-        let replayed = (leg, posting.debit, posting.credit, amount, debit_balance, credit_balance);
+        let stored = (
+            row.leg,
+            row.debit,
+            row.credit,
+            row.amount,
+            row.debit_balance,
+            row.credit_balance,
+        );
+        let replayed = (
+            leg,
+            posting.debit,
+            posting.credit,
+            amount,
+            debit_balance,
+            credit_balance,
+        );
         if stored != replayed {
-            return Err(self.differs(format!("posting {leg} is stored as {stored:?}, replay says {replayed:?}")));
+            return Err(self.differs(format!(
+                "posting {leg} is stored as {stored:?}, replay says {replayed:?}"
+            )));
         }
-        let recorded = [(&posting.debit_balance, debit_balance), (&posting.credit_balance, credit_balance)];
+        let recorded = [
+            (&posting.debit_balance, debit_balance),
+            (&posting.credit_balance, credit_balance),
+        ];
         for (text, balance) in recorded {
             if text.parse::<Decimal>().ok() != Some(balance) {
-                return Err(self.differs(format!("posting {leg} records a balance of {text}, replay says {balance}")));
+                return Err(self.differs(format!(
+                    "posting {leg} records a balance of {text}, replay says {balance}"
+                )));
             }
         }
         Ok(())
@@ -235,7 +279,10 @@ impl Replay<'_> {
         for row in rows {
             let replayed = self.balances.get(&row.account_no).copied().unwrap_or_default();
             if row.balance != replayed {
-                let what = format!("account {} stands at {}, replay says {replayed}", row.account_no, row.balance);
+                let what = format!(
+                    "account {} stands at {}, replay says {replayed}",
+                    row.account_no, row.balance
+                );
                 return Err(self.differs(what));
             }
         }

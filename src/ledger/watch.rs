@@ -38,7 +38,13 @@ pub fn follow(
     committed: watch::Receiver<Seq>,
     after: Seq,
 ) -> impl Stream<Item = Result<Transaction, LedgerError>> + Send {
-    let follower = Follower { database, center, committed, last: after, ready: VecDeque::new() };
+    let follower = Follower {
+        database,
+        center,
+        committed,
+        last: after,
+        ready: VecDeque::new(),
+    };
     stream::try_unfold(follower, |mut follower| async move {
         let transaction = follower.next().await?;
         Ok(Some((transaction, follower)))

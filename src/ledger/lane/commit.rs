@@ -94,12 +94,42 @@ fn bind_core(
 fn bind_transactions(args: &mut PgArguments, batch: &Batch) -> Result<(), sqlx::error::BoxDynError> {
     let entries = &batch.entries;
     args.add(entries.iter().map(|(_, entry, _)| entry.seq.0).collect::<Vec<i64>>())?;
-    args.add(entries.iter().map(|(_, entry, _)| record::kind_name(entry.record.kind())).collect::<Vec<&str>>())?;
-    args.add(entries.iter().map(|(_, _, moment)| moment.recorded_at).collect::<Vec<OffsetDateTime>>())?;
-    args.add(entries.iter().map(|(_, _, moment)| moment.effective_date).collect::<Vec<Date>>())?;
-    args.add(entries.iter().map(|(request, _, _)| request.id.0).collect::<Vec<Uuid>>())?;
-    args.add(entries.iter().map(|(_, entry, _)| entry.record_bytes.as_slice()).collect::<Vec<&[u8]>>())?;
-    args.add(entries.iter().map(|(_, entry, _)| entry.leaf_hash.as_slice()).collect::<Vec<&[u8]>>())
+    args.add(
+        entries
+            .iter()
+            .map(|(_, entry, _)| record::kind_name(entry.record.kind()))
+            .collect::<Vec<&str>>(),
+    )?;
+    args.add(
+        entries
+            .iter()
+            .map(|(_, _, moment)| moment.recorded_at)
+            .collect::<Vec<OffsetDateTime>>(),
+    )?;
+    args.add(
+        entries
+            .iter()
+            .map(|(_, _, moment)| moment.effective_date)
+            .collect::<Vec<Date>>(),
+    )?;
+    args.add(
+        entries
+            .iter()
+            .map(|(request, _, _)| request.id.0)
+            .collect::<Vec<Uuid>>(),
+    )?;
+    args.add(
+        entries
+            .iter()
+            .map(|(_, entry, _)| entry.record_bytes.as_slice())
+            .collect::<Vec<&[u8]>>(),
+    )?;
+    args.add(
+        entries
+            .iter()
+            .map(|(_, entry, _)| entry.leaf_hash.as_slice())
+            .collect::<Vec<&[u8]>>(),
+    )
 }
 
 fn bind_postings(args: &mut PgArguments, batch: &Batch) -> Result<(), sqlx::error::BoxDynError> {
@@ -135,12 +165,46 @@ fn bind_postings(args: &mut PgArguments, batch: &Batch) -> Result<(), sqlx::erro
 
 fn bind_refusals(args: &mut PgArguments, batch: &Batch) -> Result<(), sqlx::error::BoxDynError> {
     let refusals = &batch.refusals;
-    args.add(refusals.iter().map(|(request, _, _)| request.id.0).collect::<Vec<Uuid>>())?;
-    args.add(refusals.iter().map(|(request, _, _)| request.method).collect::<Vec<&str>>())?;
-    args.add(refusals.iter().map(|(request, _, _)| request.actor.as_str()).collect::<Vec<&str>>())?;
-    args.add(refusals.iter().map(|(request, _, _)| request.body.as_slice()).collect::<Vec<&[u8]>>())?;
-    args.add(refusals.iter().map(|(_, refusal, _)| record::encode_refusal(refusal)).collect::<Vec<Vec<u8>>>())?;
-    args.add(refusals.iter().map(|(_, _, moment)| moment.recorded_at).collect::<Vec<OffsetDateTime>>())?;
-    args.add(refusals.iter().map(|(_, _, moment)| moment.seq.0 - 1).collect::<Vec<i64>>())
+    args.add(
+        refusals
+            .iter()
+            .map(|(request, _, _)| request.id.0)
+            .collect::<Vec<Uuid>>(),
+    )?;
+    args.add(
+        refusals
+            .iter()
+            .map(|(request, _, _)| request.method)
+            .collect::<Vec<&str>>(),
+    )?;
+    args.add(
+        refusals
+            .iter()
+            .map(|(request, _, _)| request.actor.as_str())
+            .collect::<Vec<&str>>(),
+    )?;
+    args.add(
+        refusals
+            .iter()
+            .map(|(request, _, _)| request.body.as_slice())
+            .collect::<Vec<&[u8]>>(),
+    )?;
+    args.add(
+        refusals
+            .iter()
+            .map(|(_, refusal, _)| record::encode_refusal(refusal))
+            .collect::<Vec<Vec<u8>>>(),
+    )?;
+    args.add(
+        refusals
+            .iter()
+            .map(|(_, _, moment)| moment.recorded_at)
+            .collect::<Vec<OffsetDateTime>>(),
+    )?;
+    args.add(
+        refusals
+            .iter()
+            .map(|(_, _, moment)| moment.seq.0 - 1)
+            .collect::<Vec<i64>>(),
+    )
 }
-

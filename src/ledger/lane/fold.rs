@@ -7,7 +7,9 @@ use time::Duration;
 use crate::{
     clock::Clock,
     ids::{AccountNo, Seq},
-    ledger::{Command, Declined, Draft, Entry, Moment, Refusal, Request, Rows, Side, State, posting::PostedLeg, record},
+    ledger::{
+        Command, Declined, Draft, Entry, Moment, Refusal, Request, Rows, Side, State, posting::PostedLeg, record,
+    },
     money::Amount,
 };
 
@@ -25,7 +27,11 @@ pub(super) struct Batch {
 /// The moment of the next decision.
 pub(super) fn next_moment(state: &State, clock: &Clock) -> Moment {
     let recorded_at = clock.now().max(state.recorded_at() + Duration::microseconds(1));
-    Moment { seq: state.seq().next(), recorded_at, effective_date: state.center().zone.business_date(recorded_at) }
+    Moment {
+        seq: state.seq().next(),
+        recorded_at,
+        effective_date: state.center().zone.business_date(recorded_at),
+    }
 }
 
 /// Decides one command and applies it to the state. On a refusal the state is untouched. A broken invariant may leave it
@@ -49,12 +55,7 @@ pub(super) fn fold(command: &dyn Command, state: &mut State, clock: &Clock, batc
 }
 
 /// Numbers a draft, moves the balances it touches and writes its record. All balances must be loaded.
-pub(super) fn enter(
-    state: &mut State,
-    moment: &Moment,
-    request: &Request,
-    draft: &Draft,
-) -> Result<Entry, Declined> {
+pub(super) fn enter(state: &mut State, moment: &Moment, request: &Request, draft: &Draft) -> Result<Entry, Declined> {
     if draft.postings.is_empty() {
         return Err(Declined::Broken("a transaction without a posting".into()));
     }
@@ -65,14 +66,24 @@ pub(super) fn enter(
         }
         let debit_balance = movement(state, posting.debit, Side::Debit, posting.amount)?;
         let credit_balance = movement(state, posting.credit, Side::Credit, posting.amount)?;
-        legs.push(PostedLeg { posting: *posting, debit_balance, credit_balance });
+        legs.push(PostedLeg {
+            posting: *posting,
+            debit_balance,
+            credit_balance,
+        });
     }
     let record = record::build(state.center(), moment.seq, moment, request, draft, &legs);
     let record_bytes = record::encode(&record);
     let leaf_hash = record::leaf_hash(&record_bytes);
     state.head.seq = moment.seq;
     state.head.recorded_at = moment.recorded_at;
-    Ok(Entry { seq: moment.seq, legs, record: Arc::new(record), record_bytes, leaf_hash })
+    Ok(Entry {
+        seq: moment.seq,
+        legs,
+        record: Arc::new(record),
+        record_bytes,
+        leaf_hash,
+    })
 }
 
 fn movement(state: &mut State, no: AccountNo, side: Side, amount: Amount) -> Result<Amount, Declined> {

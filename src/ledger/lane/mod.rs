@@ -131,7 +131,14 @@ struct Inner {
 impl Lanes {
     /// Lanes over a database. `queue_max` bounds each center's queue, in commands.
     pub fn new(database: Database, clock: Clock, queue_max: usize) -> Lanes {
-        Lanes { inner: Arc::new(Inner { database, clock, queue_max, lanes: Mutex::default() }) }
+        Lanes {
+            inner: Arc::new(Inner {
+                database,
+                clock,
+                queue_max,
+                lanes: Mutex::default(),
+            }),
+        }
     }
 
     /// The clock that transactions are recorded by.
@@ -167,11 +174,16 @@ impl Lanes {
 
     async fn send(&self, center: &Center, work: Work) -> Result<Posted, LedgerError> {
         let (reply, answer) = oneshot::channel();
-        let ticket = Ticket { work, reply, span: Span::current() };
-        self.with_lane(center, |lane| lane.queue.try_send(ticket)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => LedgerError::QueueFull,
-            mpsc::error::TrySendError::Closed(_) => LedgerError::Unavailable,
-        })?;
+        let ticket = Ticket {
+            work,
+            reply,
+            span: Span::current(),
+        };
+        self.with_lane(center, |lane| lane.queue.try_send(ticket))
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => LedgerError::QueueFull,
+                mpsc::error::TrySendError::Closed(_) => LedgerError::Unavailable,
+            })?;
         match answer.await.unwrap_or(Err(LedgerError::Unavailable))? {
             Outcome::Posted(posted) => Ok(posted),
             Outcome::Refused { refusal, replayed } => Err(LedgerError::Refused { refusal, replayed }),

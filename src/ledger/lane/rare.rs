@@ -81,24 +81,44 @@ pub(super) async fn run(
     let moment = next_moment(&state, clock);
     // A savepoint, so that a refusal can roll back what the command wrote and still be stored.
     sqlx::query!("savepoint command").execute(&mut *tx).await?;
-    let mut journal = JournalTx { tx, center: center.clone(), moment, rules_moved: false };
+    let mut journal = JournalTx {
+        tx,
+        center: center.clone(),
+        moment,
+        rules_moved: false,
+    };
     let decided = command.run(&mut journal).await;
-    let JournalTx { mut tx, rules_moved, .. } = journal;
+    let JournalTx {
+        mut tx, rules_moved, ..
+    } = journal;
 
     let mut batch = Batch::default();
     let (answer, old) = match decided {
         Ok(draft) => {
             load(&mut state, &mut tx, &draft).await?;
             let entry = enter(&mut state, &moment, request, &draft)?;
-            let answer = Ok(Outcome::Posted(Posted { record: entry.record.clone(), replayed: false }));
+            let answer = Ok(Outcome::Posted(Posted {
+                record: entry.record.clone(),
+                replayed: false,
+            }));
             batch.entries.push((request.clone(), entry, moment));
-            let old = if rules_moved { center::touch_rules_in_tx(&mut tx, center.no).await? } else { old };
+            let old = if rules_moved {
+                center::touch_rules_in_tx(&mut tx, center.no).await?
+            } else {
+                old
+            };
             (answer, old)
         }
         Err(Declined::Refused(refusal)) => {
             sqlx::query!("rollback to savepoint command").execute(&mut *tx).await?;
             batch.refusals.push((request.clone(), refusal.clone(), moment));
-            (Ok(Outcome::Refused { refusal, replayed: false }), old)
+            (
+                Ok(Outcome::Refused {
+                    refusal,
+                    replayed: false,
+                }),
+                old,
+            )
         }
         Err(broken) => return Err(broken),
     };

@@ -9,7 +9,7 @@ use sqlx::postgres::PgArguments;
 /// The fragment is a data-modifying statement that selects from `guard, unnest($1::…[], …)`, where `guard` has the one column
 /// `center_id` and no row when the batch may not commit. Its parameters are numbered from 1; the lane renumbers them. A row
 /// must not be written twice by one statement, so a set that upserts keeps one value for each key.
-pub trait RowSet: Default + Send + 'static {
+pub trait RowSet: Default + Send + Sync + 'static {
     /// A name that orders the fragments and names the expression, for example `monthly_spending`.
     const NAME: &'static str;
     /// The fragment.
@@ -20,7 +20,7 @@ pub trait RowSet: Default + Send + 'static {
     fn bind(self, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError>;
 }
 
-trait AnyRowSet: Send {
+trait AnyRowSet: Send + Sync {
     fn name(&self) -> &'static str;
     fn sql(&self) -> &'static str;
     fn params(&self) -> usize;

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A domain's part of a lane's memory. Keys are asked for by the domain's own methods and loaded together.
-pub trait Room: Default + Send + 'static {
+pub trait Room: Default + Send + Sync + 'static {
     /// Whether keys were asked for that are not loaded.
     fn is_wanting(&self) -> bool;
     /// How many keys it holds.
@@ -26,7 +26,7 @@ pub trait Room: Default + Send + 'static {
     fn load<'a>(&'a mut self, conn: &'a mut PgConnection, center: &'a Center) -> BoxFuture<'a, sqlx::Result<()>>;
 }
 
-trait AnyRoom: Send {
+trait AnyRoom: Send + Sync {
     fn is_wanting(&self) -> bool;
     fn len(&self) -> usize;
     fn load<'a>(&'a mut self, conn: &'a mut PgConnection, center: &'a Center) -> BoxFuture<'a, sqlx::Result<()>>;
@@ -62,7 +62,12 @@ pub struct State {
 
 impl State {
     pub(super) fn new(center: Center, head: Head) -> State {
-        State { center, head, balances: Balances::default(), rooms: HashMap::new() }
+        State {
+            center,
+            head,
+            balances: Balances::default(),
+            rooms: HashMap::new(),
+        }
     }
 
     /// The center.
@@ -136,8 +141,11 @@ pub(super) struct Held {
 impl Held {
     /// The balance after `amount` was debited (`side` is [`Side::Debit`]) or credited.
     pub fn after(&self, side: Side, amount: Amount) -> Result<Amount, Declined> {
-        let balance =
-            if side == self.side { self.balance.checked_add(amount)? } else { self.balance.checked_sub(amount)? };
+        let balance = if side == self.side {
+            self.balance.checked_add(amount)?
+        } else {
+            self.balance.checked_sub(amount)?
+        };
         match self.floor {
             Some(floor) if balance.value() < floor => Err(Declined::Broken("a posting goes below the floor".into())),
             _ => Ok(balance),
@@ -160,7 +168,10 @@ impl Balances {
     }
 
     pub fn get(&self, no: AccountNo) -> Result<Held, Declined> {
-        self.known.get(&no).copied().ok_or_else(|| Declined::Broken(format!("account {no} is not loaded")))
+        self.known
+            .get(&no)
+            .copied()
+            .ok_or_else(|| Declined::Broken(format!("account {no} is not loaded")))
     }
 
     pub fn set(&mut self, no: AccountNo, balance: Amount) {
@@ -188,7 +199,14 @@ impl Balances {
                 .ok_or_else(|| sqlx::Error::Decode(format!("unknown account code {}", row.code).into()))?;
             let balance = Amount::from_decimal(row.balance, center.currency)
                 .map_err(|error| sqlx::Error::Decode(error.into()))?;
-            self.known.insert(AccountNo(row.account_no), Held { balance, floor: row.floor, side: code.side() });
+            self.known.insert(
+                AccountNo(row.account_no),
+                Held {
+                    balance,
+                    floor: row.floor,
+                    side: code.side(),
+                },
+            );
         }
         Ok(())
     }

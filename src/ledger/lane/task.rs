@@ -52,14 +52,26 @@ impl Task {
         queue: mpsc::Receiver<Ticket>,
         announce: watch::Sender<Seq>,
     ) -> Task {
-        Task { center, database, clock, queue, announce, state: None }
+        Task {
+            center,
+            database,
+            clock,
+            queue,
+            announce,
+            state: None,
+        }
     }
 
     /// Runs until every sender is gone and the queue is empty.
     pub async fn run(mut self) {
         let mut tickets = Vec::with_capacity(BATCH_MAX);
         loop {
-            match timeout(Duration::from_secs(IDLE_S), self.queue.recv_many(&mut tickets, BATCH_MAX)).await {
+            match timeout(
+                Duration::from_secs(IDLE_S),
+                self.queue.recv_many(&mut tickets, BATCH_MAX),
+            )
+            .await
+            {
                 Ok(0) => return,
                 Ok(_) => self.process(&mut tickets).await,
                 Err(_) => self.state = None,
@@ -121,7 +133,9 @@ impl Task {
         let old = state.head;
         let mut batch = Batch::default();
         for index in 0..tickets.len() {
-            let Work::Hot(command) = &tickets[index].work else { continue };
+            let Work::Hot(command) = &tickets[index].work else {
+                continue;
+            };
             if let Err(broken) = fold(command.as_ref(), &mut state, &self.clock, &mut batch) {
                 // Its state may be half changed: answer this one, and let the caller fold the others anew.
                 error!(center = %self.center.id, error = %broken, "a command broke an invariant");
@@ -133,15 +147,26 @@ impl Task {
         }
         let mut answers: HashMap<Uuid, Answer> = HashMap::with_capacity(tickets.len());
         for (request, entry, _) in &batch.entries {
-            let posted = Posted { record: entry.record.clone(), replayed: false };
+            let posted = Posted {
+                record: entry.record.clone(),
+                replayed: false,
+            };
             answers.insert(request.id.0, Ok(Outcome::Posted(posted)));
         }
         for (request, refusal, _) in &batch.refusals {
-            answers.insert(request.id.0, Ok(Outcome::Refused { refusal: refusal.clone(), replayed: false }));
+            answers.insert(
+                request.id.0,
+                Ok(Outcome::Refused {
+                    refusal: refusal.clone(),
+                    replayed: false,
+                }),
+            );
         }
         let last = batch.last();
-        let spans: Vec<_> =
-            tickets.iter().map(|ticket| info_span!(parent: &ticket.span, "ledger.commit", batch = tickets.len())).collect();
+        let spans: Vec<_> = tickets
+            .iter()
+            .map(|ticket| info_span!(parent: &ticket.span, "ledger.commit", batch = tickets.len()))
+            .collect();
         let mut conn = self.database.lane.acquire().await.map_err(unreachable_or_failed)?;
         let committed = commit(&mut conn, self.center.no, &old, &mut state.head, batch).await;
         drop(spans);
@@ -174,7 +199,9 @@ impl Task {
 
     async fn fresh_state(&self) -> Result<State, Attempt> {
         let mut conn = self.database.lane.acquire().await.map_err(unreachable_or_failed)?;
-        let head = center::head(&mut conn, self.center.no, false).await.map_err(unreachable_or_failed)?;
+        let head = center::head(&mut conn, self.center.no, false)
+            .await
+            .map_err(unreachable_or_failed)?;
         Ok(State::new(self.center.clone(), head))
     }
 
@@ -272,7 +299,11 @@ impl Task {
 }
 
 fn unreachable_or_failed(error: sqlx::Error) -> Attempt {
-    if constraint::is_connection_lost(&error) { Attempt::Unreachable } else { Attempt::Failed(error.to_string()) }
+    if constraint::is_connection_lost(&error) {
+        Attempt::Unreachable
+    } else {
+        Attempt::Failed(error.to_string())
+    }
 }
 
 /// Tickets whose request id is that of another ticket in the same batch: they join it.
@@ -285,7 +316,11 @@ fn take_repeats(tickets: &mut Vec<Ticket>) -> Repeats {
     let mut repeats = Repeats::default();
     let mut seen = std::collections::HashSet::with_capacity(tickets.len());
     for ticket in tickets.extract_if(.., |ticket| !seen.insert(ticket.work.request().id.0)) {
-        repeats.tickets.entry(ticket.work.request().id.0).or_default().push(ticket);
+        repeats
+            .tickets
+            .entry(ticket.work.request().id.0)
+            .or_default()
+            .push(ticket);
     }
     repeats
 }

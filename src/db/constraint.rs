@@ -1,0 +1,46 @@
+//! Telling the database's errors apart, by code and by constraint name, never by message.
+
+use sqlx::Error;
+
+/// The constraints that say a request was answered before, by this process or by another.
+const REQUEST_REPEATED: [&str; 4] = [
+    "journal_transaction_pkey",
+    "journal_transaction_request_unique",
+    "journal_transaction_recorded_at_unique",
+    "refused_request_pkey",
+];
+
+/// The name of the constraint an error is about.
+pub fn name(error: &Error) -> Option<&str> {
+    error.as_database_error().and_then(|error| error.constraint())
+}
+
+/// Whether a batch met a journal that had moved, or a request that was answered before.
+pub fn is_request_repeated(error: &Error) -> bool {
+    name(error).is_some_and(|name| REQUEST_REPEATED.contains(&name))
+}
+
+/// Whether the error says that PostgreSQL was not reached or went away. It says nothing about what was being committed.
+pub fn is_connection_lost(error: &Error) -> bool {
+    match error {
+        Error::Io(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed | Error::Tls(_) => true,
+        Error::Protocol(_) => true,
+        Error::Database(error) => error.code().is_some_and(|code| {
+            // 08: connection exception. 57P01 to 57P03: shutdown, crash, starting up. 53300: too many connections.
+            code.starts_with("08") || matches!(code.as_ref(), "57P01" | "57P02" | "57P03" | "57P05" | "53300")
+        }),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_connection_is_not_a_decision() {
+        assert!(is_connection_lost(&Error::PoolTimedOut));
+        assert!(!is_connection_lost(&Error::RowNotFound));
+        assert!(!is_request_repeated(&Error::RowNotFound));
+    }
+}

@@ -1,0 +1,56 @@
+//! Bringing a database up to date, as its owner, before the service uses it under its own role.
+
+use std::str::FromStr as _;
+
+use anyhow::{Context as _, ensure};
+use sqlx::{Connection as _, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
+
+/// The role the service acts as. It owns nothing and cannot change the journal.
+pub(super) const SERVICE_ROLE: &str = "custody_service";
+/// PostgreSQL 15, as `server_version_num` writes it.
+const VERSION_MIN: i32 = 150_000;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// Creates the service's role if it is missing and applies the migrations that are. Safe when several processes start at
+/// once: they take turns. Needs a login that may create roles, or a role that exists already and was granted.
+pub async fn migrate(url: &str) -> anyhow::Result<()> {
+    let options = PgConnectOptions::from_str(url).context("the database URL cannot be read")?;
+    let mut conn = PgConnection::connect_with(&options)
+        .await
+        .context("the database cannot be reached")?;
+    let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int")
+        .fetch_one(&mut conn)
+        .await?;
+    ensure!(
+        version >= VERSION_MIN,
+        "PostgreSQL 15 or newer is needed; this one says {version}"
+    );
+    ensure_role(&mut conn)
+        .await
+        .context("the role custody_service cannot be created; have its owner create it")?;
+    MIGRATIONS.run(&mut conn).await.context("a migration failed")?;
+    conn.close().await?;
+    Ok(())
+}
+
+async fn ensure_role(conn: &mut PgConnection) -> sqlx::Result<()> {
+    // Roles belong to the whole cluster, so two databases may be migrated at once: "exists already" is as good.
+    sqlx::raw_sql(
+        "do $$ begin
+             if not exists (select from pg_roles where rolname = 'custody_service') then
+                 create role custody_service nologin;
+             end if;
+         exception when duplicate_object or unique_violation then null;
+         end $$;
+         do $$ begin
+             if not pg_has_role(current_user, 'custody_service', 'member') then
+                 execute format('grant custody_service to %I', current_user);
+             end if;
+         exception when unique_violation then null;
+         end $$;",
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! The database under the ledger: finding or starting PostgreSQL, migrations, pools, and telling its errors apart.
+
+pub mod constraint;
+pub mod embedded;
+pub mod locate;
+mod migrate;
+
+use std::{str::FromStr as _, time::Duration};
+
+use anyhow::Context as _;
+pub use migrate::migrate;
+use sqlx::{
+    ConnectOptions as _, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+/// Most connections the lanes share.
+const LANE_CONNECTIONS_MAX: u32 = 8;
+/// Most connections that readers share. Together with the lanes' at most 20.
+const READ_CONNECTIONS_MAX: u32 = 12;
+/// How long a caller waits for a connection, in seconds.
+const ACQUIRE_TIMEOUT_S: u64 = 3;
+
+/// Two pools on one database, both acting as the service's own role, which cannot change the journal.
+#[derive(Clone)]
+pub struct Database {
+    /// For whoever writes: plans that do not depend on statistics.
+    pub lane: PgPool,
+    /// For readers.
+    pub read: PgPool,
+}
+
+impl Database {
+    /// Pools over a migrated database. Connects when first used, and again after the database was away.
+    pub fn connect(url: &str) -> anyhow::Result<Database> {
+        let options = PgConnectOptions::from_str(url)
+            .context("the database URL cannot be read")?
+            .application_name("custody")
+            .statement_cache_capacity(256)
+            .log_statements(tracing::log::LevelFilter::Off)
+            .log_slow_statements(tracing::log::LevelFilter::Off, Duration::MAX);
+        let role = [
+            ("role", migrate::SERVICE_ROLE),
+            ("statement_timeout", "15000"),
+            ("timezone", "UTC"),
+        ];
+        let lane = options.clone().options(role).options([
+            // Measured: with several centers, or without statistics, custom plans and sequential scans make a batch 50 to 100
+            // times slower. Nothing the lanes ask needs either.
+            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_seqscan", "off"),
+            ("synchronous_commit", "on"),
+        ]);
+        let read = options.options(role);
+        Ok(Database {
+            lane: pool(LANE_CONNECTIONS_MAX).connect_lazy_with(lane),
+            read: pool(READ_CONNECTIONS_MAX).connect_lazy_with(read),
+        })
+    }
+
+    /// Closes both pools once their connections are given back.
+    pub async fn close(&self) {
+        self.lane.close().await;
+        self.read.close().await;
+    }
+}
+
+fn pool(connections_max: u32) -> PgPoolOptions {
+    // A connection is not tried before each use: that would be a round trip more for each batch. A broken one is noticed by
+    // its user, and what was asked over it is asked again.
+    PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(Duration::from_secs(ACQUIRE_TIMEOUT_S))
+        .idle_timeout(Duration::from_secs(60))
+        .test_before_acquire(false)
+}
