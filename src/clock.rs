@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use time::{Date, Duration, OffsetDateTime, Time, UtcOffset};
+use time::{Date, Duration, Month, OffsetDateTime, Time, UtcOffset};
 use time_tz::{OffsetDateTimeExt, OffsetResult, PrimitiveDateTimeExt, TimeZone, Tz};
 
 /// What tells the time. Cheap to clone; all clones show the same time.
@@ -96,11 +96,26 @@ impl Zone {
         }
         after
     }
+}
 
-    /// The first day of the month of a day.
-    pub fn month_of(&self, date: Date) -> Date {
-        date.replace_day(1).unwrap_or(date)
+/// The first day of the month of a day.
+pub fn month_of(date: Date) -> Date {
+    date.replace_day(1).unwrap_or(date)
+}
+
+/// A month as `YYYY-MM`.
+pub fn month_text(month: Date) -> String {
+    format!("{:04}-{:02}", month.year(), u8::from(month.month()))
+}
+
+/// Reads `YYYY-MM` as the month's first day.
+pub fn parse_month(text: &str) -> Option<Date> {
+    let (year, month) = text.split_once('-')?;
+    if year.len() != 4 || month.len() != 2 {
+        return None;
     }
+    let month = Month::try_from(month.parse::<u8>().ok()?).ok()?;
+    Date::from_calendar_date(year.parse().ok()?, month, 1).ok()
 }
 
 impl PartialEq for Zone {
@@ -153,7 +168,7 @@ mod tests {
             date!(2026 - 02 - 01)
         );
         assert_eq!(zone.end_of(date!(2026 - 01 - 31)), datetime!(2026-01-31 16:00 UTC));
-        assert_eq!(zone.month_of(date!(2026 - 02 - 28)), date!(2026 - 02 - 01));
+        assert_eq!(month_of(date!(2026 - 02 - 28)), date!(2026 - 02 - 01));
         assert_eq!(zone.to_string(), "Asia/Shanghai");
     }
 
@@ -185,7 +200,7 @@ mod tests {
             prop_assert!(end.unix_timestamp() > seconds);
             prop_assert!(zone.business_date(end) > date);
             prop_assert_eq!(zone.business_date(end - Duration::SECOND), date);
-            prop_assert_eq!(zone.month_of(zone.month_of(date)), zone.month_of(date));
+            prop_assert_eq!(month_of(month_of(date)), month_of(date));
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod api;
 pub mod clock;
+pub mod commissary;
 pub mod custody;
 pub mod db;
 pub mod gateway;

@@ -93,11 +93,6 @@ fn movement(state: &mut State, no: AccountNo, side: Side, amount: Amount) -> Res
 }
 
 impl Batch {
-    /// Whether there is nothing to write.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.refusals.is_empty()
-    }
-
     /// The last transaction's number, if there is one.
     pub fn last(&self) -> Option<Seq> {
         self.entries.last().map(|(_, entry, _)| entry.seq)

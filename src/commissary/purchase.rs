@@ -1,0 +1,151 @@
+//! Buying: the hot path.
+
+use crate::{
+    clock,
+    custody::room::{DetaineeRoom, SettingsRoom, want_available},
+    ids::{DetaineeId, TerminalId},
+    ledger::{Command, Declined, Draft, Entry, Moment, Request, Rows, State},
+    money::Amount,
+    proto::{PurchaseFacts, PurchaseLineFacts, TransactionKind, journal_record::Facts},
+};
+
+use super::{
+    CommissaryRefusal,
+    entity::{Bounds, OrderLine, check, totals},
+    posting,
+    room::{OfferRoom, SpendingRoom, SpendingRows},
+};
+
+/// A detainee buys goods at a terminal.
+#[derive(Debug)]
+pub struct CreatePurchase {
+    /// What identifies it.
+    pub request: Request,
+    /// Who buys.
+    pub detainee: DetaineeId,
+    /// Where.
+    pub terminal: TerminalId,
+    /// What; 1 to 50 lines.
+    pub lines: Vec<OrderLine>,
+}
+
+impl CreatePurchase {
+    /// Prices the lines from the catalogue.
+    fn price(&self, state: &State) -> Result<Vec<PurchaseLineFacts>, Declined> {
+        let offers = state.room::<OfferRoom>()?;
+        let mut priced = Vec::with_capacity(self.lines.len());
+        for line in &self.lines {
+            let offer = offers.get(&line.product)?;
+            if !offer.available {
+                return Err(CommissaryRefusal::ProductNotAvailable {
+                    product: line.product.clone(),
+                }
+                .into());
+            }
+            priced.push(PurchaseLineFacts {
+                product: line.product.to_string(),
+                product_version: offer.version,
+                vendor: offer.vendor.to_string(),
+                quantity: i32::try_from(line.quantity).map_err(|_| Declined::Broken("quantity".into()))?,
+                unit_price: offer.price.to_string(),
+                amount: offer.price.checked_mul(line.quantity)?.to_string(),
+                counted: offer.counted,
+            });
+        }
+        Ok(priced)
+    }
+
+    /// Sums by vendor, in the order in which the vendors appear.
+    fn postings(&self, state: &State) -> Result<(Vec<(crate::ids::AccountNo, Amount)>, Vec<(Amount, bool)>), Declined> {
+        let offers = state.room::<OfferRoom>()?;
+        let mut vendors: Vec<(crate::ids::AccountNo, Amount)> = Vec::with_capacity(1);
+        let mut amounts = Vec::with_capacity(self.lines.len());
+        for line in &self.lines {
+            let offer = offers.get(&line.product)?;
+            let amount = offer.price.checked_mul(line.quantity)?;
+            amounts.push((amount, offer.counted));
+            match vendors.iter_mut().find(|(payable, _)| *payable == offer.payable_no) {
+                Some((_, sum)) => *sum = sum.checked_add(amount)?,
+                None => vendors.push((offer.payable_no, amount)),
+            }
+        }
+        Ok((vendors, amounts))
+    }
+}
+
+impl Command for CreatePurchase {
+    fn request(&self) -> &Request {
+        &self.request
+    }
+
+    fn want(&self, state: &mut State) {
+        if let Ok(settings) = state.room_mut::<SettingsRoom>() {
+            settings.want();
+        }
+        if let Ok(spending) = state.room_mut::<SpendingRoom>() {
+            spending.want(&self.detainee);
+        }
+        want_available(state, &self.detainee);
+        for line in &self.lines {
+            let payable = match state.room_mut::<OfferRoom>() {
+                Ok(offers) => offers.want(&line.product).map(|offer| offer.payable_no),
+                Err(_) => None,
+            };
+            if let Some(payable) = payable {
+                state.want_account(payable);
+            }
+        }
+    }
+
+    fn decide(&self, state: &State, moment: &Moment) -> Result<Draft, Declined> {
+        let standing = state.room::<DetaineeRoom>()?.get_active(&self.detainee)?;
+        let lines = self.price(state)?;
+        let (vendors, amounts) = self.postings(state)?;
+        let totals = totals(&amounts, state.center().currency)?;
+        let settings = state.room::<SettingsRoom>()?.get()?;
+        let month = clock::month_of(moment.effective_date);
+        let month_limit = settings
+            .monthly_limit(standing.tier, moment.effective_date)?
+            .ok_or_else(|| Declined::Broken("a detainee's tier does not exist".into()))?;
+        let month_spent = state.room::<SpendingRoom>()?.spent(&self.detainee, month)?;
+        let bounds = Bounds {
+            order_max: settings.purchase_amount_max,
+            month_limit,
+            month_spent: month_spent.unwrap_or(Amount::zero(state.center().currency)),
+            available: state.balance(standing.available())?,
+        };
+        let spent = check(&totals, &bounds)??;
+        let facts = PurchaseFacts {
+            detainee: self.detainee.to_string(),
+            terminal: self.terminal.to_string(),
+            lines,
+            total: totals.total.to_string(),
+            counted: totals.counted.to_string(),
+            month: clock::month_text(month),
+            month_spent: spent.to_string(),
+            month_limit: month_limit.to_string(),
+        };
+        let postings = vendors
+            .into_iter()
+            .map(|(payable, sum)| posting::sold(standing.available(), payable, sum))
+            .collect();
+        Ok(Draft::new(TransactionKind::Purchase, postings, Facts::Purchase(facts)))
+    }
+
+    fn apply(&self, entry: &Entry, state: &mut State, rows: &mut Rows) -> Result<(), Declined> {
+        let Some(Facts::Purchase(facts)) = &entry.record.facts else {
+            return Err(Declined::Broken("a purchase without its facts".into()));
+        };
+        let month = clock::parse_month(&facts.month).ok_or_else(|| Declined::Broken("month".into()))?;
+        let counted = Amount::parse(&facts.counted, state.center().currency)?;
+        if counted.is_zero() {
+            return Ok(());
+        }
+        let spent = Amount::parse(&facts.month_spent, state.center().currency)?;
+        state.room_mut::<SpendingRoom>()?.set(&self.detainee, month, spent);
+        if let Some(spending) = rows.of::<SpendingRows>() {
+            spending.put(&self.detainee, month, spent);
+        }
+        Ok(())
+    }
+}

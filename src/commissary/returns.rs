@@ -1,0 +1,181 @@
+//! Goods that come back.
+
+use crate::{
+    clock,
+    custody::room::{DetaineeRoom, want_available},
+    ids::{AccountNo, DetaineeId, Seq},
+    ledger::{Command, Declined, Draft, Entry, Moment, Request, Rows, State},
+    money::Amount,
+    proto::{PurchaseFacts, ReturnFacts, ReturnLineFacts, TransactionKind, journal_record::Facts},
+};
+
+use super::{
+    CommissaryRefusal, posting,
+    room::{OfferRoom, ReturnRow, ReturnRows, ReturnedRoom, SpendingRoom, SpendingRows},
+};
+
+/// One line that comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReturnLine {
+    /// The purchase's line, from 1.
+    pub line: i32,
+    /// How many pieces, above zero.
+    pub quantity: u32,
+}
+
+/// Goods of a purchase come back. The purchase never changes, so it was read before the command came to the lane.
+#[derive(Debug)]
+pub struct CreateReturn {
+    /// What identifies it.
+    pub request: Request,
+    /// The purchase's number.
+    pub purchase: Seq,
+    /// What was bought.
+    pub bought: PurchaseFacts,
+    /// Who bought it.
+    pub detainee: DetaineeId,
+    /// The products of the purchase, parsed, by line.
+    pub products: Vec<crate::ids::ProductId>,
+    /// What comes back; each line at most once.
+    pub lines: Vec<ReturnLine>,
+    /// Why.
+    pub reason: String,
+}
+
+struct Back {
+    facts: Vec<ReturnLineFacts>,
+    vendors: Vec<(AccountNo, Amount)>,
+    total: Amount,
+    counted: Amount,
+}
+
+impl CreateReturn {
+    fn index(line: i32) -> Option<usize> {
+        usize::try_from(line).ok()?.checked_sub(1)
+    }
+
+    fn back(&self, state: &State) -> Result<Back, Declined> {
+        let currency = state.center().currency;
+        let returned = state.room::<ReturnedRoom>()?;
+        let offers = state.room::<OfferRoom>()?;
+        let zero = Amount::zero(currency);
+        let mut back = Back {
+            facts: Vec::new(),
+            vendors: Vec::new(),
+            total: zero,
+            counted: zero,
+        };
+        for line in &self.lines {
+            let index = Self::index(line.line);
+            let found = index.and_then(|index| Some((self.bought.lines.get(index)?, self.products.get(index)?)));
+            let (bought, product) = found.ok_or(CommissaryRefusal::LineNotFound { line: line.line })?;
+            let left = i64::from(bought.quantity) - returned.returned(self.purchase, line.line)?;
+            let asked = i64::from(line.quantity);
+            if asked > left {
+                return Err(CommissaryRefusal::ReturnExceeds {
+                    line: line.line,
+                    asked,
+                    left,
+                }
+                .into());
+            }
+            let amount = Amount::parse(&bought.unit_price, currency)?.checked_mul(line.quantity)?;
+            back.total = back.total.checked_add(amount)?;
+            if bought.counted {
+                back.counted = back.counted.checked_add(amount)?;
+            }
+            let payable = offers.get(product)?.payable_no;
+            match back.vendors.iter_mut().find(|(no, _)| *no == payable) {
+                Some((_, sum)) => *sum = sum.checked_add(amount)?,
+                None => back.vendors.push((payable, amount)),
+            }
+            let quantity = i32::try_from(line.quantity).map_err(|_| Declined::Broken("quantity".into()))?;
+            back.facts.push(ReturnLineFacts {
+                line: line.line,
+                quantity,
+                amount: amount.to_string(),
+            });
+        }
+        Ok(back)
+    }
+}
+
+impl Command for CreateReturn {
+    fn request(&self) -> &Request {
+        &self.request
+    }
+
+    fn want(&self, state: &mut State) {
+        if let Ok(returned) = state.room_mut::<ReturnedRoom>() {
+            returned.want(self.purchase);
+        }
+        if let Ok(spending) = state.room_mut::<SpendingRoom>() {
+            spending.want(&self.detainee);
+        }
+        want_available(state, &self.detainee);
+        for product in &self.products {
+            let payable = match state.room_mut::<OfferRoom>() {
+                Ok(offers) => offers.want(product).map(|offer| offer.payable_no),
+                Err(_) => None,
+            };
+            if let Some(payable) = payable {
+                state.want_account(payable);
+            }
+        }
+    }
+
+    fn decide(&self, state: &State, _: &Moment) -> Result<Draft, Declined> {
+        let standing = state.room::<DetaineeRoom>()?.get_active(&self.detainee)?;
+        let back = self.back(state)?;
+        let facts = ReturnFacts {
+            purchase: self.purchase.0,
+            detainee: self.detainee.to_string(),
+            lines: back.facts,
+            total: back.total.to_string(),
+            counted: back.counted.to_string(),
+            month: self.bought.month.clone(),
+            reason: self.reason.clone(),
+        };
+        let available = standing.available();
+        let postings = back
+            .vendors
+            .iter()
+            .map(|(payable, sum)| posting::came_back(*payable, available, *sum))
+            .collect();
+        Ok(Draft::new(TransactionKind::Return, postings, Facts::Return(facts)).reversing(self.purchase))
+    }
+
+    fn apply(&self, entry: &Entry, state: &mut State, rows: &mut Rows) -> Result<(), Declined> {
+        let Some(Facts::Return(facts)) = &entry.record.facts else {
+            return Err(Declined::Broken("a return without its facts".into()));
+        };
+        let currency = state.center().currency;
+        for line in &facts.lines {
+            state
+                .room_mut::<ReturnedRoom>()?
+                .add(self.purchase, line.line, i64::from(line.quantity));
+            if let Some(set) = rows.of::<ReturnRows>() {
+                set.0.push(ReturnRow {
+                    seq: entry.seq,
+                    purchase: self.purchase,
+                    line: i16::try_from(line.line).map_err(|_| Declined::Broken("line".into()))?,
+                    quantity: line.quantity,
+                    amount: Amount::parse(&line.amount, currency)?,
+                });
+            }
+        }
+        let counted = Amount::parse(&facts.counted, currency)?;
+        if counted.is_positive() {
+            // The headroom comes back to the month in which it was used.
+            let month = clock::parse_month(&facts.month).ok_or_else(|| Declined::Broken("month".into()))?;
+            let spending = state.room_mut::<SpendingRoom>()?;
+            let before = spending.spent(&self.detainee, month)?.unwrap_or(Amount::zero(currency));
+            let spent = before.checked_sub(counted)?;
+            spending.set(&self.detainee, month, spent);
+            if let Some(set) = rows.of::<SpendingRows>() {
+                set.put(&self.detainee, month, spent);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,357 @@
+//! All SQL of this domain.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rust_decimal::Decimal;
+use sqlx::PgConnection;
+use time::{Date, OffsetDateTime};
+
+use super::{
+    NewProduct,
+    entity::{Category, Offer, Product, Vendor},
+};
+use crate::{
+    ids::{AccountNo, CenterNo, DetaineeId, ProductId, Seq, VendorId},
+    ledger::{Center, Code, account},
+    money::Amount,
+};
+
+fn decoding<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(error))
+}
+
+pub(super) async fn insert_vendor(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    id: VendorId,
+    name: String,
+    name_zh: String,
+    at: OffsetDateTime,
+) -> sqlx::Result<Vendor> {
+    let owner = format!("vendors/{id}");
+    let payable_no =
+        account::open_in_tx(conn, center, &[Code::VendorPayable, Code::VendorInTransit], &owner, at).await?;
+    let transit_no = AccountNo(payable_no.0 + 1);
+    sqlx::query!(
+        "insert into vendor (center_id, vendor_id, name, name_zh, payable_no, transit_no, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7)",
+        center.0,
+        id.as_str(),
+        name,
+        name_zh,
+        payable_no.0,
+        transit_no.0,
+        at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(Vendor {
+        id,
+        name,
+        name_zh,
+        payable_no,
+        transit_no,
+        created_at: at,
+    })
+}
+
+pub(super) async fn vendor(conn: &mut PgConnection, center: CenterNo, id: &VendorId) -> sqlx::Result<Option<Vendor>> {
+    let row = sqlx::query!(
+        "select name, name_zh, payable_no, transit_no, created_at from vendor where center_id = $1 and vendor_id = $2",
+        center.0,
+        id.as_str(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Vendor {
+        id: id.clone(),
+        name: row.name,
+        name_zh: row.name_zh,
+        payable_no: AccountNo(row.payable_no),
+        transit_no: AccountNo(row.transit_no),
+        created_at: row.created_at,
+    }))
+}
+
+pub(super) async fn list_vendors(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    after: &str,
+    limit: i64,
+) -> sqlx::Result<Vec<Vendor>> {
+    sqlx::query!(
+        "select vendor_id, name, name_zh, payable_no, transit_no, created_at from vendor
+         where center_id = $1 and vendor_id > $2 order by vendor_id limit $3",
+        center.0,
+        after,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(|row| {
+        Ok(Vendor {
+            id: VendorId::parse(&row.vendor_id).map_err(decoding)?,
+            name: row.name,
+            name_zh: row.name_zh,
+            payable_no: AccountNo(row.payable_no),
+            transit_no: AccountNo(row.transit_no),
+            created_at: row.created_at,
+        })
+    })
+    .collect()
+}
+
+pub(super) async fn insert_product(
+    conn: &mut PgConnection,
+    center: &Center,
+    new: NewProduct,
+    at: OffsetDateTime,
+    by: &str,
+) -> sqlx::Result<Product> {
+    sqlx::query!(
+        "insert into product (center_id, product_id, vendor_id, name, name_zh, category, price, available, version, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9)",
+        center.no.0,
+        new.id.as_str(),
+        new.vendor.as_str(),
+        new.name,
+        new.name_zh,
+        new.category.name(),
+        new.price.value(),
+        new.available,
+        at,
+    )
+    .execute(&mut *conn)
+    .await?;
+    let NewProduct {
+        id,
+        vendor,
+        name,
+        name_zh,
+        category,
+        price,
+        available,
+    } = new;
+    let product = Product {
+        id,
+        vendor,
+        name,
+        name_zh,
+        category,
+        price,
+        available,
+        version: 1,
+        created_at: at,
+    };
+    insert_price(conn, center, &product, at, by).await?;
+    Ok(product)
+}
+
+pub(super) async fn update_product(
+    conn: &mut PgConnection,
+    center: &Center,
+    product: &Product,
+    at: OffsetDateTime,
+    by: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update product set price = $3, available = $4, version = $5 where center_id = $1 and product_id = $2",
+        center.no.0,
+        product.id.as_str(),
+        product.price.value(),
+        product.available,
+        product.version,
+    )
+    .execute(&mut *conn)
+    .await?;
+    insert_price(conn, center, product, at, by).await
+}
+
+async fn insert_price(
+    conn: &mut PgConnection,
+    center: &Center,
+    product: &Product,
+    at: OffsetDateTime,
+    by: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into product_price (center_id, product_id, version, price, available, changed_at, changed_by)
+         values ($1, $2, $3, $4, $5, $6, $7)",
+        center.no.0,
+        product.id.as_str(),
+        product.version,
+        product.price.value(),
+        product.available,
+        at,
+        by,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+struct ProductRow {
+    product_id: String,
+    vendor_id: String,
+    name: String,
+    name_zh: String,
+    category: String,
+    price: Decimal,
+    available: bool,
+    version: i64,
+    created_at: OffsetDateTime,
+}
+
+impl ProductRow {
+    fn product(self, center: &Center) -> sqlx::Result<Product> {
+        Ok(Product {
+            id: ProductId::parse(&self.product_id).map_err(decoding)?,
+            vendor: VendorId::parse(&self.vendor_id).map_err(decoding)?,
+            name: self.name,
+            name_zh: self.name_zh,
+            category: category_of(&self.category)?,
+            price: Amount::from_decimal(self.price, center.currency).map_err(decoding)?,
+            available: self.available,
+            version: self.version,
+            created_at: self.created_at,
+        })
+    }
+}
+
+fn category_of(name: &str) -> sqlx::Result<Category> {
+    Category::from_name(name).ok_or_else(|| sqlx::Error::Decode(format!("unknown category {name}").into()))
+}
+
+pub(super) async fn product(conn: &mut PgConnection, center: &Center, id: &ProductId) -> sqlx::Result<Option<Product>> {
+    sqlx::query_as!(
+        ProductRow,
+        "select product_id, vendor_id, name, name_zh, category, price, available, version, created_at from product
+         where center_id = $1 and product_id = $2",
+        center.no.0,
+        id.as_str(),
+    )
+    .fetch_optional(conn)
+    .await?
+    .map(|row| row.product(center))
+    .transpose()
+}
+
+pub(super) async fn list_products(
+    conn: &mut PgConnection,
+    center: &Center,
+    vendor: Option<&VendorId>,
+    after: &str,
+    limit: i64,
+) -> sqlx::Result<Vec<Product>> {
+    sqlx::query_as!(
+        ProductRow,
+        "select product_id, vendor_id, name, name_zh, category, price, available, version, created_at from product
+         where center_id = $1 and product_id > $2 and ($3::text is null or vendor_id = $3)
+         order by product_id limit $4",
+        center.no.0,
+        after,
+        vendor.map(VendorId::as_str),
+        limit,
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(|row| row.product(center))
+    .collect()
+}
+
+pub(super) async fn offers(
+    conn: &mut PgConnection,
+    center: &Center,
+    ids: &[ProductId],
+) -> sqlx::Result<HashMap<String, Offer>> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    sqlx::query!(
+        "select p.product_id, p.vendor_id, p.category, p.price, p.available, p.version, v.payable_no
+         from product p join vendor v on v.center_id = p.center_id and v.vendor_id = p.vendor_id
+         where p.center_id = $1 and p.product_id = any($2)",
+        center.no.0,
+        &ids,
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(|row| {
+        let offer = Offer {
+            vendor: VendorId::parse(&row.vendor_id).map_err(decoding)?,
+            payable_no: AccountNo(row.payable_no),
+            price: Amount::from_decimal(row.price, center.currency).map_err(decoding)?,
+            counted: category_of(&row.category)?.is_counted(),
+            available: row.available,
+            version: row.version,
+        };
+        Ok((row.product_id, offer))
+    })
+    .collect()
+}
+
+pub(super) async fn spending(
+    conn: &mut PgConnection,
+    center: &Center,
+    ids: &[DetaineeId],
+) -> sqlx::Result<HashMap<String, BTreeMap<Date, Amount>>> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let rows = sqlx::query!(
+        "select detainee_id, month, spent from monthly_spending where center_id = $1 and detainee_id = any($2)",
+        center.no.0,
+        &ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut found: HashMap<String, BTreeMap<Date, Amount>> = HashMap::new();
+    for row in rows {
+        let spent = Amount::from_decimal(row.spent, center.currency).map_err(decoding)?;
+        found.entry(row.detainee_id).or_default().insert(row.month, spent);
+    }
+    Ok(found)
+}
+
+pub(super) async fn returned(
+    conn: &mut PgConnection,
+    center: &Center,
+    purchases: &[Seq],
+) -> sqlx::Result<HashMap<Seq, HashMap<i32, i64>>> {
+    let purchases: Vec<i64> = purchases.iter().map(|seq| seq.0).collect();
+    let rows = sqlx::query!(
+        r#"select purchase_seq, line, sum(quantity) as "quantity!" from return_line
+           where center_id = $1 and purchase_seq = any($2) group by purchase_seq, line"#,
+        center.no.0,
+        &purchases,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut found: HashMap<Seq, HashMap<i32, i64>> = HashMap::new();
+    for row in rows {
+        found
+            .entry(Seq(row.purchase_seq))
+            .or_default()
+            .insert(i32::from(row.line), row.quantity);
+    }
+    Ok(found)
+}
+
+pub(super) async fn returns_of(
+    conn: &mut PgConnection,
+    center: &Center,
+    purchase: Seq,
+    before: Option<Seq>,
+    limit: i64,
+) -> sqlx::Result<Vec<Seq>> {
+    let seqs = sqlx::query_scalar!(
+        "select distinct seq from return_line where center_id = $1 and purchase_seq = $2 and seq < $3
+         order by seq desc limit $4",
+        center.no.0,
+        purchase.0,
+        before.map_or(i64::MAX, |seq| seq.0),
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(seqs.into_iter().map(Seq).collect())
+}
