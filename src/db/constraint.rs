@@ -20,16 +20,28 @@ pub fn is_request_repeated(error: &Error) -> bool {
     name(error).is_some_and(|name| REQUEST_REPEATED.contains(&name))
 }
 
-/// Whether the error says that PostgreSQL was not reached or went away. It says nothing about what was being committed.
+/// Whether PostgreSQL cannot be reached at all: nothing was sent.
+pub fn is_unreachable(error: &Error) -> bool {
+    match error {
+        Error::PoolTimedOut | Error::PoolClosed => true,
+        // 57P03: starting up. 53300: too many connections. 55000: takes no connections. 3D000: no such database.
+        Error::Database(error) => error
+            .code()
+            .is_some_and(|code| matches!(code.as_ref(), "57P03" | "53300" | "55000" | "3D000")),
+        _ => false,
+    }
+}
+
+/// Whether PostgreSQL was not reached or went away. It says nothing about what was being committed.
 pub fn is_connection_lost(error: &Error) -> bool {
     match error {
-        Error::Io(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed | Error::Tls(_) => true,
-        Error::Protocol(_) => true,
-        Error::Database(error) => error.code().is_some_and(|code| {
-            // 08: connection exception. 57P01 to 57P03: shutdown, crash, starting up. 53300: too many connections.
-            code.starts_with("08") || matches!(code.as_ref(), "57P01" | "57P02" | "57P03" | "57P05" | "53300")
-        }),
-        _ => false,
+        Error::Io(_) | Error::WorkerCrashed | Error::Tls(_) | Error::Protocol(_) => true,
+        // 08: connection exception. 57P01, 57P02, 57P05: the session was ended.
+        Error::Database(inner) => {
+            let ended = |code: &str| code.starts_with("08") || matches!(code, "57P01" | "57P02" | "57P05");
+            inner.code().is_some_and(|code| ended(&code)) || is_unreachable(error)
+        }
+        _ => is_unreachable(error),
     }
 }
 

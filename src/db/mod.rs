@@ -15,7 +15,7 @@ use sqlx::{
 };
 
 /// Most connections the lanes share.
-const LANE_CONNECTIONS_MAX: u32 = 8;
+pub(crate) const LANE_CONNECTIONS_MAX: u32 = 8;
 /// Most connections that readers share. Together with the lanes' at most 20.
 const READ_CONNECTIONS_MAX: u32 = 12;
 /// How long a caller waits for a connection, in seconds.
@@ -53,7 +53,11 @@ impl Database {
         ]);
         let read = options.options(role);
         Ok(Database {
-            lane: pool(LANE_CONNECTIONS_MAX).connect_lazy_with(lane),
+            // A lane's connection is not tried before each use, which would be a round trip more for each batch. A broken one is
+            // noticed by the lane, which asks again.
+            lane: pool(LANE_CONNECTIONS_MAX)
+                .test_before_acquire(false)
+                .connect_lazy_with(lane),
             read: pool(READ_CONNECTIONS_MAX).connect_lazy_with(read),
         })
     }
@@ -66,11 +70,8 @@ impl Database {
 }
 
 fn pool(connections_max: u32) -> PgPoolOptions {
-    // A connection is not tried before each use: that would be a round trip more for each batch. A broken one is noticed by
-    // its user, and what was asked over it is asked again.
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(Duration::from_secs(ACQUIRE_TIMEOUT_S))
         .idle_timeout(Duration::from_secs(60))
-        .test_before_acquire(false)
 }

@@ -1,1 +1,4 @@
+//! Every integration test, in one program, against a real PostgreSQL.
 
+mod purchase;
+mod world;

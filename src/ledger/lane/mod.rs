@@ -31,7 +31,7 @@ use tracing::Span;
 
 use crate::{
     clock::Clock,
-    db::Database,
+    db::{self, Database},
     ids::{CenterNo, Seq},
     ledger::{Center, Declined, Draft, Entry, LedgerError, Outcome, Posted, Request},
 };
@@ -42,8 +42,9 @@ pub use state::{Room, State};
 
 /// Most commands decided and committed together.
 const BATCH_MAX: usize = 512;
-/// Most times a batch is folded again because another process wrote, or because the connection was lost.
-const REFOLD_ATTEMPTS_MAX: u32 = 8;
+/// Most times a batch is folded again because another process wrote, or because a connection was lost. All of the pool's
+/// connections may have been lost at once, and each is noticed by itself.
+const REFOLD_ATTEMPTS_MAX: u32 = 8 + db::LANE_CONNECTIONS_MAX;
 /// Most rounds of loading that one batch may need before its commands can decide.
 const LOAD_ROUNDS_MAX: u32 = 4;
 /// Most keys a lane keeps in memory before it forgets them all.

@@ -105,7 +105,7 @@ impl Task {
                 Err(Attempt::Overtaken) => self.state = None,
                 Err(Attempt::Lost) => {
                     self.state = None;
-                    warn!(center = %self.center.id, "the connection was lost during a commit; reading what became of it");
+                    warn!(center = %self.center.id, "a connection was lost; reading what became of the batch");
                 }
                 Err(Attempt::Unreachable) => {
                     self.state = None;
@@ -224,12 +224,8 @@ impl Task {
     /// Answers the tickets whose requests have a stored outcome. `false` when the database could not tell.
     async fn answer_stored(&self, tickets: &mut Vec<Ticket>, repeats: &mut Repeats) -> bool {
         let ids: Vec<Uuid> = tickets.iter().map(|ticket| ticket.work.request().id.0).collect();
-        let found = match self.lookup(&ids).await {
-            Ok(found) => found,
-            Err(error) => {
-                warn!(center = %self.center.id, %error, "outcomes cannot be read");
-                return false;
-            }
+        let Some(found) = self.lookup(&ids).await else {
+            return false;
         };
         for ticket in tickets.extract_if(.., |ticket| found.contains_key(&ticket.work.request().id.0)) {
             let request = ticket.work.request();
@@ -241,9 +237,22 @@ impl Task {
         true
     }
 
-    async fn lookup(&self, ids: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Stored>> {
-        let mut conn = self.database.lane.acquire().await?;
-        outcome::lookup(&mut conn, self.center.no, ids).await
+    async fn lookup(&self, ids: &[Uuid]) -> Option<HashMap<Uuid, Stored>> {
+        for _ in 0..REFOLD_ATTEMPTS_MAX {
+            let found = match self.database.lane.acquire().await {
+                Ok(mut conn) => outcome::lookup(&mut conn, self.center.no, ids).await,
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok(found) => return Some(found),
+                Err(error) if constraint::is_connection_lost(&error) && !constraint::is_unreachable(&error) => {}
+                Err(error) => {
+                    warn!(center = %self.center.id, %error, "outcomes cannot be read");
+                    return None;
+                }
+            }
+        }
+        None
     }
 
     /// A batch that PostgreSQL refused for a reason of its own: each command alone, so that one cannot disturb the others.
@@ -275,7 +284,7 @@ impl Task {
                 // A commit may have been done although the connection was lost: running again finds the stored outcome.
                 Err(Declined::Database(error)) if constraint::is_connection_lost(&error) => {
                     warn!(center = %self.center.id, %error, "the connection was lost in a transaction");
-                    if matches!(error, sqlx::Error::PoolTimedOut) {
+                    if constraint::is_unreachable(&error) {
                         break;
                     }
                     continue;
@@ -299,8 +308,10 @@ impl Task {
 }
 
 fn unreachable_or_failed(error: sqlx::Error) -> Attempt {
-    if constraint::is_connection_lost(&error) {
+    if constraint::is_unreachable(&error) {
         Attempt::Unreachable
+    } else if constraint::is_connection_lost(&error) {
+        Attempt::Lost
     } else {
         Attempt::Failed(error.to_string())
     }
