@@ -3,6 +3,7 @@
 pub mod access;
 pub mod api;
 pub mod clock;
+pub mod config;
 pub mod custody;
 pub mod db;
 pub mod gateway;
@@ -10,3 +11,4 @@ pub mod ids;
 pub mod ledger;
 pub mod money;
 pub mod proto;
+pub mod telemetry;
