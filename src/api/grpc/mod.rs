@@ -1,6 +1,8 @@
 //! gRPC: resource names, pages, and what every answer has in common.
 
 pub mod auth;
+pub mod commissary;
+pub mod convert;
 pub mod name;
 pub mod page;
 

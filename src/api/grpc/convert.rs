@@ -1,0 +1,105 @@
+//! Wire types to domain types and back: what is malformed is refused here, at the door.
+
+use prost::Message;
+use prost_types::Timestamp;
+use time::OffsetDateTime;
+use tonic::Status;
+
+use super::REPLAY_METADATA;
+use crate::{
+    access::Actor,
+    api::status::{internal, invalid_field, status, unavailable},
+    ids::RequestId,
+    ledger::{Center, LedgerError, Reason, Refusal, Request, record},
+    money::{Amount, Currency},
+    proto::Money,
+};
+
+/// Reads an amount in the center's currency, zero or more. `field` names it in the refusal.
+pub fn amount_in(money: Option<&Money>, currency: Currency, field: &str) -> Result<Amount, Refusal> {
+    let Some(money) = money else {
+        return Err(invalid_field(field, "is required"));
+    };
+    if money.currency_code != currency.code() {
+        let refusal = Refusal::because(Reason::CurrencyMismatch, format!("the center's currency is {currency}"));
+        return Err(refusal
+            .with_fact("expected", currency)
+            .with_fact("got", &money.currency_code)
+            .about(field));
+    }
+    Amount::parse(&money.amount, currency).map_err(|error| invalid_field(format!("{field}.amount"), error.to_string()))
+}
+
+/// Reads an amount above zero.
+pub fn positive_amount_in(money: Option<&Money>, currency: Currency, field: &str) -> Result<Amount, Refusal> {
+    let amount = amount_in(money, currency, field)?;
+    if amount.is_positive() {
+        Ok(amount)
+    } else {
+        Err(invalid_field(format!("{field}.amount"), "not above zero"))
+    }
+}
+
+/// Writes an amount.
+pub fn money(amount: Amount) -> Option<Money> {
+    Some(Money {
+        currency_code: amount.currency().code().to_owned(),
+        amount: amount.to_string(),
+    })
+}
+
+/// Writes an amount that a record holds as text.
+pub fn money_text(amount: &str, center: &Center) -> Option<Money> {
+    Some(Money {
+        currency_code: center.currency.code().to_owned(),
+        amount: amount.to_owned(),
+    })
+}
+
+/// Writes an instant.
+pub fn timestamp(at: OffsetDateTime) -> Option<Timestamp> {
+    Some(record::timestamp(at))
+}
+
+/// What identifies a call that moves money. The message itself, canonically encoded, is what a repetition is compared with.
+pub fn request(id: &str, method: &'static str, message: &impl Message, actor: &Actor) -> Result<Request, Refusal> {
+    let id = RequestId::parse(id).map_err(|error| invalid_field("request_id", error.to_string()))?;
+    Ok(Request {
+        id,
+        method,
+        body: message.encode_to_vec(),
+        actor: actor.name(),
+    })
+}
+
+/// Reads an id under its own type; `field` names it in the refusal.
+pub fn typed<T, E: std::fmt::Display>(parsed: Result<T, E>, field: &str) -> Result<T, Refusal> {
+    parsed.map_err(|error| invalid_field(field, error.to_string()))
+}
+
+impl From<LedgerError> for Status {
+    fn from(error: LedgerError) -> Status {
+        match error {
+            LedgerError::Refused { refusal, replayed } => {
+                let mut answer = status(refusal);
+                if replayed {
+                    answer
+                        .metadata_mut()
+                        .insert(REPLAY_METADATA, tonic::metadata::MetadataValue::from_static("true"));
+                }
+                answer
+            }
+            LedgerError::RequestReused { fields } => {
+                let message = "the request id was used before with another body";
+                let refusal = Refusal::because(Reason::RequestReused, message);
+                status(refusal.with_fact("fields", fields.join(",")).about("request_id"))
+            }
+            LedgerError::QueueFull => status(Refusal::because(
+                Reason::QueueFull,
+                "the center's queue is full; try again shortly",
+            )),
+            LedgerError::Unavailable => unavailable(),
+            LedgerError::Internal => internal(),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The command line: reads arguments, and hands over to the library.
+//!
+//! # Layout
+//! - `token`: `custody token issue`.
+
+mod token;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use custody_ledger::clock::Clock;
+use custody_ledger::config::{Config, ServeFlags};
+use custody_ledger::gateway::simulator::{self, SimulatorConfig};
+use custody_ledger::telemetry;
+use secrecy::SecretString;
+
+/// A cashless detention-center ledger: remittance, distribution, commissary, settlement and refund over exact double entry.
+#[derive(Parser)]
+#[command(name = "custody", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service: gRPC, gRPC-Web, health, reflection and gateway notifications on one port.
+    ///
+    /// Every setting can also be given in the file of --config, as `key` under `[section]`, and in the environment, as
+    /// CUSTODY_SECTION_KEY. A flag wins over the environment, and that over the file.
+    Serve(Box<ServeFlags>),
+    /// Bearer tokens.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Play the payment gateway over HTTP, for demonstrations and tests.
+    GatewaySimulator(GatewaySimulatorFlags),
+}
+
+#[derive(clap::Args)]
+struct GatewaySimulatorFlags {
+    /// Where to listen; port 0 picks a free one. Its control API asks for no credential: keep to a loopback address.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7500")]
+    listen: SocketAddr,
+    /// The secret shared with the service.
+    #[arg(long, value_name = "SECRET", env = "CUSTODY_GATEWAY_SECRET", hide_env_values = true)]
+    secret: SecretString,
+    #[command(flatten)]
+    clock: ClockFlags,
+}
+
+/// The flags that set the clock, as `custody serve` has them.
+#[derive(clap::Args)]
+struct ClockFlags {
+    /// Allow what only developers may do.
+    #[arg(long)]
+    dev: bool,
+    /// Take this for the time at the start (RFC 3339); only with --dev.
+    #[arg(long, value_name = "TIME", requires = "dev", value_parser = custody_ledger::config::parse_time)]
+    dev_clock: Option<time::OffsetDateTime>,
+}
+
+impl ClockFlags {
+    fn clock(&self) -> Clock {
+        self.dev_clock.map_or_else(Clock::system, Clock::starting_at)
+    }
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// Whatever keeps it from doing its work. A command that worked and has bad news, as a proof that does not hold,
+/// answers with a failing exit code instead.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Token(command) => {
+            token::run(command)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Serve(flags) => in_runtime("custody", async {
+            let config = Config::load(*flags).context("configuration")?;
+            custody_ledger::serve::run(config).await?;
+            Ok(ExitCode::SUCCESS)
+        }),
+        Command::GatewaySimulator(flags) => in_runtime("custody-gateway-simulator", async {
+            let clock = flags.clock.clock();
+            let config = SimulatorConfig::new(flags.listen, flags.secret);
+            simulator::run(config, clock).await.context("gateway simulator")?;
+            Ok(ExitCode::SUCCESS)
+        }),
+    }
+}
+
+/// Starts the runtime and telemetry, and sends what telemetry still holds before the runtime ends.
+fn in_runtime(service: &str, work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(async {
+        let _telemetry = telemetry::init(service)?;
+        work.await
+    })
+}
