@@ -1,11 +1,104 @@
-//! Running the service: database, lanes, domains, doors.
+//! Running the service: database, lanes, domains, doors; and stopping it in the opposite order.
+
+use std::io::Write as _;
 
 use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 
-use crate::config::Config;
+use crate::{
+    access::{CachedVerifier, TokenKey, Verifier},
+    api::{
+        grpc::{auth::AuthLayer, commissary::CommissaryApi},
+        server::{self, Doors},
+    },
+    clock::Clock,
+    commissary::Commissary,
+    config::{Config, Server},
+    custody::Custody,
+    db::{self, Database, embedded::Embedded},
+    ledger::Lanes,
+    proto::commissary_service_server::CommissaryServiceServer,
+};
 
-/// Placeholder body is filled below.
+/// Serves until SIGTERM or Ctrl-C, then lets calls and lanes finish, and stops the private PostgreSQL if there is one.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let _ = config;
-    Err(anyhow::anyhow!("")).context("")
+    let clock = config.dev.clock.map_or_else(Clock::system, Clock::starting_at);
+    let (embedded, url) = open_database(&config.server).await?;
+    let served = serve(&config, clock, &url).await;
+    if let Some(embedded) = embedded {
+        embedded.stop().await.context("stopping PostgreSQL")?;
+    }
+    served
+}
+
+/// The database that was named, or a private one.
+async fn open_database(server: &Server) -> anyhow::Result<(Option<Embedded>, String)> {
+    match &server.database_url {
+        Some(url) => Ok((None, url.expose_secret().to_owned())),
+        None => {
+            let (embedded, url) = Embedded::start(&server.data_dir)
+                .await
+                .context("the private PostgreSQL")?;
+            Ok((Some(embedded), url))
+        }
+    }
+}
+
+async fn serve(config: &Config, clock: Clock, url: &str) -> anyhow::Result<()> {
+    db::migrate(url).await?;
+    let database = Database::connect(url)?;
+    let lanes = Lanes::new(database.clone(), clock.clone(), config.limits.lane_queue_max);
+    let key = TokenKey::load_or_create(&config.server.data_dir)?;
+    let auth = AuthLayer::new(CachedVerifier::new(Verifier::new(key.public())), clock.clone());
+    let router = server::router(Doors {
+        routes: routes(config, &lanes, clock),
+        auth,
+    })
+    .await?;
+
+    let listen = config.server.listen;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}"))?;
+    let stop = CancellationToken::new();
+    tokio::spawn(cancel_on_signal(stop.clone()));
+    announce(&format!("custody ready on {}", listener.local_addr()?))?;
+    let served = server::serve(listener, router, stop).await;
+    lanes.close();
+    database.close().await;
+    Ok(served?)
+}
+
+fn routes(config: &Config, lanes: &Lanes, clock: Clock) -> Routes {
+    let size_max = config.limits.message_size_max_bytes;
+    let custody = Custody::new(lanes.database().clone(), clock);
+    let commissary = Commissary::new(lanes.clone(), custody.clone());
+    Routes::new(
+        CommissaryServiceServer::new(CommissaryApi::new(commissary, custody)).max_decoding_message_size(size_max),
+    )
+}
+
+/// Standard output may be a pipe that someone reads the address from: written at once.
+fn announce(line: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+async fn cancel_on_signal(stop: CancellationToken) {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
+    tracing::info!("stopping");
+    stop.cancel();
 }

@@ -3,4 +3,5 @@
 //! Wire types end here. Everything below takes domain types and answers with domain types or a `Refusal`.
 
 pub mod grpc;
+pub mod server;
 pub mod status;

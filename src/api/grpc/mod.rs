@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod commissary;
 pub mod convert;
+pub mod deadline;
 pub mod name;
 pub mod page;
 

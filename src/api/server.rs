@@ -1,0 +1,76 @@
+//! The one port: gRPC, gRPC-Web, health and reflection.
+
+use std::time::Duration;
+
+use axum::{Router, extract::Request, middleware::Next, response::Response, serve::ListenerExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tracing::{Instrument as _, info_span};
+
+use super::grpc::{auth::AuthLayer, deadline};
+use crate::{proto::FILE_DESCRIPTOR_SET, telemetry};
+
+/// How long calls in flight may take once the service was told to stop, in seconds.
+const DRAIN_S: u64 = 10;
+
+/// What is served, behind the guard.
+pub struct Doors {
+    /// The gRPC services, each already bounded in message size.
+    pub routes: Routes,
+    /// Who may come in.
+    pub auth: AuthLayer,
+}
+
+/// Puts everything on one router. Health and reflection are open to all; every other method needs a credential.
+pub async fn router(doors: Doors) -> anyhow::Result<Router> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health
+        .set_service_status("", tonic_health::ServingStatus::Serving)
+        .await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let routes = doors
+        .routes
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    let guarded = routes
+        .prepare()
+        .into_axum_router()
+        .layer(axum::middleware::from_fn(deadline::honour))
+        .layer(doors.auth)
+        .layer(tonic_web::GrpcWebLayer::new())
+        .layer(axum::middleware::from_fn(traced));
+    Ok(guarded)
+}
+
+/// One span a call, continuing the caller's trace.
+async fn traced(request: Request, next: Next) -> Response {
+    let method = request.uri().path().trim_start_matches('/').to_owned();
+    let span = info_span!("rpc", otel.name = %method, otel.kind = "server");
+    telemetry::accept_parent(&span, request.headers());
+    next.run(request).instrument(span).await
+}
+
+/// Serves until told to stop, then lets the calls in flight finish; streams without end are cut after [`DRAIN_S`].
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> std::io::Result<()> {
+    let drained = async {
+        stop.cancelled().await;
+        tokio::time::sleep(Duration::from_secs(DRAIN_S)).await;
+    };
+    tokio::select! {
+        served = axum::serve(listener.tap_io(no_delay), router).with_graceful_shutdown(stop.clone().cancelled_owned()) => served,
+        () = drained => Ok(()),
+    }
+}
+
+/// Small answers must not wait for more to send.
+fn no_delay(stream: &mut TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY cannot be set");
+    }
+}
