@@ -6,12 +6,11 @@ use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 use crate::{
     access::{CachedVerifier, TokenKey, Verifier},
     api::{
-        grpc::{auth::AuthLayer, commissary::CommissaryApi},
+        grpc::auth::AuthLayer,
         server::{self, Doors},
     },
     clock::Clock,
@@ -20,7 +19,6 @@ use crate::{
     custody::Custody,
     db::{self, Database, embedded::Embedded},
     ledger::Lanes,
-    proto::commissary_service_server::CommissaryServiceServer,
 };
 
 /// Serves until SIGTERM or Ctrl-C, then lets calls and lanes finish, and stops the private PostgreSQL if there is one.
@@ -53,9 +51,14 @@ async fn serve(config: &Config, clock: Clock, url: &str) -> anyhow::Result<()> {
     let lanes = Lanes::new(database.clone(), clock.clone(), config.limits.lane_queue_max);
     let key = TokenKey::load_or_create(&config.server.data_dir)?;
     let auth = AuthLayer::new(CachedVerifier::new(Verifier::new(key.public())), clock.clone());
+    let custody = Custody::new(database.clone(), clock);
+    let commissary = Commissary::new(lanes.clone(), custody.clone());
+    let message_size_max = config.limits.message_size_max_bytes;
     let router = server::router(Doors {
-        routes: routes(config, &lanes, clock),
+        custody,
+        commissary,
         auth,
+        message_size_max,
     })
     .await?;
 
@@ -70,15 +73,6 @@ async fn serve(config: &Config, clock: Clock, url: &str) -> anyhow::Result<()> {
     lanes.close();
     database.close().await;
     Ok(served?)
-}
-
-fn routes(config: &Config, lanes: &Lanes, clock: Clock) -> Routes {
-    let size_max = config.limits.message_size_max_bytes;
-    let custody = Custody::new(lanes.database().clone(), clock);
-    let commissary = Commissary::new(lanes.clone(), custody.clone());
-    Routes::new(
-        CommissaryServiceServer::new(CommissaryApi::new(commissary, custody)).max_decoding_message_size(size_max),
-    )
 }
 
 /// Standard output may be a pipe that someone reads the address from: written at once.

@@ -8,18 +8,34 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tracing::{Instrument as _, info_span};
 
-use super::grpc::{auth::AuthLayer, deadline};
-use crate::{proto::FILE_DESCRIPTOR_SET, telemetry};
+use super::grpc::{auth::AuthLayer, commissary::CommissaryApi, deadline};
+use crate::{
+    commissary::Commissary,
+    custody::Custody,
+    proto::{FILE_DESCRIPTOR_SET, commissary_service_server::CommissaryServiceServer},
+    telemetry,
+};
 
 /// How long calls in flight may take once the service was told to stop, in seconds.
 const DRAIN_S: u64 = 10;
 
 /// What is served, behind the guard.
 pub struct Doors {
-    /// The gRPC services, each already bounded in message size.
-    pub routes: Routes,
+    /// Centers and detainees.
+    pub custody: Custody,
+    /// Vendors, products, purchases.
+    pub commissary: Commissary,
     /// Who may come in.
     pub auth: AuthLayer,
+    /// The largest request that is read, in bytes.
+    pub message_size_max: usize,
+}
+
+impl Doors {
+    fn routes(&self) -> Routes {
+        let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
+        Routes::new(CommissaryServiceServer::new(commissary).max_decoding_message_size(self.message_size_max))
+    }
 }
 
 /// Puts everything on one router. Health and reflection are open to all; every other method needs a credential.
@@ -34,7 +50,7 @@ pub async fn router(doors: Doors) -> anyhow::Result<Router> {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let routes = doors
-        .routes
+        .routes()
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);

@@ -3,7 +3,7 @@
 use crate::{
     clock,
     custody::room::{DetaineeRoom, SettingsRoom, want_available},
-    ids::{DetaineeId, TerminalId},
+    ids::{AccountNo, DetaineeId, TerminalId},
     ledger::{Command, Declined, Draft, Entry, Moment, Request, Rows, State},
     money::Amount,
     proto::{PurchaseFacts, PurchaseLineFacts, TransactionKind, journal_record::Facts},
@@ -13,7 +13,8 @@ use super::{
     CommissaryRefusal,
     entity::{Bounds, OrderLine, check, totals},
     posting,
-    room::{OfferRoom, SpendingRoom, SpendingRows},
+    room::{OfferRoom, SpendingRoom},
+    store::SpendingRows,
 };
 
 /// A detainee buys goods at a terminal.
@@ -29,11 +30,20 @@ pub struct CreatePurchase {
     pub lines: Vec<OrderLine>,
 }
 
+/// A purchase's lines, priced.
+#[derive(Default)]
+struct Priced {
+    facts: Vec<PurchaseLineFacts>,
+    /// The amount of each line and whether it counts against the monthly limit.
+    amounts: Vec<(Amount, bool)>,
+    /// What each vendor gets, in the order in which the vendors appear.
+    vendors: Vec<(AccountNo, Amount)>,
+}
+
 impl CreatePurchase {
     /// Prices the lines from the catalogue.
-    fn price(&self, state: &State) -> Result<Vec<PurchaseLineFacts>, Declined> {
-        let offers = state.room::<OfferRoom>()?;
-        let mut priced = Vec::with_capacity(self.lines.len());
+    fn price(&self, offers: &OfferRoom) -> Result<Priced, Declined> {
+        let mut priced = Priced::default();
         for line in &self.lines {
             let offer = offers.get(&line.product)?;
             if !offer.available {
@@ -42,34 +52,27 @@ impl CreatePurchase {
                 }
                 .into());
             }
-            priced.push(PurchaseLineFacts {
+            let amount = offer.price.checked_mul(line.quantity)?;
+            priced.amounts.push((amount, offer.counted));
+            match priced
+                .vendors
+                .iter_mut()
+                .find(|(payable, _)| *payable == offer.payable_no)
+            {
+                Some((_, sum)) => *sum = sum.checked_add(amount)?,
+                None => priced.vendors.push((offer.payable_no, amount)),
+            }
+            priced.facts.push(PurchaseLineFacts {
                 product: line.product.to_string(),
                 product_version: offer.version,
                 vendor: offer.vendor.to_string(),
                 quantity: i32::try_from(line.quantity).map_err(|_| Declined::Broken("quantity".into()))?,
                 unit_price: offer.price.to_string(),
-                amount: offer.price.checked_mul(line.quantity)?.to_string(),
+                amount: amount.to_string(),
                 counted: offer.counted,
             });
         }
         Ok(priced)
-    }
-
-    /// Sums by vendor, in the order in which the vendors appear.
-    fn postings(&self, state: &State) -> Result<(Vec<(crate::ids::AccountNo, Amount)>, Vec<(Amount, bool)>), Declined> {
-        let offers = state.room::<OfferRoom>()?;
-        let mut vendors: Vec<(crate::ids::AccountNo, Amount)> = Vec::with_capacity(1);
-        let mut amounts = Vec::with_capacity(self.lines.len());
-        for line in &self.lines {
-            let offer = offers.get(&line.product)?;
-            let amount = offer.price.checked_mul(line.quantity)?;
-            amounts.push((amount, offer.counted));
-            match vendors.iter_mut().find(|(payable, _)| *payable == offer.payable_no) {
-                Some((_, sum)) => *sum = sum.checked_add(amount)?,
-                None => vendors.push((offer.payable_no, amount)),
-            }
-        }
-        Ok((vendors, amounts))
     }
 }
 
@@ -99,8 +102,11 @@ impl Command for CreatePurchase {
 
     fn decide(&self, state: &State, moment: &Moment) -> Result<Draft, Declined> {
         let standing = state.room::<DetaineeRoom>()?.get_active(&self.detainee)?;
-        let lines = self.price(state)?;
-        let (vendors, amounts) = self.postings(state)?;
+        let Priced {
+            facts: lines,
+            amounts,
+            vendors,
+        } = self.price(state.room::<OfferRoom>()?)?;
         let totals = totals(&amounts, state.center().currency)?;
         let settings = state.room::<SettingsRoom>()?.get()?;
         let month = clock::month_of(moment.effective_date);

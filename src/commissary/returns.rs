@@ -11,7 +11,8 @@ use crate::{
 
 use super::{
     CommissaryRefusal, posting,
-    room::{OfferRoom, ReturnRow, ReturnRows, ReturnedRoom, SpendingRoom, SpendingRows},
+    room::{OfferRoom, ReturnedRoom, SpendingRoom},
+    store::{ReturnRow, ReturnRows, SpendingRows},
 };
 
 /// One line that comes back.

@@ -1,16 +1,15 @@
-//! What lanes remember of this domain, and the rows it adds to their statement.
+//! What lanes remember of this domain.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures::future::{BoxFuture, FutureExt as _};
-use rust_decimal::Decimal;
-use sqlx::{Arguments as _, PgConnection, postgres::PgArguments};
 use time::Date;
 
 use super::{CommissaryRefusal, entity::Offer, store};
 use crate::{
+    db::{self, Conn},
     ids::{DetaineeId, ProductId, Seq},
-    ledger::{Center, Declined, Room, RowSet},
+    ledger::{Center, Declined, Room},
     money::Amount,
 };
 
@@ -43,10 +42,10 @@ impl Room for OfferRoom {
     fn is_wanting(&self) -> bool {
         !self.wanted.is_empty()
     }
-    fn len(&self) -> usize {
+    fn keys(&self) -> usize {
         self.known.len()
     }
-    fn load<'a>(&'a mut self, conn: &'a mut PgConnection, center: &'a Center) -> BoxFuture<'a, sqlx::Result<()>> {
+    fn load<'a>(&'a mut self, conn: &'a mut Conn, center: &'a Center) -> BoxFuture<'a, db::Result<()>> {
         async move {
             let wanted: Vec<ProductId> = self.wanted.drain().collect();
             let mut found = store::offers(conn, center, &wanted).await?;
@@ -94,10 +93,10 @@ impl Room for SpendingRoom {
     fn is_wanting(&self) -> bool {
         !self.wanted.is_empty()
     }
-    fn len(&self) -> usize {
+    fn keys(&self) -> usize {
         self.known.len()
     }
-    fn load<'a>(&'a mut self, conn: &'a mut PgConnection, center: &'a Center) -> BoxFuture<'a, sqlx::Result<()>> {
+    fn load<'a>(&'a mut self, conn: &'a mut Conn, center: &'a Center) -> BoxFuture<'a, db::Result<()>> {
         async move {
             let wanted: Vec<DetaineeId> = self.wanted.drain().collect();
             let mut found = store::spending(conn, center, &wanted).await?;
@@ -142,10 +141,10 @@ impl Room for ReturnedRoom {
     fn is_wanting(&self) -> bool {
         !self.wanted.is_empty()
     }
-    fn len(&self) -> usize {
+    fn keys(&self) -> usize {
         self.known.len()
     }
-    fn load<'a>(&'a mut self, conn: &'a mut PgConnection, center: &'a Center) -> BoxFuture<'a, sqlx::Result<()>> {
+    fn load<'a>(&'a mut self, conn: &'a mut Conn, center: &'a Center) -> BoxFuture<'a, db::Result<()>> {
         async move {
             let wanted: Vec<Seq> = self.wanted.drain().collect();
             let mut found = store::returned(conn, center, &wanted).await?;
@@ -156,60 +155,5 @@ impl Room for ReturnedRoom {
             Ok(())
         }
         .boxed()
-    }
-}
-
-/// Rows of `monthly_spending`, one for each detainee and month.
-#[derive(Default)]
-pub(super) struct SpendingRows(BTreeMap<(DetaineeId, Date), Decimal>);
-
-impl SpendingRows {
-    pub fn put(&mut self, id: &DetaineeId, month: Date, spent: Amount) {
-        self.0.insert((id.clone(), month), spent.value());
-    }
-}
-
-impl RowSet for SpendingRows {
-    const NAME: &'static str = "monthly_spending";
-    const SQL: &'static str = "\
-        insert into monthly_spending (center_id, detainee_id, month, spent)
-        select guard.center_id, s.* from guard, unnest($1::text[], $2::date[], $3::numeric[]) s
-        on conflict (center_id, detainee_id, month) do update set spent = excluded.spent";
-    const PARAMS: usize = 3;
-
-    fn bind(self, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
-        args.add(self.0.keys().map(|(id, _)| id.as_str()).collect::<Vec<&str>>())?;
-        args.add(self.0.keys().map(|(_, month)| *month).collect::<Vec<Date>>())?;
-        args.add(self.0.values().copied().collect::<Vec<Decimal>>())
-    }
-}
-
-/// One row of `return_line`.
-pub(super) struct ReturnRow {
-    pub seq: Seq,
-    pub purchase: Seq,
-    pub line: i16,
-    pub quantity: i32,
-    pub amount: Amount,
-}
-
-/// Rows of `return_line`.
-#[derive(Default)]
-pub(super) struct ReturnRows(pub Vec<ReturnRow>);
-
-impl RowSet for ReturnRows {
-    const NAME: &'static str = "return_line";
-    const SQL: &'static str = "\
-        insert into return_line (center_id, seq, purchase_seq, line, quantity, amount)
-        select guard.center_id, r.* from guard,
-            unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::integer[], $5::numeric[]) r";
-    const PARAMS: usize = 5;
-
-    fn bind(self, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
-        args.add(self.0.iter().map(|row| row.seq.0).collect::<Vec<i64>>())?;
-        args.add(self.0.iter().map(|row| row.purchase.0).collect::<Vec<i64>>())?;
-        args.add(self.0.iter().map(|row| row.line).collect::<Vec<i16>>())?;
-        args.add(self.0.iter().map(|row| row.quantity).collect::<Vec<i32>>())?;
-        args.add(self.0.iter().map(|row| row.amount.value()).collect::<Vec<Decimal>>())
     }
 }

@@ -1,9 +1,9 @@
-//! All SQL of this domain.
+//! All SQL of this domain, and the rows it adds to the lanes' statement.
 
 use std::collections::{BTreeMap, HashMap};
 
 use rust_decimal::Decimal;
-use sqlx::PgConnection;
+use sqlx::{Arguments as _, PgConnection, postgres::PgArguments};
 use time::{Date, OffsetDateTime};
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     ids::{AccountNo, CenterNo, DetaineeId, ProductId, Seq, VendorId},
-    ledger::{Center, Code, account},
+    ledger::{Center, Code, RowSet, account},
     money::Amount,
 };
 
@@ -354,4 +354,59 @@ pub(super) async fn returns_of(
     .fetch_all(conn)
     .await?;
     Ok(seqs.into_iter().map(Seq).collect())
+}
+
+/// Rows of `monthly_spending`, one for each detainee and month.
+#[derive(Default)]
+pub(super) struct SpendingRows(BTreeMap<(DetaineeId, Date), Decimal>);
+
+impl SpendingRows {
+    pub fn put(&mut self, id: &DetaineeId, month: Date, spent: Amount) {
+        self.0.insert((id.clone(), month), spent.value());
+    }
+}
+
+impl RowSet for SpendingRows {
+    const NAME: &'static str = "monthly_spending";
+    const SQL: &'static str = "\
+        insert into monthly_spending (center_id, detainee_id, month, spent)
+        select guard.center_id, s.* from guard, unnest($1::text[], $2::date[], $3::numeric[]) s
+        on conflict (center_id, detainee_id, month) do update set spent = excluded.spent";
+    const PARAMS: usize = 3;
+
+    fn bind(self, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
+        args.add(self.0.keys().map(|(id, _)| id.as_str()).collect::<Vec<&str>>())?;
+        args.add(self.0.keys().map(|(_, month)| *month).collect::<Vec<Date>>())?;
+        args.add(self.0.values().copied().collect::<Vec<Decimal>>())
+    }
+}
+
+/// One row of `return_line`.
+pub(super) struct ReturnRow {
+    pub seq: Seq,
+    pub purchase: Seq,
+    pub line: i16,
+    pub quantity: i32,
+    pub amount: Amount,
+}
+
+/// Rows of `return_line`.
+#[derive(Default)]
+pub(super) struct ReturnRows(pub Vec<ReturnRow>);
+
+impl RowSet for ReturnRows {
+    const NAME: &'static str = "return_line";
+    const SQL: &'static str = "\
+        insert into return_line (center_id, seq, purchase_seq, line, quantity, amount)
+        select guard.center_id, r.* from guard,
+            unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::integer[], $5::numeric[]) r";
+    const PARAMS: usize = 5;
+
+    fn bind(self, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
+        args.add(self.0.iter().map(|row| row.seq.0).collect::<Vec<i64>>())?;
+        args.add(self.0.iter().map(|row| row.purchase.0).collect::<Vec<i64>>())?;
+        args.add(self.0.iter().map(|row| row.line).collect::<Vec<i16>>())?;
+        args.add(self.0.iter().map(|row| row.quantity).collect::<Vec<i32>>())?;
+        args.add(self.0.iter().map(|row| row.amount.value()).collect::<Vec<Decimal>>())
+    }
 }

@@ -12,11 +12,10 @@ use std::{
 
 pub use entity::{CenterProfile, Detainee, DetaineeState, Settings};
 pub use error::CustodyRefusal;
-use sqlx::PgConnection;
 
 use crate::{
     clock::Clock,
-    db::Database,
+    db::{self, Conn, Database},
     ids::{CenterId, DetaineeId},
     ledger::{Center, LedgerError, center},
     money::Amount,
@@ -232,25 +231,21 @@ impl Custody {
 }
 
 /// A detainee, inside the caller's transaction.
-pub async fn detainee_in_tx(
-    conn: &mut PgConnection,
-    center: &Center,
-    id: &DetaineeId,
-) -> sqlx::Result<Option<Detainee>> {
+pub async fn detainee_in_tx(conn: &mut Conn, center: &Center, id: &DetaineeId) -> db::Result<Option<Detainee>> {
     store::detainee(conn, center.no, id).await
 }
 
 /// A center's rules, inside the caller's transaction.
-pub async fn settings_in_tx(conn: &mut PgConnection, center: &Center) -> sqlx::Result<Settings> {
+pub async fn settings_in_tx(conn: &mut Conn, center: &Center) -> db::Result<Settings> {
     store::settings(conn, center).await
 }
 
 /// Moves a detainee to another state. The caller holds the journal's head, has it touch the rules, and commits.
 pub async fn set_state_in_tx(
-    conn: &mut PgConnection,
+    conn: &mut Conn,
     center: &Center,
     id: &DetaineeId,
     state: DetaineeState,
-) -> sqlx::Result<()> {
+) -> db::Result<()> {
     store::set_state(conn, center.no, id, state).await
 }

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use futures::future::{BoxFuture, FutureExt as _};
-use sqlx::PgConnection;
 
 use super::{CustodyRefusal, DetaineeState, Settings, store};
 use crate::{
+    db::{self, Conn},
     ids::{AccountNo, DetaineeId},
     ledger::{Center, Declined, Refusal, Room, State},
 };
@@ -36,10 +36,10 @@ impl Room for SettingsRoom {
     fn is_wanting(&self) -> bool {
         self.wanted
     }
-    fn len(&self) -> usize {
+    fn keys(&self) -> usize {
         usize::from(self.known.is_some())
     }
-    fn load<'a>(&'a mut self, conn: &'a mut PgConnection, center: &'a Center) -> BoxFuture<'a, sqlx::Result<()>> {
+    fn load<'a>(&'a mut self, conn: &'a mut Conn, center: &'a Center) -> BoxFuture<'a, db::Result<()>> {
         async move {
             self.known = Some(store::settings(conn, center).await?);
             self.wanted = false;
@@ -118,10 +118,10 @@ impl Room for DetaineeRoom {
     fn is_wanting(&self) -> bool {
         !self.wanted.is_empty()
     }
-    fn len(&self) -> usize {
+    fn keys(&self) -> usize {
         self.known.len()
     }
-    fn load<'a>(&'a mut self, conn: &'a mut PgConnection, center: &'a Center) -> BoxFuture<'a, sqlx::Result<()>> {
+    fn load<'a>(&'a mut self, conn: &'a mut Conn, center: &'a Center) -> BoxFuture<'a, db::Result<()>> {
         async move {
             let wanted: Vec<DetaineeId> = self.wanted.drain().collect();
             let mut found = store::standings(conn, center.no, &wanted).await?;

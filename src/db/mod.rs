@@ -13,6 +13,7 @@ use sqlx::{
     ConnectOptions as _, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+pub use sqlx::{PgConnection as Conn, Result, postgres::PgArguments as Arguments};
 
 /// Most connections the lanes share.
 pub(crate) const LANE_CONNECTIONS_MAX: u32 = 8;

@@ -21,14 +21,14 @@ pub trait Room: Default + Send + Sync + 'static {
     /// Whether keys were asked for that are not loaded.
     fn is_wanting(&self) -> bool;
     /// How many keys it holds.
-    fn len(&self) -> usize;
+    fn keys(&self) -> usize;
     /// Loads every key asked for, in a bounded number of statements.
     fn load<'a>(&'a mut self, conn: &'a mut PgConnection, center: &'a Center) -> BoxFuture<'a, sqlx::Result<()>>;
 }
 
 trait AnyRoom: Send + Sync {
     fn is_wanting(&self) -> bool;
-    fn len(&self) -> usize;
+    fn keys(&self) -> usize;
     fn load<'a>(&'a mut self, conn: &'a mut PgConnection, center: &'a Center) -> BoxFuture<'a, sqlx::Result<()>>;
     fn as_any(&self) -> &dyn Any;
     fn as_any_mut(&mut self) -> &mut dyn Any;
@@ -38,8 +38,8 @@ impl<R: Room> AnyRoom for R {
     fn is_wanting(&self) -> bool {
         Room::is_wanting(self)
     }
-    fn len(&self) -> usize {
-        Room::len(self)
+    fn keys(&self) -> usize {
+        Room::keys(self)
     }
     fn load<'a>(&'a mut self, conn: &'a mut PgConnection, center: &'a Center) -> BoxFuture<'a, sqlx::Result<()>> {
         Room::load(self, conn, center)
@@ -115,7 +115,7 @@ impl State {
     }
 
     pub(super) fn keys(&self) -> usize {
-        self.balances.known.len() + self.rooms.values().map(|room| room.len()).sum::<usize>()
+        self.balances.known.len() + self.rooms.values().map(|room| room.keys()).sum::<usize>()
     }
 
     pub(super) fn is_wanting(&self) -> bool {

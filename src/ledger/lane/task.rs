@@ -145,23 +145,7 @@ impl Task {
                 return Err(Attempt::Overtaken);
             }
         }
-        let mut answers: HashMap<Uuid, Answer> = HashMap::with_capacity(tickets.len());
-        for (request, entry, _) in &batch.entries {
-            let posted = Posted {
-                record: entry.record.clone(),
-                replayed: false,
-            };
-            answers.insert(request.id.0, Ok(Outcome::Posted(posted)));
-        }
-        for (request, refusal, _) in &batch.refusals {
-            answers.insert(
-                request.id.0,
-                Ok(Outcome::Refused {
-                    refusal: refusal.clone(),
-                    replayed: false,
-                }),
-            );
-        }
+        let mut answers = answers(&batch);
         let last = batch.last();
         let spans: Vec<_> = tickets
             .iter()
@@ -305,6 +289,27 @@ impl Task {
         }
         let _ = ticket.reply.send(answer);
     }
+}
+
+/// What each request is told once the batch is committed.
+fn answers(batch: &Batch) -> HashMap<Uuid, Answer> {
+    let posted = batch.entries.iter().map(|(request, entry, _)| {
+        let posted = Posted {
+            record: entry.record.clone(),
+            replayed: false,
+        };
+        (request.id.0, Ok(Outcome::Posted(posted)))
+    });
+    let refused = batch.refusals.iter().map(|(request, refusal, _)| {
+        (
+            request.id.0,
+            Ok(Outcome::Refused {
+                refusal: refusal.clone(),
+                replayed: false,
+            }),
+        )
+    });
+    posted.chain(refused).collect()
 }
 
 fn unreachable_or_failed(error: sqlx::Error) -> Attempt {
