@@ -270,7 +270,7 @@ struct Named<P> {
 
 impl<P: Provider> Provider for Named<P> {
     fn metadata(&self) -> Metadata {
-        Metadata::named(self.name.clone())
+        Metadata::named(self.name.clone()).interpolater(|_, keys| keys.join("."))
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
@@ -359,7 +359,7 @@ impl Layer {
 
 impl Provider for Layer {
     fn metadata(&self) -> Metadata {
-        Metadata::named(self.name)
+        Metadata::named(self.name).interpolater(|_, keys| keys.join("."))
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
@@ -441,7 +441,7 @@ mod tests {
             ("[dev]\nclock = \"2026-01-01T00:00:00Z\"", "dev.clock"),
         ] {
             let error = load(file, &[], ServeFlags::default()).unwrap_err();
-            assert!(error.contains(key), "{file:?}: {error}");
+            assert!(error.contains(key) && !error.contains("default."), "{file:?}: {error}");
         }
         for (name, key) in [
             ("CUSTODY_LIMITS_LANE_QUEUE_MAX", "limits.lane_queue_max"),
