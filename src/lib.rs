@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod api;
+pub mod bench;
 pub mod clock;
 pub mod commissary;
 pub mod config;

@@ -2,8 +2,10 @@
 //!
 //! # Layout
 //! - `token`: `custody token issue`.
+//! - `verify`: `custody verify`.
 
 mod token;
+mod verify;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -34,6 +36,10 @@ enum Command {
     /// Bearer tokens.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Replay every journal and compare it with all that is stored beside it; exit code 1 if anything differs.
+    Verify(verify::VerifyFlags),
+    /// Measure purchases against the no-op limit and PostgreSQL's own benchmark.
+    Bench(custody_ledger::bench::BenchFlags),
     /// Play the payment gateway over HTTP, for demonstrations and tests.
     GatewaySimulator(GatewaySimulatorFlags),
 }
@@ -81,6 +87,11 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(flags) => in_runtime("custody", async {
             let config = Config::load(*flags).context("configuration")?;
             custody_ledger::serve::run(config).await?;
+            Ok(ExitCode::SUCCESS)
+        }),
+        Command::Verify(flags) => in_runtime("custody", verify::run(flags)),
+        Command::Bench(flags) => in_runtime("custody-bench", async {
+            custody_ledger::bench::run(flags).await?;
             Ok(ExitCode::SUCCESS)
         }),
         Command::GatewaySimulator(flags) => in_runtime("custody-gateway-simulator", async {

@@ -11,6 +11,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use crate::{
+    db::Database,
     ledger::{
         Center, Code, Side,
         balance::AsOf,
@@ -72,7 +73,16 @@ struct PostingRow {
     credit_balance: Decimal,
 }
 
-/// Verifies one center. Run it in a repeatable-read transaction to verify a center that is in use.
+/// Verifies one center as it stood at one moment, while the service may go on.
+pub async fn verify_snapshot(database: &Database, center: &Center) -> Result<Verified, VerifyError> {
+    let mut tx = database.read.begin().await?;
+    sqlx::query!("set transaction isolation level repeatable read, read only")
+        .execute(&mut *tx)
+        .await?;
+    verify(&mut tx, center).await
+}
+
+/// Verifies one center. The caller sees to it that nothing is written meanwhile, or holds a snapshot.
 pub async fn verify(conn: &mut PgConnection, center: &Center) -> Result<Verified, VerifyError> {
     let mut replay = Replay {
         center,

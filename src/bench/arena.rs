@@ -1,0 +1,266 @@
+//! A service in a process of its own, with a PostgreSQL of its own, and centers full of detainees with money.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use anyhow::{Context as _, bail};
+use futures::{
+    future::{BoxFuture, FutureExt as _},
+    stream::{self, StreamExt as _, TryStreamExt as _},
+};
+use rust_decimal::Decimal;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+
+use crate::{
+    access::{Actor, Issuer, Role, Scope, TokenKey},
+    clock::Clock,
+    commissary::{Category, Commissary, NewProduct},
+    custody::{Admission, Custody, NewCenter, Settings},
+    db::{Database, embedded},
+    ids::{AccountNo, CenterId, DetaineeId, ProductId, RequestId, TerminalId, VendorId},
+    ledger::{Center, Declined, Draft, JournalTx, Lanes, Posting, RareCommand, Request, chart},
+    money::{Amount, Currency},
+    proto::{OutcomeFacts, TransactionKind, journal_record::Facts},
+};
+
+/// Products on each center's shelf.
+const PRODUCTS: usize = 40;
+/// What each detainee starts with: enough for every purchase of every run.
+const ENDOWMENT: i64 = 1_000_000_000;
+
+/// Where purchases go: a center, a token of one of its terminals, and its detainees.
+pub struct Target {
+    /// The center's id.
+    pub center: String,
+    /// A terminal's token.
+    pub token: String,
+    /// Its detainees' ids.
+    pub detainees: Vec<String>,
+    /// Its products' ids.
+    pub products: Vec<String>,
+}
+
+/// The service under load.
+pub struct Arena {
+    directory: TempDir,
+    child: Child,
+    address: String,
+    url: String,
+    key: Issuer,
+}
+
+impl Arena {
+    /// Starts a service and fills centers `C1`, `C2`, … with detainees, as many in each.
+    pub async fn open(centers: usize, detainees: usize) -> anyhow::Result<Arena> {
+        let directory = tempfile::Builder::new().prefix("custody-bench-").tempdir()?;
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(directory.path())
+            .stdout(Stdio::piped())
+            .env("RUST_LOG", "warn")
+            .kill_on_drop(true)
+            .spawn()?;
+        let stdout = child.stdout.take().context("no standard output")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let address = loop {
+            let Some(line) = lines.next_line().await? else {
+                bail!("the service did not start")
+            };
+            if let Some(address) = line.strip_prefix("custody ready on ") {
+                break address.to_owned();
+            }
+        };
+        let url = embedded::running_url(directory.path())?;
+        fill(&url, centers, detainees).await.context("filling the centers")?;
+        let key = Issuer::new(TokenKey::load_or_create(directory.path())?);
+        Ok(Arena {
+            directory,
+            child,
+            address,
+            url,
+            key,
+        })
+    }
+
+    /// Where the service listens.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Its database.
+    pub fn database_url(&self) -> &str {
+        &self.url
+    }
+
+    /// The first `centers` centers, with at most `detainees` people in all.
+    pub fn targets(&self, centers: usize, detainees: usize) -> anyhow::Result<Vec<Target>> {
+        let people = (detainees / centers).max(1);
+        (1..=centers)
+            .map(|number| {
+                let center = CenterId::parse(&format!("C{number}"))?;
+                let terminal = Some(TerminalId::parse("T1")?);
+                let scope = Scope {
+                    center: Some(center.clone()),
+                    payer: None,
+                    terminal,
+                };
+                let actor = Actor::new("T1", Role::Terminal, scope)?;
+                let token = self.key.issue(&actor, time::Duration::days(1), Clock::system().now())?;
+                Ok(Target {
+                    center: center.to_string(),
+                    token,
+                    detainees: (1..=people).map(|person| format!("D{person}")).collect(),
+                    products: (1..=PRODUCTS).map(|product| format!("P{product}")).collect(),
+                })
+            })
+            .collect()
+    }
+
+    /// The service's resident memory, in MiB, as Linux counts it.
+    pub fn server_rss_mib(&self) -> anyhow::Result<u64> {
+        let Some(pid) = self.child.id() else {
+            bail!("the service is gone")
+        };
+        let status = Path::new("/proc").join(pid.to_string()).join("status");
+        let text = std::fs::read_to_string(status).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line
+            .and_then(|line| line.split_whitespace().nth(1))
+            .and_then(|kib| kib.parse::<u64>().ok());
+        Ok(kib.unwrap_or_default() / 1024)
+    }
+
+    /// Stops the service and removes everything it kept.
+    pub async fn close(mut self) -> anyhow::Result<()> {
+        let pid = self.child.id().context("the service is gone")?;
+        Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
+        tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await??;
+        Ok(self.directory.close()?)
+    }
+}
+
+async fn fill(url: &str, centers: usize, detainees: usize) -> anyhow::Result<()> {
+    let database = Database::connect(url)?;
+    let lanes = Lanes::new(database.clone(), Clock::system(), 4096);
+    let custody = Custody::new(database.clone(), Clock::system());
+    let commissary = Commissary::new(lanes.clone(), custody.clone());
+    // Every run needs a center 1 that holds all of them; the others are smaller.
+    let sizes = (1..=centers).map(|number| {
+        (
+            number,
+            if number == 1 {
+                detainees
+            } else {
+                (detainees / 4).min(2500)
+            },
+        )
+    });
+    for (number, people) in sizes {
+        let center = open_center(&custody, &commissary, &format!("C{number}")).await?;
+        stream::iter((1..=people).map(|person| admit(&custody, &lanes, &center, person)))
+            .buffer_unordered(8)
+            .try_collect::<Vec<()>>()
+            .await?;
+    }
+    lanes.close();
+    database.close().await;
+    Ok(())
+}
+
+async fn open_center(custody: &Custody, commissary: &Commissary, name: &str) -> anyhow::Result<Center> {
+    let currency = Currency::parse("CNY")?;
+    let plenty = Amount::from_decimal(Decimal::from(ENDOWMENT), currency)?;
+    let mut settings = Settings::defaults(currency)?;
+    settings.tier_limits.insert(1, plenty);
+    let id = CenterId::parse(name)?;
+    let (name, name_zh, time_zone) = (name.to_owned(), "监所".to_owned(), "Asia/Shanghai".to_owned());
+    custody
+        .create_center(NewCenter {
+            id: id.clone(),
+            name,
+            name_zh,
+            time_zone,
+            settings,
+        })
+        .await?;
+    let center = custody.center(&id).await?;
+    let vendor = VendorId::parse("V1")?;
+    commissary
+        .create_vendor(&center, vendor.clone(), "Shop".into(), "超市".into())
+        .await?;
+    for product in 1..=PRODUCTS {
+        let price = Amount::from_decimal(Decimal::new(i64::try_from(product)? * 10 + 5, 2), currency)?;
+        let new = NewProduct {
+            id: ProductId::parse(&format!("P{product}"))?,
+            vendor: vendor.clone(),
+            name: format!("product {product}"),
+            name_zh: format!("商品{product}"),
+            category: Category::Food,
+            price,
+            available: true,
+        };
+        commissary.create_product(&center, new, "bench").await?;
+    }
+    Ok(center)
+}
+
+async fn admit(custody: &Custody, lanes: &Lanes, center: &Center, person: usize) -> anyhow::Result<()> {
+    let id = DetaineeId::parse(&format!("D{person}"))?;
+    let admission = Admission {
+        id,
+        name: format!("person {person}"),
+        name_zh: "某".into(),
+        tier: 1,
+    };
+    let detainee = custody.admit(center, admission).await?;
+    let request = Request {
+        id: RequestId::derived(&["bench", detainee.id.as_str()]),
+        method: "bench/Endow",
+        body: detainee.id.as_str().as_bytes().to_vec(),
+        actor: "bench".into(),
+    };
+    let amount = Amount::from_decimal(Decimal::from(ENDOWMENT), center.currency)?;
+    lanes
+        .submit_rare(
+            center,
+            Endowment {
+                request,
+                to: detainee.available(),
+                amount,
+            },
+        )
+        .await?;
+    Ok(())
+}
+
+/// Money from nowhere but the bank, so that there is something to spend.
+struct Endowment {
+    request: Request,
+    to: AccountNo,
+    amount: Amount,
+}
+
+impl RareCommand for Endowment {
+    fn request(&self) -> &Request {
+        &self.request
+    }
+
+    fn run<'a>(&'a self, _: &'a mut JournalTx) -> BoxFuture<'a, Result<Draft, Declined>> {
+        async move {
+            let facts = OutcomeFacts {
+                reference: "bench".into(),
+                reason: String::new(),
+            };
+            let posting = Posting::new(chart::BANK, self.to, self.amount);
+            Ok(Draft::new(
+                TransactionKind::Credit,
+                vec![posting],
+                Facts::Outcome(facts),
+            ))
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,185 @@
+//! Calls kept in flight.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use hdrhistogram::Histogram;
+use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
+use tonic::{
+    Request,
+    metadata::MetadataValue,
+    transport::{Channel, Endpoint},
+};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use uuid::Uuid;
+
+use super::arena::Target;
+use crate::proto::{CreatePurchaseLine, CreatePurchaseRequest, commissary_service_client::CommissaryServiceClient};
+
+/// HTTP/2 connections that the calls are spread over.
+const CONNECTIONS: usize = 4;
+/// Longest latency that is told apart, in microseconds.
+const LATENCY_MAX_US: u64 = 60_000_000;
+
+/// What was measured.
+pub struct Measured {
+    /// Calls that were answered.
+    pub calls: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Latencies in microseconds.
+    pub latencies: Histogram<u64>,
+}
+
+impl Measured {
+    /// Calls a second.
+    pub fn per_second(&self) -> f64 {
+        self.calls as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+async fn connect(address: &str) -> anyhow::Result<Vec<Channel>> {
+    let mut channels = Vec::with_capacity(CONNECTIONS);
+    for _ in 0..CONNECTIONS {
+        channels.push(
+            Endpoint::from_shared(format!("http://{address}"))?
+                .tcp_nodelay(true)
+                .connect()
+                .await?,
+        );
+    }
+    Ok(channels)
+}
+
+/// The call that does nothing: the limit of this machine, this protocol and this load generator.
+pub async fn health_checks(address: &str, in_flight: usize, length: Duration) -> anyhow::Result<Measured> {
+    let channels = connect(address).await?;
+    let clients = channels.into_iter().map(HealthClient::new).collect::<Vec<_>>();
+    measure(in_flight, length, move |worker| {
+        let mut client = clients[worker % clients.len()].clone();
+        async move {
+            client
+                .check(HealthCheckRequest { service: String::new() })
+                .await
+                .context("health check")?;
+            Ok(())
+        }
+    })
+    .await
+}
+
+/// Purchases of 3 lines each.
+pub async fn purchases(
+    address: &str,
+    targets: &[Target],
+    in_flight: usize,
+    length: Duration,
+) -> anyhow::Result<Measured> {
+    let channels = connect(address).await?;
+    let clients = channels
+        .into_iter()
+        .map(CommissaryServiceClient::new)
+        .collect::<Vec<_>>();
+    let tokens = targets
+        .iter()
+        .map(|target| MetadataValue::try_from(format!("Bearer {}", target.token)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let targets: Arc<Vec<_>> = Arc::new(
+        targets
+            .iter()
+            .zip(tokens)
+            .map(|(target, token)| (names(target), token))
+            .collect(),
+    );
+    measure(in_flight, length, move |worker| {
+        let mut client = clients[worker % clients.len()].clone();
+        let targets = targets.clone();
+        async move {
+            let mut random = SmallRng::from_os_rng();
+            let (names, token) = &targets[random.random_range(0..targets.len())];
+            let mut request = Request::new(purchase(names, &mut random));
+            request.metadata_mut().insert("authorization", token.clone());
+            client.create_purchase(request).await.context("purchase")?;
+            Ok(())
+        }
+    })
+    .await
+}
+
+struct Names {
+    parent: String,
+    detainees: Vec<String>,
+    products: Vec<String>,
+}
+
+fn names(target: &Target) -> Names {
+    let parent = format!("centers/{}", target.center);
+    Names {
+        detainees: target
+            .detainees
+            .iter()
+            .map(|id| format!("{parent}/detainees/{id}"))
+            .collect(),
+        products: target
+            .products
+            .iter()
+            .map(|id| format!("{parent}/products/{id}"))
+            .collect(),
+        parent,
+    }
+}
+
+fn purchase(names: &Names, random: &mut SmallRng) -> CreatePurchaseRequest {
+    let lines = (0..3)
+        .map(|_| CreatePurchaseLine {
+            product: names.products[random.random_range(0..names.products.len())].clone(),
+            quantity: random.random_range(1..=3),
+        })
+        .collect();
+    CreatePurchaseRequest {
+        parent: names.parent.clone(),
+        detainee: names.detainees[random.random_range(0..names.detainees.len())].clone(),
+        lines,
+        request_id: Uuid::new_v4().to_string(),
+    }
+}
+
+async fn measure<F, C>(in_flight: usize, length: Duration, call: C) -> anyhow::Result<Measured>
+where
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    C: Fn(usize) -> F + Send + Sync + 'static,
+{
+    let call = Arc::new(call);
+    // A fifth of the time warms up: connections, caches, prepared statements.
+    let start = Instant::now() + length / 5;
+    let end = start + length;
+    let mut workers = tokio::task::JoinSet::new();
+    for worker in 0..in_flight {
+        let call = call.clone();
+        workers.spawn(async move {
+            let mut latencies = Histogram::<u64>::new_with_max(LATENCY_MAX_US, 3)?;
+            loop {
+                let sent = Instant::now();
+                if sent >= end {
+                    return anyhow::Ok(latencies);
+                }
+                call(worker).await?;
+                if sent >= start {
+                    latencies.saturating_record(u64::try_from(sent.elapsed().as_micros())?);
+                }
+            }
+        });
+    }
+    let mut latencies = Histogram::<u64>::new_with_max(LATENCY_MAX_US, 3)?;
+    while let Some(worker) = workers.join_next().await {
+        latencies.add(worker??)?;
+    }
+    Ok(Measured {
+        calls: latencies.len(),
+        elapsed: start.elapsed(),
+        latencies,
+    })
+}

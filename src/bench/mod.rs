@@ -1,0 +1,73 @@
+//! The load generator: purchases over gRPC from a separate process, against two limits measured in the same run.
+//!
+//! # Layout
+//! - `arena`: a service with its own PostgreSQL and centers full of detainees
+//! - `load`: calls kept in flight, and how long each took
+//! - `pgbench`: PostgreSQL's own benchmark on the same cluster
+//! - `report`: what is printed
+//!
+//! Machines differ and are noisy, so what counts are ratios within one run: to a call that does nothing, and to what PostgreSQL
+//! users call fast.
+
+mod arena;
+mod load;
+mod pgbench;
+mod report;
+
+use std::time::Duration;
+
+use arena::Arena;
+use report::Report;
+
+/// What to measure.
+#[derive(Debug, Clone, clap::Args)]
+pub struct BenchFlags {
+    /// Calls kept in flight.
+    #[arg(long, default_value_t = 64)]
+    in_flight: usize,
+    /// How long each measurement lasts, in seconds.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Centers that the purchases are spread over.
+    #[arg(long, default_value_t = 1)]
+    centers: usize,
+    /// Detainees, spread over the centers.
+    #[arg(long, default_value_t = 10_000)]
+    detainees: usize,
+    /// One JSON object a run instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// The whole series: 1, 16, 64 and 256 in flight in 1 center, and 64 in 4 and 50 centers.
+    #[arg(long)]
+    all: bool,
+}
+
+/// Measures and prints.
+pub async fn run(flags: BenchFlags) -> anyhow::Result<()> {
+    let series: Vec<(usize, usize)> = if flags.all {
+        vec![(1, 1), (16, 1), (64, 1), (256, 1), (64, 4), (64, 50)]
+    } else {
+        vec![(flags.in_flight, flags.centers)]
+    };
+    let centers_max = series.iter().map(|(_, centers)| *centers).max().unwrap_or(1);
+    let length = Duration::from_secs(flags.seconds);
+    let arena = Arena::open(centers_max, flags.detainees).await?;
+    let mut reports = Vec::with_capacity(series.len());
+    for (in_flight, centers) in series {
+        let noop = load::health_checks(arena.address(), in_flight, length / 2).await?;
+        // TPC-B at one client is what one call in flight is compared with; everything else with 64 clients.
+        let clients = if in_flight == 1 { 1 } else { 64 };
+        let pgbench = pgbench::tpc_b(arena.database_url(), clients, length).await?;
+        let targets = arena.targets(centers, flags.detainees)?;
+        let purchases = load::purchases(arena.address(), &targets, in_flight, length).await?;
+        let report = Report::of(in_flight, centers, &purchases, &noop, pgbench, arena.server_rss_mib()?);
+        if flags.json {
+            println!("{}", serde_json::to_string(&report)?);
+        }
+        reports.push(report);
+    }
+    if !flags.json {
+        println!("{}", report::table(&reports));
+    }
+    arena.close().await
+}

@@ -1,0 +1,69 @@
+//! `custody verify`: replays every journal from its records.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use custody_ledger::{
+    clock::Clock,
+    custody::Custody,
+    db::{Database, embedded},
+    ledger::verify,
+};
+
+#[derive(clap::Args)]
+pub struct VerifyFlags {
+    /// The data directory of the service; its private PostgreSQL is started if the service is not running.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "CUSTODY_SERVER_DATA_DIR",
+        default_value = "./custody-data"
+    )]
+    data_dir: PathBuf,
+    /// The database, if it is not the private one.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "CUSTODY_SERVER_DATABASE_URL",
+        hide_env_values = true
+    )]
+    database_url: Option<String>,
+}
+
+pub async fn run(flags: VerifyFlags) -> anyhow::Result<ExitCode> {
+    if let Some(url) = &flags.database_url {
+        return verify_all(url).await;
+    }
+    if let Ok(url) = embedded::running_url(&flags.data_dir) {
+        return verify_all(&url).await;
+    }
+    let (postgres, url) = embedded::Embedded::start(&flags.data_dir).await?;
+    let verified = verify_all(&url).await;
+    postgres.stop().await?;
+    verified
+}
+
+async fn verify_all(url: &str) -> anyhow::Result<ExitCode> {
+    let database = Database::connect(url)?;
+    let centers = Custody::new(database.clone(), Clock::system()).all_centers().await?;
+    for center in &centers {
+        // One snapshot, so that a service that goes on writing does not disturb.
+        match verify::verify_snapshot(&database, center).await {
+            Ok(verified) => println!(
+                "center {}: {} transactions and {} postings replayed, proof holds at {}: {} = {}",
+                center.id,
+                verified.transactions,
+                verified.postings,
+                verified.proof.as_of,
+                verified.proof.debits,
+                verified.proof.credits,
+            ),
+            Err(verify::VerifyError::Database(error)) => return Err(error.into()),
+            Err(differs) => {
+                println!("{differs}");
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+    }
+    println!("verified: {} centers", centers.len());
+    Ok(ExitCode::SUCCESS)
+}
