@@ -26,10 +26,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let clock = config.dev.clock.map_or_else(Clock::system, Clock::starting_at);
     let (embedded, url) = open_database(&config.server).await?;
     let served = serve(&config, clock, &url).await;
-    if let Some(embedded) = embedded {
-        embedded.stop().await.context("stopping PostgreSQL")?;
-    }
-    served
+    let stopped = match embedded {
+        Some(embedded) => embedded.stop().await.context("stopping PostgreSQL"),
+        None => Ok(()),
+    };
+    // What went wrong first is what is told.
+    served.and(stopped)
 }
 
 /// The database that was named, or a private one.

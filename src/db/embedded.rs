@@ -11,7 +11,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
@@ -23,6 +23,8 @@ use super::locate;
 const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
 /// How often the watchdog looks, in milliseconds.
 const WATCH_MS: u64 = 500;
+/// How long PostgreSQL may fail to start, in seconds.
+const START_WAIT_S: u64 = 60;
 /// Longest socket directory that leaves room for the socket's name in the 107 bytes a Unix address has.
 const SOCKET_DIR_BYTES_MAX: usize = 85;
 
@@ -187,16 +189,27 @@ impl Server {
                     .arg(&self.data),
             )?;
         }
-        if self.is_running() {
-            return Ok(());
-        }
         let settings = format!("{SETTINGS}unix_socket_directories = '{}'\n", self.sockets.display());
         let path = self.data.join("postgresql.auto.conf");
-        fs::write(&path, settings)?;
-        if let Some((uid, gid)) = self.user {
-            chown(&path, Some(uid), Some(gid))?;
+        let started = Instant::now();
+        loop {
+            if self.is_running() {
+                return Ok(());
+            }
+            fs::write(&path, &settings)?;
+            if let Some((uid, gid)) = self.user {
+                chown(&path, Some(uid), Some(gid))?;
+            }
+            // After a kill -9 of PostgreSQL its last processes may hold its memory for a moment; and a service that was killed
+            // while it started PostgreSQL has left that start behind. Both pass.
+            match self.pg_ctl(&["start", "-w", "-t", "60"]) {
+                Err(error) if started.elapsed().as_secs() < START_WAIT_S => {
+                    tracing::debug!(error = format!("{error:#}"), "PostgreSQL does not start yet");
+                    std::thread::sleep(Duration::from_millis(WATCH_MS));
+                }
+                started => return started,
+            }
         }
-        self.pg_ctl(&["start", "-w", "-t", "60"])
     }
 
     fn is_running(&self) -> bool {

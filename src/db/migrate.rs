@@ -1,14 +1,22 @@
 //! Bringing a database up to date, as its owner, before the service uses it under its own role.
 
-use std::str::FromStr as _;
+use std::{
+    str::FromStr as _,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
 use sqlx::{Connection as _, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
+
+use super::constraint;
 
 /// The role the service acts as. It owns nothing and cannot change the journal.
 pub(super) const SERVICE_ROLE: &str = "custody_service";
 /// PostgreSQL 15, as `server_version_num` writes it.
 const VERSION_MIN: i32 = 150_000;
+
+/// How long a database may take to come up, in seconds.
+const START_WAIT_S: u64 = 60;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -16,9 +24,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// once: they take turns. Needs a login that may create roles, or a role that exists already and was granted.
 pub async fn migrate(url: &str) -> anyhow::Result<()> {
     let options = PgConnectOptions::from_str(url).context("the database URL cannot be read")?;
-    let mut conn = PgConnection::connect_with(&options)
-        .await
-        .context("the database cannot be reached")?;
+    let mut conn = connect(&options).await.context("the database cannot be reached")?;
     let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int")
         .fetch_one(&mut conn)
         .await?;
@@ -32,6 +38,19 @@ pub async fn migrate(url: &str) -> anyhow::Result<()> {
     MIGRATIONS.run(&mut conn).await.context("a migration failed")?;
     conn.close().await?;
     Ok(())
+}
+
+/// Connects, and waits for a database that is starting or recovering.
+async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
+    let started = Instant::now();
+    loop {
+        match PgConnection::connect_with(options).await {
+            Err(error) if constraint::is_connection_lost(&error) && started.elapsed().as_secs() < START_WAIT_S => {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            connected => return connected,
+        }
+    }
 }
 
 async fn ensure_role(conn: &mut PgConnection) -> sqlx::Result<()> {

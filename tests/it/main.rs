@@ -1,5 +1,9 @@
 //! Every integration test, in one program, against a real PostgreSQL.
 
+mod faults;
+mod model;
 mod purchase;
+mod scenarios;
+mod service;
 mod tidy;
 mod world;

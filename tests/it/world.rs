@@ -137,18 +137,7 @@ impl World {
 
     /// Gives a detainee money the short way: bank to available.
     pub async fn endow(&self, detainee: &str, amount: &str) {
-        let detainee = self
-            .process
-            .custody
-            .detainee(&self.center, &id(detainee))
-            .await
-            .unwrap();
-        let command = Endowment {
-            request: request("test/Endow", detainee.id.as_str().as_bytes()),
-            to: detainee.available(),
-            amount: cny(amount),
-        };
-        self.process.lanes.submit_rare(&self.center, command).await.unwrap();
+        endow(&self.process, &self.center, detainee, amount).await;
     }
 
     pub async fn buy(&self, detainee: &str, lines: &[(&str, u32)]) -> Result<Posted, LedgerError> {
@@ -176,6 +165,17 @@ impl World {
 
 pub fn id(detainee: &str) -> DetaineeId {
     DetaineeId::parse(detainee).unwrap()
+}
+
+/// Gives a detainee money the short way: bank to available.
+pub async fn endow(process: &Process, center: &Center, detainee: &str, amount: &str) {
+    let detainee = process.custody.detainee(center, &id(detainee)).await.unwrap();
+    let command = Endowment {
+        request: request("test/Endow", detainee.id.as_str().as_bytes()),
+        to: detainee.available(),
+        amount: cny(amount),
+    };
+    process.lanes.submit_rare(center, command).await.unwrap();
 }
 
 /// Buys with a body made of what is bought, as the wire's would be.

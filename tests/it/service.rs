@@ -1,0 +1,183 @@
+//! The program itself, in a process of its own, over a real socket.
+
+use std::{
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use custody_ledger::{
+    access::{Actor, Issuer, Role, Scope, TokenKey},
+    clock::Clock,
+    db::embedded,
+    ids::{CenterId, TerminalId},
+    proto::{CreatePurchaseLine, CreatePurchaseRequest, commissary_service_client::CommissaryServiceClient},
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+use tonic::{
+    Request, Status,
+    transport::{Channel, Endpoint},
+};
+use uuid::Uuid;
+
+/// A service over a private PostgreSQL, or over a database that was named.
+pub struct Service {
+    pub directory: TempDir,
+    pub address: String,
+    child: Child,
+    database_url: Option<String>,
+}
+
+impl Service {
+    pub async fn start(database_url: Option<&str>) -> Service {
+        let directory = tempfile::Builder::new()
+            .prefix("custody-it-")
+            .tempdir_in("/tmp")
+            .unwrap();
+        let (child, address) = launch(directory.path(), database_url).await;
+        Service {
+            directory,
+            address,
+            child,
+            database_url: database_url.map(str::to_owned),
+        }
+    }
+
+    /// The URL of its private PostgreSQL.
+    pub fn private_url(&self) -> String {
+        embedded::running_url(self.directory.path()).unwrap()
+    }
+
+    /// Ends it as a power cut does, as far as it is concerned.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Starts it again on what it left behind.
+    pub async fn restart(&mut self) {
+        let (child, address) = launch(self.directory.path(), self.database_url.as_deref()).await;
+        (self.child, self.address) = (child, address);
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub async fn stop(&mut self) {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .await
+                .unwrap()
+                .success()
+        );
+        let exit = tokio::time::timeout(Duration::from_secs(30), self.child.wait())
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(exit.success());
+    }
+
+    pub fn token(&self, role: Role, scope: Scope) -> String {
+        let key = TokenKey::load_or_create(self.directory.path()).unwrap();
+        let actor = Actor::new("T1", role, scope).unwrap();
+        Issuer::new(key)
+            .issue(&actor, time::Duration::hours(1), Clock::system().now())
+            .unwrap()
+    }
+
+    pub fn terminal_token(&self, center: &str) -> String {
+        let terminal = Some(TerminalId::parse("T1").unwrap());
+        let scope = Scope {
+            center: Some(CenterId::parse(center).unwrap()),
+            payer: None,
+            terminal,
+        };
+        self.token(Role::Terminal, scope)
+    }
+
+    pub async fn channel(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address))
+            .unwrap()
+            .connect()
+            .await
+            .unwrap()
+    }
+
+    /// The exit code of `custody verify`, and what it said.
+    pub async fn verify(&self) -> (bool, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_custody"));
+        command.arg("verify").arg("--data-dir").arg(self.directory.path());
+        if let Some(url) = &self.database_url {
+            command.arg("--database-url").arg(url);
+        }
+        let output = command.output().await.unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.success(), text)
+    }
+}
+
+async fn launch(directory: &Path, database_url: Option<&str>) -> (Child, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_custody"));
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(directory);
+    if let Some(url) = database_url {
+        command.args(["--database-url", url]);
+    }
+    let mut child = command
+        .stdout(Stdio::piped())
+        .env("RUST_LOG", "warn")
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let deadline = Instant::now() + Duration::from_secs(90);
+    loop {
+        let line = tokio::time::timeout_at(deadline.into(), lines.next_line())
+            .await
+            .expect("it starts in time")
+            .unwrap();
+        let line = line.expect("the service ended before it was ready");
+        if let Some(address) = line.strip_prefix("custody ready on ") {
+            return (child, address.to_owned());
+        }
+    }
+}
+
+/// A bearer token on a message.
+pub fn with_token<T>(token: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request
+        .metadata_mut()
+        .insert("authorization", format!("Bearer {token}").parse().unwrap());
+    request
+}
+
+pub fn purchase_of(center: &str, detainee: &str, request_id: Uuid, lines: &[(&str, i32)]) -> CreatePurchaseRequest {
+    let parent = format!("centers/{center}");
+    CreatePurchaseRequest {
+        detainee: format!("{parent}/detainees/{detainee}"),
+        lines: lines
+            .iter()
+            .map(|(product, quantity)| CreatePurchaseLine {
+                product: format!("{parent}/products/{product}"),
+                quantity: *quantity,
+            })
+            .collect(),
+        request_id: request_id.to_string(),
+        parent,
+    }
+}
+
+/// One piece of RICE.
+pub async fn buy_rice(channel: Channel, token: &str, detainee: &str, request_id: Uuid) -> Result<String, Status> {
+    let request = with_token(token, purchase_of("C1", detainee, request_id, &[("RICE", 1)]));
+    CommissaryServiceClient::new(channel)
+        .create_purchase(request)
+        .await
+        .map(|response| response.into_inner().name)
+}
