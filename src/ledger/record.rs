@@ -101,3 +101,8 @@ pub fn kind_name(kind: TransactionKind) -> &'static str {
     let name = kind.as_str_name();
     name.strip_prefix("TRANSACTION_KIND_").unwrap_or(name)
 }
+
+/// The kind that a row names.
+pub fn kind_of(name: &str) -> TransactionKind {
+    TransactionKind::from_str_name(&format!("TRANSACTION_KIND_{name}")).unwrap_or(TransactionKind::Unspecified)
+}

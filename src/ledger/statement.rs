@@ -1,6 +1,6 @@
 //! Statements: an account's postings with its running balance.
 
-use sqlx::PgConnection;
+use sqlx::PgExecutor;
 use time::{Date, OffsetDateTime};
 
 use crate::{
@@ -39,40 +39,38 @@ pub struct Line {
     pub counterparty: AccountNo,
 }
 
-/// Up to `limit` lines before a position, latest first; from the end when `before` is none.
-pub async fn lines(
-    conn: &mut PgConnection,
+/// Up to `limit` lines after a position, oldest first; from the beginning when `after` is none.
+pub async fn lines_after(
+    db: impl PgExecutor<'_>,
     center: &Center,
     account: AccountNo,
-    before: Option<Position>,
+    after: Option<Position>,
     limit: i64,
 ) -> sqlx::Result<Vec<Line>> {
-    let before = before.unwrap_or(Position {
-        seq: Seq(i64::MAX),
-        leg: i16::MAX,
-    });
+    let after = after.unwrap_or(Position { seq: Seq::ZERO, leg: 0 });
+    // Each half is one range of one index; together they are merged and cut to the page.
     let rows = sqlx::query!(
         r#"select l.seq as "seq!", l.leg as "leg!", l.debited as "debited!", l.amount as "amount!",
                   l.balance as "balance!", l.counterparty as "counterparty!",
                   t.kind, t.recorded_at, t.effective_date
            from (
                (select p.seq, p.leg, true as debited, p.amount, p.debit_balance as balance, p.credit as counterparty
-                from posting p where p.center_id = $1 and p.debit = $2 and (p.seq, p.leg) < ($3, $4)
-                order by p.seq desc, p.leg desc limit $5)
+                from posting p where p.center_id = $1 and p.debit = $2 and (p.seq, p.leg) > ($3, $4)
+                order by p.seq, p.leg limit $5)
                union all
                (select p.seq, p.leg, false, p.amount, p.credit_balance, p.debit
-                from posting p where p.center_id = $1 and p.credit = $2 and (p.seq, p.leg) < ($3, $4)
-                order by p.seq desc, p.leg desc limit $5)
-               order by seq desc, leg desc limit $5
+                from posting p where p.center_id = $1 and p.credit = $2 and (p.seq, p.leg) > ($3, $4)
+                order by p.seq, p.leg limit $5)
+               order by seq, leg limit $5
            ) l join journal_transaction t on t.center_id = $1 and t.seq = l.seq
-           order by l.seq desc, l.leg desc"#,
+           order by l.seq, l.leg"#,
         center.no.0,
         account.0,
-        before.seq.0,
-        before.leg,
+        after.seq.0,
+        after.leg,
         limit,
     )
-    .fetch_all(conn)
+    .fetch_all(db)
     .await?;
     rows.into_iter()
         .map(|row| {

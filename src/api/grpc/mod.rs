@@ -3,9 +3,11 @@
 pub mod auth;
 pub mod commissary;
 pub mod convert;
+pub mod custody;
 pub mod deadline;
 pub mod name;
 pub mod page;
+pub mod scope;
 
 use tonic::{Response, metadata::MetadataValue};
 

@@ -1,0 +1,380 @@
+//! CustodyService.
+
+use sha2::{Digest as _, Sha256};
+use tonic::{Request, Response, Status};
+
+use super::{
+    auth::{actor, denied_status},
+    convert::{amount_in, money, positive_amount_in, timestamp, typed},
+    name::{AccountName, CenterName, DetaineeName, SettingsName, TransactionName},
+    page::{Page, leg_cursor},
+    scope::{self, Linked},
+};
+use crate::{
+    api::status::{invalid_field, status},
+    clock::Zone,
+    custody::{self, Admission, CenterProfile, Custody, DetaineeState, NewCenter, Settings},
+    db::Database,
+    ids::{AccountNo, CenterId, DetaineeId, Seq},
+    ledger::{
+        Center, Reason, Refusal, Side, record,
+        statement::{self, Position},
+    },
+    money::{Amount, Currency},
+    proto::{
+        self, AdmitDetaineeRequest, Balances, CenterSettings, CreateCenterRequest, Detainee, DetaineeAccount,
+        GetBalancesRequest, GetCenterRequest, GetDetaineeRequest, ListCentersRequest, ListCentersResponse,
+        ListDetaineesRequest, ListDetaineesResponse, ListStatementLinesRequest, ListStatementLinesResponse,
+        StatementLine, TierLimit, UpdateCenterSettingsRequest, custody_service_server::CustodyService,
+    },
+};
+
+/// The service over its domain.
+#[derive(Clone)]
+pub struct CustodyApi {
+    custody: Custody,
+    database: Database,
+    linked: Linked,
+}
+
+impl CustodyApi {
+    /// The service; `linked` tells which detainees a payer may see.
+    pub fn new(custody: Custody, database: Database, linked: Linked) -> CustodyApi {
+        CustodyApi {
+            custody,
+            database,
+            linked,
+        }
+    }
+}
+
+/// Reads rules. What is not told is the default, or what `base` has.
+fn settings_in(told: &CenterSettings, base: Settings, currency: Currency) -> Result<Settings, Refusal> {
+    let amount = |money: &Option<proto::Money>, base: Amount, field: &str| match money {
+        None => Ok(base),
+        told => positive_amount_in(told.as_ref(), currency, field),
+    };
+    let mut settings = Settings {
+        purchase_amount_max: amount(
+            &told.purchase_amount_max,
+            base.purchase_amount_max,
+            "settings.purchase_amount_max",
+        )?,
+        remittance_amount_max: amount(
+            &told.remittance_amount_max,
+            base.remittance_amount_max,
+            "settings.remittance_amount_max",
+        )?,
+        balance_cap: amount(&told.balance_cap, base.balance_cap, "settings.balance_cap")?,
+        festival_bonus: match &told.festival_bonus {
+            None => base.festival_bonus,
+            told => amount_in(told.as_ref(), currency, "settings.festival_bonus")?,
+        },
+        quote_ttl_s: match told.quote_ttl {
+            0 => base.quote_ttl_s,
+            seconds @ 1.. => seconds,
+            _ => return Err(invalid_field("settings.quote_ttl", "must not be negative")),
+        },
+        festival_months: Vec::new(),
+        tier_limits: base.tier_limits,
+    };
+    for month in &told.festival_months {
+        match i16::try_from(*month) {
+            Ok(month @ 1..=12) => settings.festival_months.push(month),
+            _ => return Err(invalid_field("settings.festival_months", "months are 1 to 12")),
+        }
+    }
+    for (index, limit) in told.tier_limits.iter().enumerate() {
+        let tier = tier_in(limit.tier, &format!("settings.tier_limits[{index}].tier"))?;
+        let field = format!("settings.tier_limits[{index}].amount");
+        settings
+            .tier_limits
+            .insert(tier, amount_in(limit.amount.as_ref(), currency, &field)?);
+    }
+    Ok(settings)
+}
+
+fn tier_in(tier: i32, field: &str) -> Result<i16, Refusal> {
+    match i16::try_from(tier) {
+        Ok(tier @ 1..) => Ok(tier),
+        _ => Err(invalid_field(field, "tiers are numbered from 1")),
+    }
+}
+
+fn settings_out(profile: &CenterProfile) -> CenterSettings {
+    let settings = &profile.settings;
+    let mut out = CenterSettings {
+        name: SettingsName {
+            center: profile.id.as_str(),
+        }
+        .to_string(),
+        purchase_amount_max: money(settings.purchase_amount_max),
+        tier_limits: settings
+            .tier_limits
+            .iter()
+            .map(|(tier, limit)| TierLimit {
+                tier: i32::from(*tier),
+                amount: money(*limit),
+            })
+            .collect(),
+        festival_bonus: money(settings.festival_bonus),
+        festival_months: settings.festival_months.iter().copied().map(i32::from).collect(),
+        remittance_amount_max: money(settings.remittance_amount_max),
+        balance_cap: money(settings.balance_cap),
+        quote_ttl: settings.quote_ttl_s,
+        etag: String::new(),
+    };
+    // The etag is of the content: rules that were changed and changed back are the same rules.
+    let digest = Sha256::digest(prost::Message::encode_to_vec(&out));
+    out.etag = hex::encode(digest.iter().copied().take(8).collect::<Vec<u8>>());
+    out
+}
+
+fn center_out(profile: &CenterProfile) -> proto::Center {
+    proto::Center {
+        name: CenterName {
+            center: profile.id.as_str(),
+        }
+        .to_string(),
+        display_name: profile.name.clone(),
+        display_name_zh: profile.name_zh.clone(),
+        time_zone: profile.time_zone.clone(),
+        currency_code: profile.currency.code().to_owned(),
+        settings: Some(settings_out(profile)),
+        create_time: timestamp(profile.created_at),
+    }
+}
+
+fn detainee_out(detainee: &custody::Detainee, center: &Center) -> Detainee {
+    let state = match detainee.state {
+        DetaineeState::Active => proto::detainee::State::Active,
+        DetaineeState::Releasing => proto::detainee::State::Releasing,
+        DetaineeState::Released => proto::detainee::State::Released,
+    };
+    Detainee {
+        name: DetaineeName {
+            center: center.id.as_str(),
+            detainee: detainee.id.as_str(),
+        }
+        .to_string(),
+        display_name: detainee.name.clone(),
+        display_name_zh: detainee.name_zh.clone(),
+        tier: i32::from(detainee.tier),
+        state: state.into(),
+        admit_time: timestamp(detainee.admitted_at),
+    }
+}
+
+fn line_out(line: statement::Line, center: &Center) -> StatementLine {
+    // The account is the detainee's: a credit is money in, a debit is money out.
+    let signed = match line.side {
+        Side::Credit => Some(line.amount),
+        Side::Debit => Amount::zero(center.currency).checked_sub(line.amount).ok(),
+    };
+    let id = center.id.as_str();
+    StatementLine {
+        seq: line.position.seq.0,
+        leg: i32::from(line.position.leg),
+        recorded_at: timestamp(line.recorded_at),
+        effective_date: line.effective_date.to_string(),
+        kind: record::kind_of(&line.kind).into(),
+        amount: signed.and_then(money),
+        balance: money(line.balance),
+        counterparty: AccountName {
+            center: id,
+            account_no: line.counterparty.0,
+        }
+        .to_string(),
+        transaction: TransactionName {
+            center: id,
+            seq: line.position.seq.0,
+        }
+        .to_string(),
+    }
+}
+
+fn account_of(detainee: &custody::Detainee, account: DetaineeAccount) -> AccountNo {
+    let [available, held, savings, withheld] = detainee.accounts();
+    match account {
+        DetaineeAccount::Unspecified | DetaineeAccount::Available => available,
+        DetaineeAccount::Held => held,
+        DetaineeAccount::Savings => savings,
+        DetaineeAccount::Withheld => withheld,
+    }
+}
+
+#[tonic::async_trait]
+impl CustodyService for CustodyApi {
+    async fn create_center(&self, call: Request<CreateCenterRequest>) -> Result<Response<proto::Center>, Status> {
+        actor(&call)?
+            .require_all_centers()
+            .map_err(|denied| denied_status(&denied))?;
+        let message = call.get_ref();
+        let told = message
+            .center
+            .as_ref()
+            .ok_or_else(|| invalid_field("center", "is required"))?;
+        let currency = typed(Currency::parse(&told.currency_code), "center.currency_code")?;
+        let zone = typed(Zone::parse(&told.time_zone), "center.time_zone")?;
+        let defaults = typed(Settings::defaults(currency), "center.settings")?;
+        let none = CenterSettings::default();
+        let new = NewCenter {
+            id: typed(CenterId::parse(&message.center_id), "center_id")?,
+            name: told.display_name.clone(),
+            name_zh: told.display_name_zh.clone(),
+            time_zone: zone.name().to_owned(),
+            settings: settings_in(told.settings.as_ref().unwrap_or(&none), defaults, currency)?,
+        };
+        Ok(Response::new(center_out(&self.custody.create_center(new).await?)))
+    }
+
+    async fn get_center(&self, call: Request<GetCenterRequest>) -> Result<Response<proto::Center>, Status> {
+        let name = CenterName::parse(&call.get_ref().name, "name")?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
+        Ok(Response::new(center_out(&self.custody.profile(&center.id).await?)))
+    }
+
+    async fn list_centers(&self, call: Request<ListCentersRequest>) -> Result<Response<ListCentersResponse>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let page = Page::read("ListCenters", &[], message.page_size, &message.page_token)?;
+        let centers = match &actor.scope.center {
+            Some(own) => vec![self.custody.profile(own).await?],
+            None => {
+                self.custody
+                    .list_centers(page.after().unwrap_or_default(), page.limit())
+                    .await?
+            }
+        };
+        let (centers, next_page_token) = page.finish(centers, |profile| profile.id.to_string());
+        Ok(Response::new(ListCentersResponse {
+            centers: centers.iter().map(center_out).collect(),
+            next_page_token,
+        }))
+    }
+
+    async fn update_center_settings(
+        &self,
+        call: Request<UpdateCenterSettingsRequest>,
+    ) -> Result<Response<CenterSettings>, Status> {
+        let told = call
+            .get_ref()
+            .settings
+            .as_ref()
+            .ok_or_else(|| invalid_field("settings", "is required"))?;
+        let name = SettingsName::parse(&told.name, "settings.name")?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
+        let before = self.custody.profile(&center.id).await?;
+        if !told.etag.is_empty() && told.etag != settings_out(&before).etag {
+            let refusal = Refusal::because(Reason::StaleEtag, "the settings were changed since they were read");
+            return Err(status(refusal.about("settings.etag")));
+        }
+        let settings = settings_in(told, before.settings, center.currency)?;
+        Ok(Response::new(settings_out(
+            &self.custody.update_settings(&center.id, settings).await?,
+        )))
+    }
+
+    async fn admit_detainee(&self, call: Request<AdmitDetaineeRequest>) -> Result<Response<Detainee>, Status> {
+        let message = call.get_ref();
+        let name = CenterName::parse(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
+        let told = message
+            .detainee
+            .as_ref()
+            .ok_or_else(|| invalid_field("detainee", "is required"))?;
+        let admission = Admission {
+            id: typed(DetaineeId::parse(&message.detainee_id), "detainee_id")?,
+            name: told.display_name.clone(),
+            name_zh: told.display_name_zh.clone(),
+            tier: tier_in(told.tier, "detainee.tier")?,
+        };
+        Ok(Response::new(detainee_out(
+            &self.custody.admit(&center, admission).await?,
+            &center,
+        )))
+    }
+
+    async fn get_detainee(&self, call: Request<GetDetaineeRequest>) -> Result<Response<Detainee>, Status> {
+        let actor = actor(&call)?;
+        let name = DetaineeName::parse(&call.get_ref().name, "name")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let id = scope::detainee(&self.linked, actor, &center, name.detainee, "name").await?;
+        Ok(Response::new(detainee_out(
+            &self.custody.detainee(&center, &id).await?,
+            &center,
+        )))
+    }
+
+    async fn list_detainees(
+        &self,
+        call: Request<ListDetaineesRequest>,
+    ) -> Result<Response<ListDetaineesResponse>, Status> {
+        let message = call.get_ref();
+        let name = CenterName::parse(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
+        let page = Page::read(
+            "ListDetainees",
+            &[&message.parent],
+            message.page_size,
+            &message.page_token,
+        )?;
+        let detainees = self
+            .custody
+            .list_detainees(&center, page.after().unwrap_or_default(), page.limit())
+            .await?;
+        let (detainees, next_page_token) = page.finish(detainees, |detainee| detainee.id.to_string());
+        let detainees = detainees
+            .iter()
+            .map(|detainee| detainee_out(detainee, &center))
+            .collect();
+        Ok(Response::new(ListDetaineesResponse {
+            detainees,
+            next_page_token,
+        }))
+    }
+
+    async fn get_balances(&self, call: Request<GetBalancesRequest>) -> Result<Response<Balances>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let name = DetaineeName::parse(&message.detainee, "detainee")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let id = scope::detainee(&self.linked, actor, &center, name.detainee, "detainee").await?;
+        let balances = self.custody.balances(&center, &id).await?;
+        let all = [balances.available, balances.held, balances.savings, balances.withheld];
+        Ok(Response::new(Balances {
+            detainee: message.detainee.clone(),
+            available: money(balances.available),
+            held: money(balances.held),
+            savings: money(balances.savings),
+            withheld: money(balances.withheld),
+            total: Amount::sum(all, center.currency).ok().and_then(money),
+            as_of_seq: balances.as_of.0,
+        }))
+    }
+
+    async fn list_statement_lines(
+        &self,
+        call: Request<ListStatementLinesRequest>,
+    ) -> Result<Response<ListStatementLinesResponse>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let name = DetaineeName::parse(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let id = scope::detainee(&self.linked, actor, &center, name.detainee, "parent").await?;
+        let detainee = self.custody.detainee(&center, &id).await?;
+        let arguments = [message.parent.as_str(), message.account().as_str_name()];
+        let page = Page::read("ListStatementLines", &arguments, message.page_size, &message.page_token)?;
+        let after = page.after_leg()?.map(|(seq, leg)| Position { seq: Seq(seq), leg });
+        let account = account_of(&detainee, message.account());
+        let lines = statement::lines_after(&self.database.read, &center, account, after, page.limit())
+            .await
+            .map_err(crate::ledger::LedgerError::from)?;
+        let (lines, next_page_token) = page.finish(lines, |line| leg_cursor(line.position.seq.0, line.position.leg));
+        let statement_lines = lines.into_iter().map(|line| line_out(line, &center)).collect();
+        Ok(Response::new(ListStatementLinesResponse {
+            statement_lines,
+            next_page_token,
+        }))
+    }
+}
