@@ -57,6 +57,7 @@ async fn serve(config: &Config, clock: Clock, url: &str) -> anyhow::Result<()> {
     let commissary = Commissary::new(lanes.clone(), custody.clone());
     let message_size_max = config.limits.message_size_max_bytes;
     let router = server::router(Doors {
+        lanes: lanes.clone(),
         custody,
         commissary,
         auth,

@@ -1,18 +1,25 @@
 //! The one port: gRPC, gRPC-Web, health and reflection.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::Request, middleware::Next, response::Response, serve::ListenerExt as _};
+use futures::FutureExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tracing::{Instrument as _, info_span};
 
-use super::grpc::{auth::AuthLayer, commissary::CommissaryApi, deadline};
+use super::grpc::{
+    auth::AuthLayer, commissary::CommissaryApi, custody::CustodyApi, deadline, ledger::LedgerApi, scope::Linked,
+};
 use crate::{
     commissary::Commissary,
     custody::Custody,
-    proto::{FILE_DESCRIPTOR_SET, commissary_service_server::CommissaryServiceServer},
+    ledger::Lanes,
+    proto::{
+        FILE_DESCRIPTOR_SET, commissary_service_server::CommissaryServiceServer,
+        custody_service_server::CustodyServiceServer, ledger_service_server::LedgerServiceServer,
+    },
     telemetry,
 };
 
@@ -21,6 +28,8 @@ const DRAIN_S: u64 = 10;
 
 /// What is served, behind the guard.
 pub struct Doors {
+    /// The journals.
+    pub lanes: Lanes,
     /// Centers and detainees.
     pub custody: Custody,
     /// Vendors, products, purchases.
@@ -33,8 +42,15 @@ pub struct Doors {
 
 impl Doors {
     fn routes(&self) -> Routes {
+        let size_max = self.message_size_max;
+        // Payers are linked to detainees by the remittance domain; until it is here, no payer is linked to anyone.
+        let linked: Linked = Arc::new(|_, _, _| futures::future::ready(Ok(false)).boxed());
+        let custody = CustodyApi::new(self.custody.clone(), self.lanes.database().clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
-        Routes::new(CommissaryServiceServer::new(commissary).max_decoding_message_size(self.message_size_max))
+        let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone());
+        Routes::new(CustodyServiceServer::new(custody).max_decoding_message_size(size_max))
+            .add_service(CommissaryServiceServer::new(commissary).max_decoding_message_size(size_max))
+            .add_service(LedgerServiceServer::new(ledger).max_decoding_message_size(size_max))
     }
 }
 

@@ -22,6 +22,9 @@ const READ_CONNECTIONS_MAX: u32 = 12;
 /// How long a caller waits for a connection, in seconds.
 const ACQUIRE_TIMEOUT_S: u64 = 3;
 
+/// A connection lent by a pool.
+pub type Reader = sqlx::pool::PoolConnection<sqlx::Postgres>;
+
 /// Two pools on one database, both acting as the service's own role, which cannot change the journal.
 #[derive(Clone)]
 pub struct Database {

@@ -114,21 +114,48 @@ pub struct AccountBalance {
     pub account: Account,
     /// Its balance, positive on its normal side.
     pub balance: Amount,
+    /// Since when.
+    pub opened_at: OffsetDateTime,
 }
 
-/// A page of a center's accounts, after a number, in the order of their numbers.
+/// Which accounts a list shows.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    /// Only those after this number.
+    pub after: AccountNo,
+    /// Only those of this code.
+    pub code: Option<Code>,
+    /// Only those of this owner.
+    pub owner: Option<String>,
+}
+
+impl Default for Filter {
+    fn default() -> Filter {
+        Filter {
+            after: AccountNo(0),
+            code: None,
+            owner: None,
+        }
+    }
+}
+
+/// Up to `limit` of a center's accounts, in the order of their numbers.
 pub async fn list(
     db: impl PgExecutor<'_>,
     center: &Center,
-    after: AccountNo,
+    filter: &Filter,
     limit: i64,
 ) -> sqlx::Result<Vec<AccountBalance>> {
     let rows = sqlx::query!(
-        "select a.account_no, a.code, a.owner, b.balance
+        "select a.account_no, a.code, a.owner, a.opened_at, b.balance
          from account a join account_balance b on b.center_id = a.center_id and b.account_no = a.account_no
-         where a.center_id = $1 and a.account_no > $2 order by a.account_no limit $3",
+         where a.center_id = $1 and a.account_no > $2 and ($3::smallint is null or a.code = $3)
+           and ($4::text is null or a.owner = $4)
+         order by a.account_no limit $5",
         center.no.0,
-        after.0,
+        filter.after.0,
+        filter.code.map(Code::number),
+        filter.owner.as_deref(),
         limit,
     )
     .fetch_all(db)
@@ -145,6 +172,7 @@ pub async fn list(
             Ok(AccountBalance {
                 account,
                 balance: in_currency(row.balance, center)?,
+                opened_at: row.opened_at,
             })
         })
         .collect()

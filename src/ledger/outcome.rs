@@ -119,6 +119,11 @@ impl Stored {
         &self.outcome
     }
 
+    /// The method that was called.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
     /// Who asked.
     pub fn actor(&self) -> &str {
         &self.actor

@@ -37,6 +37,8 @@ pub struct Line {
     pub balance: Amount,
     /// The other account of the posting.
     pub counterparty: AccountNo,
+    /// The other account's balance right after it, positive on its normal side.
+    pub counterparty_balance: Amount,
 }
 
 /// Up to `limit` lines after a position, oldest first; from the beginning when `after` is none.
@@ -52,13 +54,15 @@ pub async fn lines_after(
     let rows = sqlx::query!(
         r#"select l.seq as "seq!", l.leg as "leg!", l.debited as "debited!", l.amount as "amount!",
                   l.balance as "balance!", l.counterparty as "counterparty!",
+                  l.counterparty_balance as "counterparty_balance!",
                   t.kind, t.recorded_at, t.effective_date
            from (
-               (select p.seq, p.leg, true as debited, p.amount, p.debit_balance as balance, p.credit as counterparty
+               (select p.seq, p.leg, true as debited, p.amount, p.debit_balance as balance, p.credit as counterparty,
+                       p.credit_balance as counterparty_balance
                 from posting p where p.center_id = $1 and p.debit = $2 and (p.seq, p.leg) > ($3, $4)
                 order by p.seq, p.leg limit $5)
                union all
-               (select p.seq, p.leg, false, p.amount, p.credit_balance, p.debit
+               (select p.seq, p.leg, false, p.amount, p.credit_balance, p.debit, p.debit_balance
                 from posting p where p.center_id = $1 and p.credit = $2 and (p.seq, p.leg) > ($3, $4)
                 order by p.seq, p.leg limit $5)
                order by seq, leg limit $5
@@ -86,6 +90,7 @@ pub async fn lines_after(
                 amount: in_currency(row.amount, center)?,
                 balance: in_currency(row.balance, center)?,
                 counterparty: AccountNo(row.counterparty),
+                counterparty_balance: in_currency(row.counterparty_balance, center)?,
             })
         })
         .collect()

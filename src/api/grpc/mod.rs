@@ -5,6 +5,7 @@ pub mod commissary;
 pub mod convert;
 pub mod custody;
 pub mod deadline;
+pub mod ledger;
 pub mod name;
 pub mod page;
 pub mod scope;
