@@ -34,7 +34,20 @@ pub fn binaries() -> anyhow::Result<PathBuf> {
         found.sort();
         candidates.extend(found.into_iter().rev());
     }
-    match candidates.into_iter().find(|directory| is_usable(directory)) {
+    // What is on PATH may be links into the directory that holds all of PostgreSQL's programs.
+    let real = |directory: PathBuf| {
+        directory
+            .join("postgres")
+            .canonicalize()
+            .ok()?
+            .parent()
+            .map(Path::to_owned)
+    };
+    match candidates
+        .into_iter()
+        .filter_map(real)
+        .find(|directory| is_usable(directory))
+    {
         Some(directory) => Ok(directory),
         None => bail!(
             "PostgreSQL 15 or newer was not found. Install it (Debian: apt-get install postgresql; Fedora: dnf install \

@@ -6,4 +6,5 @@ mod purchase;
 mod scenarios;
 mod service;
 mod tidy;
+mod wire;
 mod world;
