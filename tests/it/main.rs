@@ -6,5 +6,6 @@ mod purchase;
 mod scenarios;
 mod service;
 mod tidy;
+mod trust;
 mod wire;
 mod world;

@@ -89,6 +89,16 @@ impl Service {
             .unwrap()
     }
 
+    /// A token whose hour was over an hour ago.
+    pub fn expired_token(&self, role: Role, scope: Scope) -> String {
+        let key = TokenKey::load_or_create(self.directory.path()).unwrap();
+        let actor = Actor::new("T1", role, scope).unwrap();
+        let issued_at = Clock::system().now() - time::Duration::hours(2);
+        Issuer::new(key)
+            .issue(&actor, time::Duration::hours(1), issued_at)
+            .unwrap()
+    }
+
     pub fn terminal_token(&self, center: &str) -> String {
         let terminal = Some(TerminalId::parse("T1").unwrap());
         let scope = Scope {
