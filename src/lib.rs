@@ -1,4 +1,17 @@
-//! custody: a cashless detention-center ledger.
+//! custody: a cashless detention-center ledger. Exact double entry, one ordered journal for each center, every request once.
+//!
+//! # Layout
+//! From the bottom up; a module imports only what stands above it in this list.
+//! - [`proto`] the generated messages; [`money`], [`ids`], [`clock`] exact amounts, typed ids, the one clock
+//! - [`db`] finding, starting, migrating and pooling PostgreSQL
+//! - [`ledger`] the journal, its lanes, statements, proof and verification; [`access`] who may do what;
+//!   [`gateway`] payment channels behind one trait, and a simulator
+//! - [`custody`] centers and detainees
+//! - [`commissary`] vendors, products, purchases, returns
+//! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it; [`bench`] the load generator
+//!
+//! # Invariants
+//! Those of the ledger stand in [`ledger`]. The house's own are tests, in `tests/it/tidy`.
 
 pub mod access;
 pub mod api;
