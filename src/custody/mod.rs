@@ -17,7 +17,7 @@ use crate::{
     clock::Clock,
     db::{self, Conn, Database},
     ids::{CenterId, DetaineeId},
-    ledger::{Center, LedgerError, center},
+    ledger::{Center, LedgerError, Refusal, center},
     money::Amount,
 };
 
@@ -136,15 +136,26 @@ impl Custody {
 
     /// Replaces a center's rules. What is decided from now on is decided by the new ones.
     pub async fn update_settings(&self, id: &CenterId, settings: Settings) -> Result<CenterProfile, LedgerError> {
+        self.change_settings(id, |_| Ok(settings)).await
+    }
+
+    /// Changes a center's rules to what `change` makes of those that hold. Nobody else can change them in between, so
+    /// that `change` may refuse rules that are not those the caller has read.
+    pub async fn change_settings(
+        &self,
+        id: &CenterId,
+        change: impl FnOnce(Settings) -> Result<Settings, Refusal>,
+    ) -> Result<CenterProfile, LedgerError> {
         let center = self.center(id).await?;
+        let mut tx = self.database.lane.begin().await?;
+        center::touch_rules_in_tx(&mut tx, center.no).await?;
+        let settings = change(store::settings(&mut tx, &center).await?)?;
         if settings.purchase_amount_max.currency() != center.currency {
             return Err(CustodyRefusal::CurrencyMismatch {
                 expected: center.currency.code().to_owned(),
             }
             .into());
         }
-        let mut tx = self.database.lane.begin().await?;
-        center::touch_rules_in_tx(&mut tx, center.no).await?;
         store::update_settings(&mut tx, center.no, &settings).await?;
         tx.commit().await?;
         self.profile(id).await

@@ -1,5 +1,7 @@
 //! Opening and finding accounts. An account never changes once it is open; only its balance does.
 
+use std::collections::HashMap;
+
 use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
@@ -18,6 +20,42 @@ pub struct Account {
     pub code: Code,
     /// Whose it is: `detainees/D1`, `vendors/V1`, `channels/webhook`, or empty for the center's own.
     pub owner: String,
+}
+
+impl Account {
+    /// What people call it, for example `vendor payable V1`; the center's own accounts have no owner to name.
+    pub fn title(&self) -> String {
+        let title = self.code.account_title();
+        match self.owner.split_once('/') {
+            Some((_, id)) => format!("{title} {id}"),
+            None => title.to_owned(),
+        }
+    }
+}
+
+/// Those of some accounts that exist, by number.
+pub async fn by_number(
+    db: impl PgExecutor<'_>,
+    center: CenterNo,
+    numbers: &[AccountNo],
+) -> sqlx::Result<HashMap<AccountNo, Account>> {
+    let numbers: Vec<i32> = numbers.iter().map(|no| no.0).collect();
+    let rows = sqlx::query!(
+        "select account_no, code, owner from account where center_id = $1 and account_no = any($2)",
+        center.0,
+        &numbers,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let code = Code::from_number(row.code)
+                .ok_or_else(|| sqlx::Error::Decode(format!("unknown account code {}", row.code).into()))?;
+            let no = AccountNo(row.account_no);
+            let owner = row.owner;
+            Ok((no, Account { no, code, owner }))
+        })
+        .collect()
 }
 
 /// Opens accounts of one owner under consecutive numbers and returns the first. The caller commits.

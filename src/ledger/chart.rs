@@ -107,6 +107,17 @@ impl Code {
         }
     }
 
+    /// What one account of it is called, for example `detainee available`.
+    pub const fn account_title(self) -> &'static str {
+        match self {
+            Code::Available => "detainee available",
+            Code::Held => "detainee held",
+            Code::Savings => "detainee savings",
+            Code::Withheld => "detainee withheld",
+            other => other.title(),
+        }
+    }
+
     /// Its name in Chinese, as reports print it.
     pub const fn title_zh(self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
@@ -111,6 +112,7 @@ pub struct Stored {
     body: Vec<u8>,
     actor: String,
     outcome: Outcome,
+    recorded_at: Option<OffsetDateTime>,
 }
 
 impl Stored {
@@ -124,6 +126,11 @@ impl Stored {
         &self.method
     }
 
+    /// When it was recorded; none if that was not read.
+    pub fn recorded_at(&self) -> Option<OffsetDateTime> {
+        self.recorded_at
+    }
+
     /// Who asked.
     pub fn actor(&self) -> &str {
         &self.actor
@@ -135,6 +142,8 @@ impl Stored {
             body: request.body.clone(),
             actor: request.actor.clone(),
             outcome: outcome.replay(),
+            // A repetition is answered without it.
+            recorded_at: None,
         }
     }
 
@@ -174,12 +183,13 @@ pub(super) async fn lookup(
             method: record.method.clone(),
             body: record.request.clone(),
             actor: record.actor.clone(),
+            recorded_at: record.recorded_at.as_ref().and_then(record::instant),
             outcome: Outcome::Posted(Posted { record, replayed: true }),
         };
         found.insert(row.request_id, stored);
     }
     let refused = sqlx::query!(
-        "select request_id, method, actor, request, refusal from refused_request
+        "select request_id, method, actor, request, refusal, recorded_at from refused_request
          where center_id = $1 and request_id = any($2)",
         center.0,
         ids,
@@ -199,6 +209,7 @@ pub(super) async fn lookup(
                 body: row.request,
                 actor: row.actor,
                 outcome,
+                recorded_at: Some(row.recorded_at),
             },
         );
     }

@@ -6,18 +6,20 @@ use tonic::{Request, Response, Status};
 use super::{
     auth::{actor, denied_status},
     convert::{amount_in, money, positive_amount_in, timestamp, typed},
-    name::{AccountName, CenterName, DetaineeName, SettingsName, TransactionName},
+    name::{CenterName, DetaineeName, SettingsName, TransactionName},
     page::{Page, leg_cursor},
     scope::{self, Linked},
 };
 use crate::{
-    api::status::{invalid_field, status},
+    api::status::invalid_field,
     clock::Zone,
     custody::{self, Admission, CenterProfile, Custody, DetaineeState, NewCenter, Settings},
     db::Database,
     ids::{AccountNo, CenterId, DetaineeId, Seq},
     ledger::{
-        Center, Reason, Refusal, Side, record,
+        Center, LedgerError, Reason, Refusal, Side,
+        account::{self, Account},
+        record,
         statement::{self, Position},
     },
     money::{Amount, Currency},
@@ -101,11 +103,10 @@ fn tier_in(tier: i32, field: &str) -> Result<i16, Refusal> {
     }
 }
 
-fn settings_out(profile: &CenterProfile) -> CenterSettings {
-    let settings = &profile.settings;
+fn settings_out(center: &CenterId, settings: &Settings) -> CenterSettings {
     let mut out = CenterSettings {
         name: SettingsName {
-            center: profile.id.as_str(),
+            center: center.as_str(),
         }
         .to_string(),
         purchase_amount_max: money(settings.purchase_amount_max),
@@ -140,7 +141,7 @@ fn center_out(profile: &CenterProfile) -> proto::Center {
         display_name_zh: profile.name_zh.clone(),
         time_zone: profile.time_zone.clone(),
         currency_code: profile.currency.code().to_owned(),
-        settings: Some(settings_out(profile)),
+        settings: Some(settings_out(&profile.id, &profile.settings)),
         create_time: timestamp(profile.created_at),
     }
 }
@@ -165,7 +166,7 @@ fn detainee_out(detainee: &custody::Detainee, center: &Center) -> Detainee {
     }
 }
 
-fn line_out(line: statement::Line, center: &Center) -> StatementLine {
+fn line_out(line: statement::Line, center: &Center, counterparty: Option<&Account>) -> StatementLine {
     // The account is the detainee's: a credit is money in, a debit is money out.
     let signed = match line.side {
         Side::Credit => Some(line.amount),
@@ -180,11 +181,7 @@ fn line_out(line: statement::Line, center: &Center) -> StatementLine {
         kind: record::kind_of(&line.kind).into(),
         amount: signed.and_then(money),
         balance: money(line.balance),
-        counterparty: AccountName {
-            center: id,
-            account_no: line.counterparty.0,
-        }
-        .to_string(),
+        counterparty: counterparty.map(Account::title).unwrap_or_default(),
         transaction: TransactionName {
             center: id,
             seq: line.position.seq.0,
@@ -264,15 +261,15 @@ impl CustodyService for CustodyApi {
             .ok_or_else(|| invalid_field("settings", "is required"))?;
         let name = SettingsName::parse(&told.name, "settings.name")?;
         let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
-        let before = self.custody.profile(&center.id).await?;
-        if !told.etag.is_empty() && told.etag != settings_out(&before).etag {
-            let refusal = Refusal::because(Reason::StaleEtag, "the settings were changed since they were read");
-            return Err(status(refusal.about("settings.etag")));
-        }
-        let settings = settings_in(told, before.settings, center.currency)?;
-        Ok(Response::new(settings_out(
-            &self.custody.update_settings(&center.id, settings).await?,
-        )))
+        let change = |before: Settings| {
+            if !told.etag.is_empty() && told.etag != settings_out(&center.id, &before).etag {
+                let message = "the settings were changed since they were read";
+                return Err(Refusal::because(Reason::StaleEtag, message).about("settings.etag"));
+            }
+            settings_in(told, before, center.currency)
+        };
+        let changed = self.custody.change_settings(&center.id, change).await?;
+        Ok(Response::new(settings_out(&changed.id, &changed.settings)))
     }
 
     async fn admit_detainee(&self, call: Request<AdmitDetaineeRequest>) -> Result<Response<Detainee>, Status> {
@@ -369,9 +366,17 @@ impl CustodyService for CustodyApi {
         let account = account_of(&detainee, message.account());
         let lines = statement::lines_after(&self.database.read, &center, account, after, page.limit())
             .await
-            .map_err(crate::ledger::LedgerError::from)?;
+            .map_err(LedgerError::from)?;
         let (lines, next_page_token) = page.finish(lines, |line| leg_cursor(line.position.seq.0, line.position.leg));
-        let statement_lines = lines.into_iter().map(|line| line_out(line, &center)).collect();
+        let others: Vec<AccountNo> = lines.iter().map(|line| line.counterparty).collect();
+        let others = account::by_number(&self.database.read, center.no, &others)
+            .await
+            .map_err(LedgerError::from)?;
+        let statement_lines = lines.into_iter().map(|line| {
+            let other = others.get(&line.counterparty);
+            line_out(line, &center, other)
+        });
+        let statement_lines = statement_lines.collect();
         Ok(Response::new(ListStatementLinesResponse {
             statement_lines,
             next_page_token,

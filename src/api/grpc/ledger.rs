@@ -21,7 +21,7 @@ use crate::{
     db::Reader,
     ids::{AccountNo, RequestId, Seq},
     ledger::{
-        self, Center, Code, Lanes, LedgerError, Outcome, Reason, Refusal,
+        self, Center, Code, Lanes, LedgerError, Outcome, Reason, Refusal, account,
         balance::{self, AccountBalance, AsOf},
         outcome,
         proof::{self, Term},
@@ -59,6 +59,19 @@ impl LedgerApi {
             .await
             .map_err(|error| LedgerError::from(error).into())
     }
+
+    /// The number of an account that exists: an empty answer about one that does not would be taken for the truth.
+    async fn existing(&self, center: &Center, name: AccountName<'_>) -> Result<AccountNo, Status> {
+        let no = AccountNo(name.account_no);
+        let found = account::by_number(&self.lanes.database().read, center.no, &[no])
+            .await
+            .map_err(LedgerError::from)?;
+        if found.contains_key(&no) {
+            Ok(no)
+        } else {
+            Err(not_found("account", &name.to_string()).into())
+        }
+    }
 }
 
 fn side_out(side: ledger::Side) -> Side {
@@ -89,7 +102,7 @@ fn account_out(held: &AccountBalance, center: &Center) -> Account {
         .to_string(),
         account_no: held.account.no.0,
         code: i32::from(code.number()),
-        code_name: code.title().to_owned(),
+        code_name: code.account_title().to_owned(),
         side: side_out(code.side()).into(),
         owner: held.account.owner.clone(),
         balance: money(held.balance),
@@ -146,7 +159,7 @@ fn posting_out(line: &statement::Line, own: AccountNo, center: &Center) -> Posti
 fn term_out(term: &Term) -> ProofTerm {
     ProofTerm {
         code: i32::from(term.code.number()),
-        code_name: term.code.title().to_owned(),
+        code_name: term.code.account_title().to_owned(),
         side: side_out(term.code.side()).into(),
         amount: money(term.sum),
         account_count: i32::try_from(term.accounts).unwrap_or(i32::MAX),
@@ -197,6 +210,7 @@ fn outcome_out(id: RequestId, stored: Option<&outcome::Stored>, center: &Center)
         Outcome::Refused { refusal, .. } => {
             out.set_state(request_outcome::State::Refused);
             out.refusal = Some(refusal.clone());
+            out.record_time = stored.recorded_at().and_then(timestamp);
         }
     }
     out
@@ -307,7 +321,7 @@ impl LedgerService for LedgerApi {
             &message.page_token,
         )?;
         let after = page.after_leg()?.map(|(seq, leg)| Position { seq: Seq(seq), leg });
-        let own = AccountNo(name.account_no);
+        let own = self.existing(&center, name).await?;
         let lines = statement::lines_after(&self.lanes.database().read, &center, own, after, page.limit())
             .await
             .map_err(LedgerError::from)?;
@@ -324,11 +338,12 @@ impl LedgerService for LedgerApi {
         let name = AccountName::parse(&message.account, "account")?;
         let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
         let as_of = as_of_in(message.as_of.as_ref())?;
+        let no = self.existing(&center, name).await?;
         let mut conn = self.reader().await?;
         let seq = balance::resolve(&mut conn, &center, as_of)
             .await
             .map_err(LedgerError::from)?;
-        let amounts = balance::at(&mut conn, &center, &[AccountNo(name.account_no)], seq)
+        let amounts = balance::at(&mut conn, &center, &[no], seq)
             .await
             .map_err(LedgerError::from)?;
         let amount = amounts.first().copied().ok_or_else(internal)?;
