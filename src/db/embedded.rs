@@ -31,7 +31,7 @@ const SOCKET_DIR_BYTES_MAX: usize = 85;
 /// What PostgreSQL is told beyond its defaults. Durability is never traded: fsync and synchronous_commit stay on.
 const SETTINGS: &str = "\
 listen_addresses = ''
-max_connections = 60
+max_connections = 120
 shared_buffers = 256MB
 fsync = on
 synchronous_commit = on
