@@ -6,6 +6,7 @@ mod purchase;
 mod scenarios;
 mod service;
 mod tidy;
+mod tracing;
 mod trust;
 mod wire;
 mod world;

@@ -34,11 +34,16 @@ pub struct Service {
 
 impl Service {
     pub async fn start(database_url: Option<&str>) -> Service {
+        Service::start_with(database_url, &[]).await
+    }
+
+    /// Starts it with further environment variables.
+    pub async fn start_with(database_url: Option<&str>, environment: &[(&str, &str)]) -> Service {
         let directory = tempfile::Builder::new()
             .prefix("custody-it-")
             .tempdir_in("/tmp")
             .unwrap();
-        let (child, address) = launch(directory.path(), database_url).await;
+        let (child, address) = launch(directory.path(), database_url, environment).await;
         Service {
             directory,
             address,
@@ -59,7 +64,7 @@ impl Service {
 
     /// Starts it again on what it left behind.
     pub async fn restart(&mut self) {
-        let (child, address) = launch(self.directory.path(), self.database_url.as_deref()).await;
+        let (child, address) = launch(self.directory.path(), self.database_url.as_deref(), &[]).await;
         (self.child, self.address) = (child, address);
     }
 
@@ -130,7 +135,7 @@ impl Service {
     }
 }
 
-async fn launch(directory: &Path, database_url: Option<&str>) -> (Child, String) {
+async fn launch(directory: &Path, database_url: Option<&str>, environment: &[(&str, &str)]) -> (Child, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_custody"));
     command
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
@@ -141,6 +146,7 @@ async fn launch(directory: &Path, database_url: Option<&str>) -> (Child, String)
     let mut child = command
         .stdout(Stdio::piped())
         .env("RUST_LOG", "warn")
+        .envs(environment.iter().copied())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
