@@ -43,9 +43,15 @@ pub async fn migrate(url: &str) -> anyhow::Result<()> {
 /// Connects, and waits for a database that is starting or recovering.
 async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
     let started = Instant::now();
+    let mut is_waiting = false;
     loop {
         match PgConnection::connect_with(options).await {
             Err(error) if constraint::is_connection_lost(&error) && started.elapsed().as_secs() < START_WAIT_S => {
+                // Said once: the URL may be wrong.
+                if !is_waiting {
+                    tracing::warn!(%error, "the database cannot be reached; waiting up to {START_WAIT_S} s for it");
+                    is_waiting = true;
+                }
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
             connected => return connected,

@@ -1,5 +1,6 @@
 //! The database under the ledger: finding or starting PostgreSQL, migrations, pools, and telling its errors apart.
 
+mod cluster;
 pub mod constraint;
 pub mod embedded;
 pub mod locate;

@@ -3,7 +3,10 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -19,17 +22,6 @@ const HISTORY: [&str; 5] = ["journal_transaction", "posting", "account", "refuse
 
 async fn connect(url: &str) -> PgConnection {
     PgConnection::connect(url).await.unwrap()
-}
-
-/// Waits until the database answers, and fails after half a minute.
-async fn answers(url: &str) -> PgConnection {
-    for _ in 0..300 {
-        if let Ok(conn) = PgConnection::connect(url).await {
-            return conn;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("the database did not come back");
 }
 
 fn postmaster_pid(data_dir: &Path) -> String {
@@ -143,7 +135,7 @@ async fn what_a_killed_service_leaves_is_taken_over() {
     // Both are killed; the next start recovers.
     kill(&pid);
     let (recovered, url) = Embedded::start(dir.path()).await.unwrap();
-    answers(&url).await.execute("select n from kept").await.unwrap();
+    connect(&url).await.execute("select n from kept").await.unwrap();
     recovered.stop().await.unwrap();
 }
 
@@ -151,18 +143,29 @@ async fn what_a_killed_service_leaves_is_taken_over() {
 async fn remains_of_an_earlier_life_are_no_obstacle() {
     let dir = TempDir::new().unwrap();
     // An initdb that was interrupted: the version file is among the first that it writes.
-    let data = dir.path().join("postgres/data");
     fs::create_dir_all(dir.path().join("postgres/data.new/base")).unwrap();
     fs::write(dir.path().join("postgres/data.new/PG_VERSION"), "15\n").unwrap();
     let (embedded, _) = Embedded::start(dir.path()).await.unwrap();
     embedded.stop().await.unwrap();
 
-    // A postmaster.pid from before a reboot, whose number is another process's now: this test's own.
-    let pid_file = format!("{}\n{}\n1700000000\n5432\n", std::process::id(), data.display());
+    // A postmaster.pid from before a reboot, whose number is now another process's of the same user.
+    let data = dir.path().canonicalize().unwrap().join("postgres/data");
+    let owner = fs::metadata(&data).unwrap();
+    let mut other = Command::new("sleep")
+        .arg("60")
+        .current_dir("/")
+        .gid(owner.gid())
+        .uid(owner.uid())
+        .spawn()
+        .unwrap();
+    let pid_file = format!("{}\n{}\n1700000000\n5432\n\n\n0 0\nready\n", other.id(), data.display());
     fs::write(data.join("postmaster.pid"), pid_file).unwrap();
+    chown(data.join("postmaster.pid"), Some(owner.uid()), Some(owner.gid())).unwrap();
     let (embedded, url) = Embedded::start(dir.path()).await.unwrap();
-    answers(&url).await;
+    connect(&url).await;
     embedded.stop().await.unwrap();
+    other.kill().unwrap();
+    other.wait().unwrap();
 }
 
 #[tokio::test]
@@ -226,10 +229,9 @@ async fn the_service_cannot_change_history() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_there_is_said_so() {
-    let error = db::migrate("postgres://postgres@localhost/none?host=/nonexistent")
-        .await
-        .unwrap_err();
-    assert!(format!("{error:#}").contains("the database cannot be reached"), "{error:#}");
-    assert!(db::migrate("mysql://x").await.is_err());
+async fn a_url_that_cannot_be_used_is_said_so() {
+    for url in ["mysql://x", "nonsense", ""] {
+        let error = format!("{:#}", db::migrate(url).await.unwrap_err());
+        assert!(error.contains("the database"), "{url}: {error}");
+    }
 }
