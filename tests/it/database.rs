@@ -230,8 +230,9 @@ async fn the_service_cannot_change_history() {
 
 #[tokio::test]
 async fn a_url_that_cannot_be_used_is_said_so() {
-    for url in ["mysql://x", "nonsense", ""] {
+    for url in ["mysql://x", "nonsense", "", "postgres://h:port/d"] {
         let error = format!("{:#}", db::migrate(url).await.unwrap_err());
-        assert!(error.contains("the database"), "{url}: {error}");
+        assert!(error.contains("the database URL"), "{url}: {error}");
+        assert!(Database::connect(url).is_err());
     }
 }
