@@ -1,9 +1,6 @@
 //! Bringing a database up to date, as its owner, before the service uses it under its own role.
 
-use std::{
-    str::FromStr as _,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use sqlx::{Connection as _, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
@@ -23,7 +20,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// Creates the service's role if it is missing and applies the migrations that are. Safe when several processes start at
 /// once: they take turns. Needs a login that may create roles, or a role that exists already and was granted.
 pub async fn migrate(url: &str) -> anyhow::Result<()> {
-    let options = PgConnectOptions::from_str(url).context("the database URL cannot be read")?;
+    let options = super::options(url)?;
     let mut conn = connect(&options).await.context("the database cannot be reached")?;
     let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int")
         .fetch_one(&mut conn)
@@ -43,9 +40,15 @@ pub async fn migrate(url: &str) -> anyhow::Result<()> {
 /// Connects, and waits for a database that is starting or recovering.
 async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
     let started = Instant::now();
+    let mut is_waiting = false;
     loop {
         match PgConnection::connect_with(options).await {
             Err(error) if constraint::is_connection_lost(&error) && started.elapsed().as_secs() < START_WAIT_S => {
+                // Said once: the URL may be wrong.
+                if !is_waiting {
+                    tracing::warn!(%error, "the database cannot be reached; waiting up to {START_WAIT_S} s for it");
+                    is_waiting = true;
+                }
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
             connected => return connected,

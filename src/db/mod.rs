@@ -1,5 +1,6 @@
 //! The database under the ledger: finding or starting PostgreSQL, migrations, pools, and telling its errors apart.
 
+mod cluster;
 pub mod constraint;
 pub mod embedded;
 pub mod locate;
@@ -7,7 +8,7 @@ mod migrate;
 
 use std::{str::FromStr as _, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 pub use migrate::migrate;
 use sqlx::{
     ConnectOptions as _, PgPool,
@@ -37,8 +38,7 @@ pub struct Database {
 impl Database {
     /// Pools over a migrated database. Connects when first used, and again after the database was away.
     pub fn connect(url: &str) -> anyhow::Result<Database> {
-        let options = PgConnectOptions::from_str(url)
-            .context("the database URL cannot be read")?
+        let options = options(url)?
             .application_name("custody")
             .statement_cache_capacity(256)
             .log_statements(tracing::log::LevelFilter::Off)
@@ -71,6 +71,16 @@ impl Database {
         self.lane.close().await;
         self.read.close().await;
     }
+}
+
+/// Reads a database URL. The text is not repeated in the error: it may hold a password.
+fn options(url: &str) -> anyhow::Result<PgConnectOptions> {
+    // sqlx would take any scheme for PostgreSQL's.
+    ensure!(
+        url.starts_with("postgres://") || url.starts_with("postgresql://"),
+        "the database URL must begin with postgres:// or postgresql://"
+    );
+    PgConnectOptions::from_str(url).context("the database URL cannot be read")
 }
 
 fn pool(connections_max: u32) -> PgPoolOptions {

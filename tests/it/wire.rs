@@ -99,7 +99,8 @@ fn facts(status: &Status) -> std::collections::BTreeMap<String, String> {
 async fn malformed_purchases_are_refused_by_field_and_change_nothing() {
     let open = Open::start().await;
     let good = purchase_of("C1", "D1", Uuid::new_v4(), &[("RICE", 1)]);
-    let cases: Vec<(&str, Box<dyn Fn(&mut proto::CreatePurchaseRequest)>)> = vec![
+    type Spoil = Box<dyn Fn(&mut proto::CreatePurchaseRequest)>;
+    let cases: Vec<(&str, Spoil)> = vec![
         ("no lines", Box::new(|message| message.lines.clear())),
         (
             "51 lines",
