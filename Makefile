@@ -3,10 +3,9 @@
 # Checked SQL is checked against .sqlx, never against a database that happens to be around.
 export SQLX_OFFLINE := true
 
-.PHONY: help setup demo test check bench offline-data clean
+.PHONY: help setup test check bench offline-data clean
 
 help:
-	@echo "make demo          watch the money paths, from nothing to the proof"
 	@echo "make test          run every test against a scratch PostgreSQL"
 	@echo "make check         formatting, clippy without warnings, tidy rules"
 	@echo "make bench         measure purchases against PostgreSQL's own benchmark"
@@ -16,10 +15,6 @@ help:
 
 setup:
 	@scripts/setup
-
-demo: setup
-	cargo build --release
-	target/release/custody demo
 
 test: setup
 	scripts/with-postgres cargo test

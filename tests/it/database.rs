@@ -60,7 +60,7 @@ async fn a_private_database_keeps_its_data_and_is_used_by_one() {
         ("fsync", "on"),
         ("synchronous_commit", "on"),
         ("full_page_writes", "on"),
-        ("max_connections", "60"),
+        ("max_connections", "120"),
     ] {
         let value: String = sqlx::query_scalar("select current_setting($1)")
             .bind(setting)
@@ -152,7 +152,7 @@ async fn remains_of_an_earlier_life_are_no_obstacle() {
     let data = dir.path().canonicalize().unwrap().join("postgres/data");
     let owner = fs::metadata(&data).unwrap();
     let mut other = Command::new("sleep")
-        .arg("60")
+        .arg("120")
         .current_dir("/")
         .gid(owner.gid())
         .uid(owner.uid())

@@ -1,6 +1,7 @@
 //! Every integration test, in one program, against a real PostgreSQL.
 
 mod database;
+mod doors;
 mod faults;
 mod model;
 mod purchase;
