@@ -152,7 +152,7 @@ async fn remains_of_an_earlier_life_are_no_obstacle() {
     let data = dir.path().canonicalize().unwrap().join("postgres/data");
     let owner = fs::metadata(&data).unwrap();
     let mut other = Command::new("sleep")
-        .arg("120")
+        .arg("60")
         .current_dir("/")
         .gid(owner.gid())
         .uid(owner.uid())
