@@ -1,6 +1,6 @@
 //! What lanes remember of this domain.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use futures::future::{BoxFuture, FutureExt as _};
 use time::Date;
@@ -9,28 +9,22 @@ use super::{CommissaryRefusal, entity::Offer, store};
 use crate::{
     db::{self, Conn},
     ids::{DetaineeId, ProductId, Seq},
-    ledger::{Center, Declined, Room},
+    ledger::{Asked, Center, Declined, Room},
     money::Amount,
 };
 
 /// The products that purchases asked for; those that do not exist are remembered too.
 #[derive(Default)]
-pub(super) struct OfferRoom {
-    known: HashMap<ProductId, Option<Offer>>,
-    wanted: HashSet<ProductId>,
-}
+pub(super) struct OfferRoom(Asked<ProductId, Option<Offer>>);
 
 impl OfferRoom {
     /// Asks for a product, and answers with what is known already.
     pub fn want(&mut self, id: &ProductId) -> Option<&Offer> {
-        if !self.known.contains_key(id) {
-            self.wanted.insert(id.clone());
-        }
-        self.known.get(id).and_then(Option::as_ref)
+        self.0.want(id).and_then(Option::as_ref)
     }
 
     pub fn get(&self, id: &ProductId) -> Result<&Offer, Declined> {
-        match self.known.get(id) {
+        match self.0.get(id) {
             Some(Some(offer)) => Ok(offer),
             Some(None) => Err(CommissaryRefusal::ProductNotFound { product: id.clone() }.into()),
             None => Err(Declined::Broken(format!("product {id} is not loaded"))),
@@ -40,18 +34,18 @@ impl OfferRoom {
 
 impl Room for OfferRoom {
     fn is_wanting(&self) -> bool {
-        !self.wanted.is_empty()
+        self.0.is_wanting()
     }
     fn keys(&self) -> usize {
-        self.known.len()
+        self.0.count()
     }
     fn load<'a>(&'a mut self, conn: &'a mut Conn, center: &'a Center) -> BoxFuture<'a, db::Result<()>> {
         async move {
-            let wanted: Vec<ProductId> = self.wanted.drain().collect();
+            let wanted = self.0.take_wanted();
             let mut found = store::offers(conn, center, &wanted).await?;
             for id in wanted {
                 let offer = found.remove(id.as_str());
-                self.known.insert(id, offer);
+                self.0.learn(id, offer);
             }
             Ok(())
         }
@@ -61,29 +55,24 @@ impl Room for OfferRoom {
 
 /// What detainees have spent, by month.
 #[derive(Default)]
-pub(super) struct SpendingRoom {
-    known: HashMap<DetaineeId, BTreeMap<Date, Amount>>,
-    wanted: HashSet<DetaineeId>,
-}
+pub(super) struct SpendingRoom(Asked<DetaineeId, BTreeMap<Date, Amount>>);
 
 impl SpendingRoom {
     pub fn want(&mut self, id: &DetaineeId) {
-        if !self.known.contains_key(id) {
-            self.wanted.insert(id.clone());
-        }
+        self.0.want(id);
     }
 
     /// What was spent in a month; none when nothing was.
     pub fn spent(&self, id: &DetaineeId, month: Date) -> Result<Option<Amount>, Declined> {
         let months = self
-            .known
+            .0
             .get(id)
             .ok_or_else(|| Declined::Broken(format!("spending of {id} is not loaded")))?;
         Ok(months.get(&month).copied())
     }
 
     pub fn set(&mut self, id: &DetaineeId, month: Date, spent: Amount) {
-        if let Some(months) = self.known.get_mut(id) {
+        if let Some(months) = self.0.get_mut(id) {
             months.insert(month, spent);
         }
     }
@@ -91,18 +80,18 @@ impl SpendingRoom {
 
 impl Room for SpendingRoom {
     fn is_wanting(&self) -> bool {
-        !self.wanted.is_empty()
+        self.0.is_wanting()
     }
     fn keys(&self) -> usize {
-        self.known.len()
+        self.0.count()
     }
     fn load<'a>(&'a mut self, conn: &'a mut Conn, center: &'a Center) -> BoxFuture<'a, db::Result<()>> {
         async move {
-            let wanted: Vec<DetaineeId> = self.wanted.drain().collect();
+            let wanted = self.0.take_wanted();
             let mut found = store::spending(conn, center, &wanted).await?;
             for id in wanted {
                 let months = found.remove(id.as_str()).unwrap_or_default();
-                self.known.insert(id, months);
+                self.0.learn(id, months);
             }
             Ok(())
         }
@@ -112,26 +101,21 @@ impl Room for SpendingRoom {
 
 /// How many pieces of each line of a purchase have come back.
 #[derive(Default)]
-pub(super) struct ReturnedRoom {
-    known: HashMap<Seq, HashMap<i32, i64>>,
-    wanted: HashSet<Seq>,
-}
+pub(super) struct ReturnedRoom(Asked<Seq, HashMap<i32, i64>>);
 
 impl ReturnedRoom {
     pub fn want(&mut self, purchase: Seq) {
-        if !self.known.contains_key(&purchase) {
-            self.wanted.insert(purchase);
-        }
+        self.0.want(&purchase);
     }
 
     pub fn returned(&self, purchase: Seq, line: i32) -> Result<i64, Declined> {
-        let lines = self.known.get(&purchase);
+        let lines = self.0.get(&purchase);
         let lines = lines.ok_or_else(|| Declined::Broken(format!("returns of {purchase} are not loaded")))?;
         Ok(lines.get(&line).copied().unwrap_or_default())
     }
 
     pub fn add(&mut self, purchase: Seq, line: i32, quantity: i64) {
-        if let Some(lines) = self.known.get_mut(&purchase) {
+        if let Some(lines) = self.0.get_mut(&purchase) {
             *lines.entry(line).or_default() += quantity;
         }
     }
@@ -139,18 +123,18 @@ impl ReturnedRoom {
 
 impl Room for ReturnedRoom {
     fn is_wanting(&self) -> bool {
-        !self.wanted.is_empty()
+        self.0.is_wanting()
     }
     fn keys(&self) -> usize {
-        self.known.len()
+        self.0.count()
     }
     fn load<'a>(&'a mut self, conn: &'a mut Conn, center: &'a Center) -> BoxFuture<'a, db::Result<()>> {
         async move {
-            let wanted: Vec<Seq> = self.wanted.drain().collect();
+            let wanted = self.0.take_wanted();
             let mut found = store::returned(conn, center, &wanted).await?;
             for purchase in wanted {
                 let lines = found.remove(&purchase).unwrap_or_default();
-                self.known.insert(purchase, lines);
+                self.0.learn(purchase, lines);
             }
             Ok(())
         }

@@ -1,14 +1,12 @@
 //! What lanes remember of this domain.
 
-use std::collections::{HashMap, HashSet};
-
 use futures::future::{BoxFuture, FutureExt as _};
 
 use super::{CustodyRefusal, DetaineeState, Settings, store};
 use crate::{
     db::{self, Conn},
     ids::{AccountNo, DetaineeId},
-    ledger::{Center, Declined, Refusal, Room, State},
+    ledger::{Asked, Center, Declined, Refusal, Room, State},
 };
 
 /// The center's rules.
@@ -74,24 +72,17 @@ impl Standing {
 
 /// The detainees that commands asked for; those that do not exist are remembered too.
 #[derive(Default)]
-pub struct DetaineeRoom {
-    known: HashMap<DetaineeId, Option<Standing>>,
-    wanted: HashSet<DetaineeId>,
-}
+pub struct DetaineeRoom(Asked<DetaineeId, Option<Standing>>);
 
 impl DetaineeRoom {
     /// Asks for a detainee. What is known already is answered at once, so that the next question can be asked.
     pub fn want(&mut self, id: &DetaineeId) -> Option<Standing> {
-        if let Some(known) = self.known.get(id) {
-            return *known;
-        }
-        self.wanted.insert(id.clone());
-        None
+        self.0.want(id).copied().flatten()
     }
 
     /// The detainee, for a decision.
     pub fn get(&self, id: &DetaineeId) -> Result<Standing, Declined> {
-        match self.known.get(id) {
+        match self.0.get(id) {
             Some(Some(standing)) => Ok(*standing),
             Some(None) => Err(Refusal::from(CustodyRefusal::DetaineeNotFound { detainee: id.clone() }).into()),
             None => Err(Declined::Broken(format!("detainee {id} is not loaded"))),
@@ -116,18 +107,18 @@ impl DetaineeRoom {
 
 impl Room for DetaineeRoom {
     fn is_wanting(&self) -> bool {
-        !self.wanted.is_empty()
+        self.0.is_wanting()
     }
     fn keys(&self) -> usize {
-        self.known.len()
+        self.0.count()
     }
     fn load<'a>(&'a mut self, conn: &'a mut Conn, center: &'a Center) -> BoxFuture<'a, db::Result<()>> {
         async move {
-            let wanted: Vec<DetaineeId> = self.wanted.drain().collect();
+            let wanted = self.0.take_wanted();
             let mut found = store::standings(conn, center.no, &wanted).await?;
             for id in wanted {
                 let standing = found.remove(id.as_str());
-                self.known.insert(id, standing);
+                self.0.learn(id, standing);
             }
             Ok(())
         }

@@ -33,7 +33,7 @@ pub mod watch;
 
 pub use center::Center;
 pub use chart::{Code, Side};
-pub use lane::{Command, JournalTx, Lanes, Moment, RareCommand, Room, RowSet, Rows, State};
+pub use lane::{Asked, Command, JournalTx, Lanes, Moment, RareCommand, Room, RowSet, Rows, State};
 pub use outcome::{LedgerError, Outcome, Posted};
 pub use posting::{Draft, Entry, Posting};
 pub use refusal::{Declined, Reason, Refusal};

@@ -29,7 +29,7 @@ pub fn cluster() -> String {
 
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
-/// A database that goes away with the test.
+/// A database of one test's own; it goes away with the cluster.
 pub struct TestDatabase {
     pub url: String,
     name: String,

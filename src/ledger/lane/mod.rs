@@ -12,6 +12,7 @@
 //! anything a decision reads moves one of them in the same transaction. If neither moved between the first load and the
 //! guard, nothing that was loaded in between can have changed.
 
+mod asked;
 mod commit;
 mod fold;
 mod rare;
@@ -36,6 +37,7 @@ use crate::{
     ledger::{Center, Declined, Draft, Entry, LedgerError, Outcome, Posted, Request},
 };
 
+pub use asked::Asked;
 pub use rare::JournalTx;
 pub use rows::{RowSet, Rows};
 pub use state::{Room, State};
