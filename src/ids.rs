@@ -143,6 +143,10 @@ name!(
     RemittanceId, "remittance"
 );
 name!(
+    /// The name of a court order, unique for its detainee.
+    CourtOrderId, "court order"
+);
+name!(
     /// The name of a terminal at which detainees order.
     TerminalId, "terminal"
 );

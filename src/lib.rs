@@ -8,6 +8,8 @@
 //!   [`gateway`] payment channels behind one trait, and a simulator
 //! - [`custody`] centers and detainees
 //! - [`commissary`] vendors, products, purchases, returns
+//! - [`distribution`] how credits are split; [`remittance`] payers and the money they send
+//! - [`jobs`] what runs by the clock
 //! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it; [`bench`] the load generator
 //!
 //! # Invariants
@@ -21,10 +23,13 @@ pub mod commissary;
 pub mod config;
 pub mod custody;
 pub mod db;
+pub mod distribution;
 pub mod gateway;
 pub mod ids;
+pub mod jobs;
 pub mod ledger;
 pub mod money;
 pub mod proto;
+pub mod remittance;
 pub mod serve;
 pub mod telemetry;

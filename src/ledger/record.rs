@@ -11,7 +11,7 @@ use time::{Date, OffsetDateTime};
 use crate::{
     ids::Seq,
     ledger::{Center, Draft, Moment, Refusal, Request, posting::PostedLeg},
-    proto::{JournalRecord, PostingRecord, TransactionKind},
+    proto::{CreditFacts, JournalRecord, PostingRecord, TransactionKind},
 };
 
 /// Builds the record of a transaction.
@@ -58,6 +58,16 @@ pub fn encode(record: &JournalRecord) -> Vec<u8> {
 /// Reads canonical bytes back.
 pub fn decode(bytes: &[u8]) -> Result<JournalRecord, sqlx::Error> {
     JournalRecord::decode(bytes).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+/// The canonical bytes of any message without maps: what a request of the service itself is compared with.
+pub fn canonical(message: &impl prost::Message) -> Vec<u8> {
+    message.encode_to_vec()
+}
+
+/// Reads the facts of a credit, as [`canonical`] wrote them.
+pub fn decode_credit(bytes: &[u8]) -> Result<CreditFacts, sqlx::Error> {
+    CreditFacts::decode(bytes).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 
 /// The canonical bytes of a refusal.

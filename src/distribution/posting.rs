@@ -1,0 +1,8 @@
+//! What a distribution debits and credits.
+
+use crate::{ids::AccountNo, ledger::Posting, money::Amount};
+
+/// One part of a credit: Dr the gateway's clearing account, Cr the account its rule names.
+pub(super) fn part(clearing: AccountNo, to: AccountNo, amount: Amount) -> Posting {
+    Posting::new(clearing, to, amount)
+}
