@@ -16,7 +16,7 @@ pub use error::CustodyRefusal;
 use crate::{
     clock::Clock,
     db::{self, Conn, Database},
-    ids::{CenterId, DetaineeId},
+    ids::{CenterId, CenterNo, DetaineeId},
     ledger::{Center, LedgerError, Refusal, center},
     money::Amount,
 };
@@ -181,6 +181,21 @@ impl Custody {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(id.clone(), center.clone());
         Ok(center)
+    }
+
+    /// The center of a number, as order numbers at gateways tell it; none if there is no such center.
+    pub async fn center_of_number(&self, no: CenterNo) -> Result<Option<Center>, LedgerError> {
+        let known = self
+            .centers
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .find(|center| center.no == no)
+            .cloned();
+        match known {
+            Some(center) => Ok(Some(center)),
+            None => Ok(self.all_centers().await?.into_iter().find(|center| center.no == no)),
+        }
     }
 
     /// Every center, for jobs and verification, in the order of their numbers.

@@ -1,1 +1,3 @@
 //! What runs by the clock.
+
+pub mod polling;

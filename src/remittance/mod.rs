@@ -1,1 +1,168 @@
-//! Families and the money they send.
+//! Families and the money they send: payers, their links to detainees, remittances.
+//!
+//! # Layout
+//! - `entity`: states, order numbers and the rhythm of asking, pure.
+//! - `create`: a quote and an order at the gateway. `confirm`: what the gateway says of it, however it is learnt.
+//! - `credit`: the one transaction that brings it into the ledger.
+//!
+//! # Invariants
+//! 1. A remittance's row and legs are only ever inserted; each state is reached once.
+//! 2. Its money moves once: the request id of its credit is made of channel and gateway transaction.
+//! 3. Whatever is lost in between (a notification, an answer, a process) is found again by asking the gateway.
+
+mod channels;
+mod confirm;
+mod create;
+mod credit;
+mod entity;
+mod error;
+mod posting;
+mod store;
+
+pub use channels::{Channels, Gate};
+pub use confirm::{Learnt, Paid, RejectedNotice};
+pub use create::NewRemittance;
+pub use credit::CreditRemittance;
+pub use entity::{Leg, LegState, Payer, PayerLink, PaymentFacts, Remittance, order_number, parse_order_number};
+pub use error::RemittanceRefusal;
+pub use store::{LinkFilter, RemittanceFilter};
+
+use crate::{
+    custody::Custody,
+    ids::{DetaineeId, PayerId, RemittanceId},
+    ledger::{
+        Center, Lanes, LedgerError,
+        transaction::{self, Transaction},
+    },
+};
+
+/// The verbs of this domain.
+#[derive(Clone)]
+pub struct Remittances {
+    lanes: Lanes,
+    custody: Custody,
+    channels: Channels,
+}
+
+impl Remittances {
+    /// The domain over its journals and the channels there are.
+    pub fn new(lanes: Lanes, custody: Custody, channels: Channels) -> Remittances {
+        Remittances {
+            lanes,
+            custody,
+            channels,
+        }
+    }
+
+    /// The channels there are.
+    pub fn channels(&self) -> &Channels {
+        &self.channels
+    }
+
+    /// Registers a payer. The same again is answered with what is there.
+    pub async fn create_payer(
+        &self,
+        center: &Center,
+        id: PayerId,
+        name: String,
+        account: String,
+    ) -> Result<Payer, LedgerError> {
+        let new = Payer {
+            id,
+            name,
+            account,
+            created_at: self.lanes.clock().now(),
+        };
+        let mut conn = self.lanes.database().lane.acquire().await?;
+        store::insert_payer(&mut conn, center.no, &new).await?;
+        match store::payer(&mut conn, center.no, &new.id).await? {
+            Some(there) if there.name == new.name && there.account == new.account => Ok(there),
+            Some(_) => Err(RemittanceRefusal::AlreadyExists.into()),
+            None => Err(LedgerError::Internal),
+        }
+    }
+
+    /// A payer.
+    pub async fn payer(&self, center: &Center, id: &PayerId) -> Result<Payer, LedgerError> {
+        let mut conn = self.lanes.database().read.acquire().await?;
+        let payer = store::payer(&mut conn, center.no, id).await?;
+        payer.ok_or_else(|| RemittanceRefusal::PayerNotFound { payer: id.clone() }.into())
+    }
+
+    /// Up to `limit` payers after an id, in the order of their ids.
+    pub async fn list_payers(&self, center: &Center, after: &str, limit: i64) -> Result<Vec<Payer>, LedgerError> {
+        let mut conn = self.lanes.database().read.acquire().await?;
+        Ok(store::payers(&mut conn, center.no, after, false, limit).await?)
+    }
+
+    /// Links a payer to a detainee. The same again is answered with what is there.
+    pub async fn create_link(
+        &self,
+        center: &Center,
+        payer: &PayerId,
+        detainee: &DetaineeId,
+    ) -> Result<PayerLink, LedgerError> {
+        self.payer(center, payer).await?;
+        self.custody.detainee(center, detainee).await?;
+        let new = PayerLink {
+            payer: payer.clone(),
+            detainee: detainee.clone(),
+            created_at: self.lanes.clock().now(),
+        };
+        let mut conn = self.lanes.database().lane.acquire().await?;
+        store::insert_link(&mut conn, center.no, &new).await?;
+        let link = store::link(&mut conn, center.no, payer, detainee).await?;
+        link.ok_or(LedgerError::Internal)
+    }
+
+    /// Up to `limit` links.
+    pub async fn list_links(
+        &self,
+        center: &Center,
+        filter: &LinkFilter,
+        limit: i64,
+    ) -> Result<Vec<PayerLink>, LedgerError> {
+        let mut conn = self.lanes.database().read.acquire().await?;
+        Ok(store::links(&mut conn, center.no, filter, limit).await?)
+    }
+
+    /// Whether a payer is linked to a detainee.
+    pub async fn is_linked(
+        &self,
+        center: &Center,
+        payer: &PayerId,
+        detainee: &DetaineeId,
+    ) -> Result<bool, LedgerError> {
+        let mut conn = self.lanes.database().read.acquire().await?;
+        Ok(store::link(&mut conn, center.no, payer, detainee).await?.is_some())
+    }
+
+    /// A remittance.
+    pub async fn remittance(&self, center: &Center, id: &RemittanceId) -> Result<Remittance, LedgerError> {
+        let mut conn = self.lanes.database().read.acquire().await?;
+        let found = store::remittance(&mut conn, center, id).await?;
+        found.ok_or_else(|| RemittanceRefusal::RemittanceNotFound { remittance: id.clone() }.into())
+    }
+
+    /// Up to `limit` remittances, newest first.
+    pub async fn list(
+        &self,
+        center: &Center,
+        filter: &RemittanceFilter,
+        limit: i64,
+    ) -> Result<Vec<Remittance>, LedgerError> {
+        let mut conn = self.lanes.database().read.acquire().await?;
+        Ok(store::remittances(&mut conn, center, filter, limit).await?)
+    }
+
+    /// The transaction that credited a remittance.
+    pub async fn credit_of(&self, center: &Center, remittance: &Remittance) -> Result<Transaction, LedgerError> {
+        let not_credited = || RemittanceRefusal::NotCredited {
+            remittance: remittance.id.clone(),
+        };
+        let leg = remittance.leg(LegState::Credited).and_then(|leg| leg.seq);
+        let seq = leg.ok_or_else(not_credited)?;
+        let found = transaction::get(&self.lanes.database().read, center.no, seq).await?;
+        found.ok_or(LedgerError::Internal)
+    }
+}

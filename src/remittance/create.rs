@@ -1,0 +1,211 @@
+//! Creating a remittance: a quote in one transaction, then an order at the gateway.
+
+use time::Duration;
+
+use super::{
+    Gate, Remittances,
+    entity::{self, Leg, LegState, Remittance, order_number, remittance_id},
+    error::RemittanceRefusal as R,
+    store,
+};
+use crate::{
+    custody::{self, CustodyRefusal, Detainee, DetaineeState},
+    db::Conn,
+    distribution,
+    gateway::{GatewayError, NewPayment},
+    ids::{DetaineeId, PayerId, RemittanceId},
+    ledger::{Center, Code, LedgerError, Request, account, balance, center, outcome, record},
+    money::Amount,
+    proto::CreditFacts,
+};
+
+/// What is told when a remittance is created.
+#[derive(Debug, Clone)]
+pub struct NewRemittance {
+    /// What identifies it.
+    pub request: Request,
+    /// Who pays.
+    pub payer: PayerId,
+    /// For whom.
+    pub detainee: DetaineeId,
+    /// How much, above zero, in the center's currency.
+    pub amount: Amount,
+    /// Through which channel.
+    pub channel: String,
+}
+
+impl Remittances {
+    /// Quotes a remittance and opens an order for it at the gateway. The same request again is answered with what is there
+    /// (and opens the order if that was not done yet); the second value tells that it is a repetition.
+    pub async fn create(&self, center: &Center, new: NewRemittance) -> Result<(Remittance, bool), LedgerError> {
+        let gate = self.channels.get(&new.channel).ok_or_else(|| R::ChannelNotFound {
+            channel: new.channel.clone(),
+        })?;
+        let (id, replayed) = self.accept(center, &new).await?;
+        let remittance = self.remittance(center, &id).await?;
+        let remittance = self.open(center, gate, remittance).await?;
+        Ok((remittance, replayed))
+    }
+
+    /// The quote: checks, reserves the headroom and writes it down, in one transaction.
+    async fn accept(&self, center: &Center, new: &NewRemittance) -> Result<(RemittanceId, bool), LedgerError> {
+        let request = &new.request;
+        let mut tx = self.lanes.database().lane.begin().await?;
+        center::touch_rules_in_tx(&mut tx, center.no).await?;
+        if let Some(asked) = store::asked(&mut tx, center.no, request.id).await? {
+            let fields = request.differences(request.method, &asked.body, &asked.actor);
+            return if fields.is_empty() {
+                Ok((asked.id, true))
+            } else {
+                Err(LedgerError::RequestReused { fields })
+            };
+        }
+        if outcome::find(&mut tx, center.no, request.id).await?.is_some() {
+            let fields = vec!["method".to_owned()];
+            return Err(LedgerError::RequestReused { fields });
+        }
+        let now = self.lanes.clock().now();
+        let detainee = self.check(&mut tx, center, new).await?;
+        let settings = custody::settings_in_tx(&mut tx, center).await?;
+        let owner = format!("channels/{}", new.channel);
+        let clearing = account::find_or_open_in_tx(&mut tx, center.no, Code::GatewayClearing, &owner, now).await?;
+        let preview = distribution::preview_in_tx(&mut tx, center, &detainee, new.amount).await?;
+        let preview = CreditFacts {
+            parts: preview.parts,
+            policy_version: preview.policy_version,
+            ..CreditFacts::default()
+        };
+        let remittance = Remittance {
+            id: remittance_id(&center.id, request.id).map_err(|_| LedgerError::Internal)?,
+            number: 0,
+            request_id: request.id,
+            payer: new.payer.clone(),
+            detainee: new.detainee.clone(),
+            amount: new.amount,
+            channel: new.channel.clone(),
+            clearing,
+            preview: Vec::new(),
+            created_at: now,
+            expires_at: now + Duration::seconds(settings.quote_ttl_s.into()),
+            legs: vec![leg(LegState::Created, now, "")],
+        };
+        let preview = record::canonical(&preview);
+        let first_poll = entity::first_poll(now);
+        store::insert_remittance(&mut tx, center.no, &remittance, request, &preview, first_poll).await?;
+        tx.commit().await?;
+        Ok((remittance.id, false))
+    }
+
+    /// Who may pay how much to whom. The journal's head is locked, so that nothing read here can change.
+    async fn check(&self, tx: &mut Conn, center: &Center, new: &NewRemittance) -> Result<Detainee, LedgerError> {
+        let payer = || new.payer.clone();
+        if store::payer(tx, center.no, &new.payer).await?.is_none() {
+            return Err(R::PayerNotFound { payer: payer() }.into());
+        }
+        let id = &new.detainee;
+        let detainee = custody::detainee_in_tx(tx, center, id).await?;
+        let detainee = detainee.ok_or_else(|| CustodyRefusal::DetaineeNotFound { detainee: id.clone() })?;
+        if store::link(tx, center.no, &new.payer, id).await?.is_none() {
+            return Err(R::PayerNotLinked {
+                payer: payer(),
+                detainee: id.clone(),
+            }
+            .into());
+        }
+        if detainee.state != DetaineeState::Active {
+            return Err(CustodyRefusal::DetaineeNotActive {
+                detainee: id.clone(),
+                state: detainee.state.name(),
+            }
+            .into());
+        }
+        let settings = custody::settings_in_tx(tx, center).await?;
+        let (amount, limit, cap) = (new.amount, settings.remittance_amount_max, settings.balance_cap);
+        if amount > limit {
+            return Err(R::OverLimit { amount, limit }.into());
+        }
+        let [available, held, savings, _] = detainee.accounts();
+        let (balances, _) = balance::now(&mut *tx, center, &[available, held, savings]).await?;
+        let in_flight = store::in_flight(tx, center, id, self.lanes.clock().now()).await?;
+        let sum = |amounts: Vec<Amount>| Amount::sum(amounts, center.currency).map_err(|_| LedgerError::Internal);
+        let balance = sum(balances)?;
+        if sum(vec![balance, in_flight, amount])? > cap {
+            return Err(R::OverCap {
+                amount,
+                cap,
+                balance,
+                in_flight,
+            }
+            .into());
+        }
+        Ok(detainee)
+    }
+
+    /// Opens the order at the gateway if that was not done yet. Idempotent on the order's number.
+    pub(super) async fn open(
+        &self,
+        center: &Center,
+        gate: &Gate,
+        remittance: Remittance,
+    ) -> Result<Remittance, LedgerError> {
+        let refusal = |remittance: &Remittance, problem: String| R::Gateway {
+            remittance: remittance.id.clone(),
+            problem,
+        };
+        if let Some(failed) = remittance.leg(LegState::Failed) {
+            return Err(refusal(&remittance, failed.detail.clone()).into());
+        }
+        let now = self.lanes.clock().now();
+        if remittance.state() != LegState::Created || now >= remittance.expires_at {
+            return Ok(remittance);
+        }
+        let payment = NewPayment {
+            order_number: order_number(center.no, &remittance.id),
+            amount: remittance.amount,
+            description: format!("Remittance {}", remittance.id),
+            expires_at: remittance.expires_at,
+            notify_url: gate.notify_url.clone(),
+        };
+        match gate.channel.create_payment(&payment).await {
+            Ok(payment) => {
+                let pending = Leg {
+                    payment_url: Some(payment.payment_url),
+                    ..leg(LegState::Pending, self.lanes.clock().now(), "")
+                };
+                self.add_leg(center, &remittance.id, &pending).await
+            }
+            Err(error @ GatewayError::Refused { .. }) => {
+                let failed = leg(LegState::Failed, self.lanes.clock().now(), &error.to_string());
+                self.add_leg(center, &remittance.id, &failed).await?;
+                Err(refusal(&remittance, error.to_string()).into())
+            }
+            // Whether the order was opened is not known; the same request, or the poll, finds out.
+            Err(error) => Err(refusal(&remittance, error.to_string()).into()),
+        }
+    }
+
+    /// Adds a leg unless its state was reached before, and reads the remittance again.
+    pub(super) async fn add_leg(
+        &self,
+        center: &Center,
+        id: &RemittanceId,
+        leg: &Leg,
+    ) -> Result<Remittance, LedgerError> {
+        let mut conn = self.lanes.database().lane.acquire().await?;
+        store::insert_leg(&mut conn, center.no, id, leg).await?;
+        drop(conn);
+        self.remittance(center, id).await
+    }
+}
+
+/// A leg without payment.
+pub(super) fn leg(state: LegState, at: time::OffsetDateTime, detail: &str) -> Leg {
+    Leg {
+        state,
+        at,
+        detail: detail.to_owned(),
+        payment_url: None,
+        payment: None,
+        seq: None,
+    }
+}

@@ -1,0 +1,115 @@
+//! Refusals of this domain.
+
+use crate::{
+    ids::{DetaineeId, PayerId, RemittanceId},
+    ledger::{LedgerError, Reason, Refusal},
+    money::Amount,
+};
+
+/// Why something about a payer or a remittance is refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum RemittanceRefusal {
+    /// No such payer in the center.
+    #[error("payer {payer} does not exist")]
+    PayerNotFound {
+        /// The id asked for.
+        payer: PayerId,
+    },
+    /// The id is taken by something that is not the same.
+    #[error("it exists already and is not the same")]
+    AlreadyExists,
+    /// The payer is not linked to the detainee.
+    #[error("payer {payer} is not linked to detainee {detainee}")]
+    PayerNotLinked {
+        /// Who would pay.
+        payer: PayerId,
+        /// For whom.
+        detainee: DetaineeId,
+    },
+    /// More than one remittance may be.
+    #[error("{amount} is over the limit of {limit} for one remittance")]
+    OverLimit {
+        /// What was asked.
+        amount: Amount,
+        /// The center's limit.
+        limit: Amount,
+    },
+    /// The detainee would have more than the cap.
+    #[error("{amount} more would be over the cap of {cap}: {balance} is there and {in_flight} in flight")]
+    OverCap {
+        /// What was asked.
+        amount: Amount,
+        /// The center's cap.
+        cap: Amount,
+        /// Available, held and saved.
+        balance: Amount,
+        /// Remittances that are payable or paid and not yet in the ledger.
+        in_flight: Amount,
+    },
+    /// The service has no such gateway channel.
+    #[error("channel {channel} does not exist")]
+    ChannelNotFound {
+        /// The channel asked for.
+        channel: String,
+    },
+    /// No such remittance in the center.
+    #[error("remittance {remittance} does not exist")]
+    RemittanceNotFound {
+        /// The id asked for.
+        remittance: RemittanceId,
+    },
+    /// The gateway refused the order, or could not be reached.
+    #[error("remittance {remittance} is not payable: {problem}")]
+    Gateway {
+        /// The remittance.
+        remittance: RemittanceId,
+        /// What the gateway said.
+        problem: String,
+    },
+    /// The remittance was not credited, or not yet.
+    #[error("remittance {remittance} was not credited")]
+    NotCredited {
+        /// The remittance.
+        remittance: RemittanceId,
+    },
+}
+
+impl From<RemittanceRefusal> for Refusal {
+    fn from(refusal: RemittanceRefusal) -> Refusal {
+        use RemittanceRefusal as R;
+        let because = |reason| Refusal::because(reason, refusal.to_string());
+        match &refusal {
+            R::PayerNotFound { payer } => because(Reason::NotFound).with_fact("payer", payer).about("payer"),
+            R::AlreadyExists => because(Reason::AlreadyExists),
+            R::PayerNotLinked { payer, detainee } => because(Reason::PayerNotLinked)
+                .with_fact("payer", payer)
+                .with_fact("detainee", detainee),
+            R::OverLimit { amount, limit } => because(Reason::RemittanceLimitExceeded)
+                .with_fact("required", amount)
+                .with_fact("limit", limit),
+            R::OverCap {
+                amount,
+                cap,
+                balance,
+                in_flight,
+            } => because(Reason::BalanceCapExceeded)
+                .with_fact("required", amount)
+                .with_fact("cap", cap)
+                .with_fact("balance", balance)
+                .with_fact("in_flight", in_flight),
+            R::ChannelNotFound { channel } => because(Reason::NotFound).with_fact("channel", channel).about("channel"),
+            R::RemittanceNotFound { remittance } | R::NotCredited { remittance } => {
+                because(Reason::NotFound).with_fact("remittance", remittance)
+            }
+            R::Gateway { remittance, problem } => because(Reason::GatewayRefused)
+                .with_fact("remittance", remittance)
+                .with_fact("problem", problem),
+        }
+    }
+}
+
+impl From<RemittanceRefusal> for LedgerError {
+    fn from(refusal: RemittanceRefusal) -> LedgerError {
+        Refusal::from(refusal).into()
+    }
+}

@@ -1,0 +1,503 @@
+//! All SQL of this domain, and the rows it adds to the lanes' statement.
+
+use std::collections::HashMap;
+
+use rust_decimal::Decimal;
+use sha2::{Digest as _, Sha256};
+use sqlx::{Arguments as _, PgConnection, postgres::PgArguments};
+use time::OffsetDateTime;
+
+use super::entity::{Leg, LegState, Payer, PayerLink, PaymentFacts, Remittance};
+use crate::{
+    ids::{AccountNo, CenterNo, DetaineeId, PayerId, RemittanceId, RequestId, Seq},
+    ledger::{Center, Request, RowSet, record},
+    money::Amount,
+};
+
+fn decoding<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(error))
+}
+
+pub(super) async fn insert_payer(conn: &mut PgConnection, center: CenterNo, payer: &Payer) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into payer (center_id, payer_id, name, account, created_at) values ($1, $2, $3, $4, $5)
+         on conflict do nothing",
+        center.0,
+        payer.id.as_str(),
+        payer.name,
+        payer.account,
+        payer.created_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Up to `limit` payers from `from` on, in the order of their ids; `from` itself only when `inclusive`.
+pub(super) async fn payers(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    from: &str,
+    inclusive: bool,
+    limit: i64,
+) -> sqlx::Result<Vec<Payer>> {
+    sqlx::query!(
+        "select payer_id, name, account, created_at from payer
+         where center_id = $1 and payer_id >= $2 and ($3 or payer_id > $2) order by payer_id limit $4",
+        center.0,
+        from,
+        inclusive,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(|row| {
+        Ok(Payer {
+            id: PayerId::parse(&row.payer_id).map_err(decoding)?,
+            name: row.name,
+            account: row.account,
+            created_at: row.created_at,
+        })
+    })
+    .collect()
+}
+
+pub(super) async fn payer(conn: &mut PgConnection, center: CenterNo, id: &PayerId) -> sqlx::Result<Option<Payer>> {
+    let found = payers(conn, center, id.as_str(), true, 1).await?;
+    Ok(found.into_iter().find(|payer| payer.id == *id))
+}
+
+pub(super) async fn insert_link(conn: &mut PgConnection, center: CenterNo, link: &PayerLink) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into payer_link (center_id, payer_id, detainee_id, created_at) values ($1, $2, $3, $4)
+         on conflict do nothing",
+        center.0,
+        link.payer.as_str(),
+        link.detainee.as_str(),
+        link.created_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// One link, if it is there.
+pub(super) async fn link(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    payer: &PayerId,
+    detainee: &DetaineeId,
+) -> sqlx::Result<Option<PayerLink>> {
+    let created_at = sqlx::query_scalar!(
+        "select created_at from payer_link where center_id = $1 and payer_id = $2 and detainee_id = $3",
+        center.0,
+        payer.as_str(),
+        detainee.as_str(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(created_at.map(|created_at| PayerLink {
+        payer: payer.clone(),
+        detainee: detainee.clone(),
+        created_at,
+    }))
+}
+
+/// Which links a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct LinkFilter {
+    /// Only those of this payer.
+    pub payer: Option<PayerId>,
+    /// Only those to this detainee.
+    pub detainee: Option<DetaineeId>,
+    /// Only those after this payer and detainee.
+    pub after: Option<(String, String)>,
+}
+
+/// Up to `limit` links in the order of payer and detainee.
+pub(super) async fn links(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    filter: &LinkFilter,
+    limit: i64,
+) -> sqlx::Result<Vec<PayerLink>> {
+    let (payer, detainee) = filter.after.clone().unwrap_or_default();
+    sqlx::query!(
+        "select payer_id, detainee_id, created_at from payer_link
+         where center_id = $1 and ($2::text is null or payer_id = $2) and ($3::text is null or detainee_id = $3)
+           and (payer_id, detainee_id) > ($4, $5)
+         order by payer_id, detainee_id limit $6",
+        center.0,
+        filter.payer.as_ref().map(PayerId::as_str),
+        filter.detainee.as_ref().map(DetaineeId::as_str),
+        payer,
+        detainee,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(|row| {
+        Ok(PayerLink {
+            payer: PayerId::parse(&row.payer_id).map_err(decoding)?,
+            detainee: DetaineeId::parse(&row.detainee_id).map_err(decoding)?,
+            created_at: row.created_at,
+        })
+    })
+    .collect()
+}
+
+/// What was stored of the request that created a remittance.
+pub(super) struct Asked {
+    pub id: RemittanceId,
+    pub actor: String,
+    pub body: Vec<u8>,
+}
+
+pub(super) async fn asked(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    request: RequestId,
+) -> sqlx::Result<Option<Asked>> {
+    sqlx::query!(
+        "select remittance_id, actor, request from remittance where center_id = $1 and request_id = $2",
+        center.0,
+        request.0,
+    )
+    .fetch_optional(conn)
+    .await?
+    .map(|row| {
+        Ok(Asked {
+            id: RemittanceId::parse(&row.remittance_id).map_err(decoding)?,
+            actor: row.actor,
+            body: row.request,
+        })
+    })
+    .transpose()
+}
+
+/// Writes a remittance down with its first leg and its first poll. `preview` is as `record::canonical` wrote it. The caller
+/// holds the journal's head, so that numbers have no holes.
+pub(super) async fn insert_remittance(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    remittance: &Remittance,
+    request: &Request,
+    preview: &[u8],
+    first_poll: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into remittance (center_id, remittance_id, number, request_id, actor, request, payer_id, detainee_id,
+                                 amount, channel, clearing_no, preview, created_at, expires_at)
+         select $1, $2, (select coalesce(max(number), 0) + 1 from remittance where center_id = $1),
+                $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13",
+        center.0,
+        remittance.id.as_str(),
+        request.id.0,
+        request.actor,
+        request.body,
+        remittance.payer.as_str(),
+        remittance.detainee.as_str(),
+        remittance.amount.value(),
+        remittance.channel,
+        remittance.clearing.0,
+        preview,
+        remittance.created_at,
+        remittance.expires_at,
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "insert into remittance_poll (center_id, remittance_id, attempts, next_at) values ($1, $2, 0, $3)",
+        center.0,
+        remittance.id.as_str(),
+        first_poll,
+    )
+    .execute(&mut *conn)
+    .await?;
+    for leg in &remittance.legs {
+        insert_leg(conn, center, &remittance.id, leg).await?;
+    }
+    Ok(())
+}
+
+/// Writes a leg down unless its state was reached before.
+pub(super) async fn insert_leg(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    id: &RemittanceId,
+    leg: &Leg,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into remittance_leg (center_id, remittance_id, state, at, detail, payment_url, gateway_transaction, paid_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing",
+        center.0,
+        id.as_str(),
+        leg.state.name(),
+        leg.at,
+        leg.detail,
+        leg.payment_url,
+        leg.payment.as_ref().map(|payment| payment.gateway_transaction.as_str()),
+        leg.payment.as_ref().map(|payment| payment.paid_at),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Which remittances a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct RemittanceFilter {
+    /// Only this one.
+    pub id: Option<RemittanceId>,
+    /// Only those of this payer.
+    pub payer: Option<PayerId>,
+    /// Only those for this detainee.
+    pub detainee: Option<DetaineeId>,
+    /// Only those before this number.
+    pub before: Option<i64>,
+}
+
+/// Up to `limit` remittances with their legs, newest first.
+pub(super) async fn remittances(
+    conn: &mut PgConnection,
+    center: &Center,
+    filter: &RemittanceFilter,
+    limit: i64,
+) -> sqlx::Result<Vec<Remittance>> {
+    let rows = sqlx::query!(
+        "select remittance_id, number, request_id, payer_id, detainee_id, amount, channel, clearing_no, preview,
+                created_at, expires_at
+         from remittance
+         where center_id = $1 and ($2::text is null or remittance_id = $2) and ($3::text is null or payer_id = $3)
+           and ($4::text is null or detainee_id = $4) and number < $5
+         order by number desc limit $6",
+        center.no.0,
+        filter.id.as_ref().map(RemittanceId::as_str),
+        filter.payer.as_ref().map(PayerId::as_str),
+        filter.detainee.as_ref().map(DetaineeId::as_str),
+        filter.before.unwrap_or(i64::MAX),
+        limit,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let ids: Vec<String> = rows.iter().map(|row| row.remittance_id.clone()).collect();
+    let mut legs = legs(conn, center.no, &ids).await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Remittance {
+                legs: legs.remove(&row.remittance_id).unwrap_or_default(),
+                id: RemittanceId::parse(&row.remittance_id).map_err(decoding)?,
+                number: row.number,
+                request_id: RequestId(row.request_id),
+                payer: PayerId::parse(&row.payer_id).map_err(decoding)?,
+                detainee: DetaineeId::parse(&row.detainee_id).map_err(decoding)?,
+                amount: Amount::from_decimal(row.amount, center.currency).map_err(decoding)?,
+                channel: row.channel,
+                clearing: AccountNo(row.clearing_no),
+                preview: record::decode_credit(&row.preview)?.parts,
+                created_at: row.created_at,
+                expires_at: row.expires_at,
+            })
+        })
+        .collect()
+}
+
+/// One remittance by its key.
+pub(super) async fn remittance(
+    conn: &mut PgConnection,
+    center: &Center,
+    id: &RemittanceId,
+) -> sqlx::Result<Option<Remittance>> {
+    let filter = RemittanceFilter {
+        id: Some(id.clone()),
+        ..RemittanceFilter::default()
+    };
+    Ok(remittances(conn, center, &filter, 1).await?.pop())
+}
+
+async fn legs(conn: &mut PgConnection, center: CenterNo, ids: &[String]) -> sqlx::Result<HashMap<String, Vec<Leg>>> {
+    let rows = sqlx::query!(
+        "select remittance_id, state, at, detail, payment_url, gateway_transaction, paid_at, seq from remittance_leg
+         where center_id = $1 and remittance_id = any($2)",
+        center.0,
+        ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut found: HashMap<String, Vec<Leg>> = HashMap::new();
+    for row in rows {
+        let state = LegState::from_name(&row.state)
+            .ok_or_else(|| sqlx::Error::Decode(format!("unknown state {}", row.state).into()))?;
+        let payment = row.gateway_transaction.zip(row.paid_at);
+        found.entry(row.remittance_id).or_default().push(Leg {
+            state,
+            at: row.at,
+            detail: row.detail,
+            payment_url: row.payment_url,
+            payment: payment.map(|(gateway_transaction, paid_at)| PaymentFacts {
+                gateway_transaction,
+                paid_at,
+            }),
+            seq: row.seq.map(Seq),
+        });
+    }
+    for legs in found.values_mut() {
+        legs.sort_by_key(|leg| (leg.at, leg.state));
+    }
+    Ok(found)
+}
+
+/// What is payable or paid for a detainee and not yet in the ledger.
+pub(super) async fn in_flight(
+    conn: &mut PgConnection,
+    center: &Center,
+    id: &DetaineeId,
+    now: OffsetDateTime,
+) -> sqlx::Result<Amount> {
+    let sum: Decimal = sqlx::query_scalar!(
+        r#"with open as (
+               select r.amount, r.expires_at,
+                      coalesce(bool_or(l.state in ('CREDITED', 'SUSPENDED', 'FAILED')), false) as done,
+                      coalesce(bool_or(l.state = 'EXPIRED'), false) as expired,
+                      coalesce(bool_or(l.state = 'PAID'), false) as paid
+               from remittance r
+               left join remittance_leg l on l.center_id = r.center_id and l.remittance_id = r.remittance_id
+               where r.center_id = $1 and r.detainee_id = $2
+               group by r.center_id, r.remittance_id)
+           select coalesce(sum(amount), 0) as "sum!" from open
+           where not done and (paid or expires_at > $3 and not expired)"#,
+        center.no.0,
+        id.as_str(),
+        now,
+    )
+    .fetch_one(conn)
+    .await?;
+    Amount::from_decimal(sum, center.currency).map_err(decoding)
+}
+
+/// Takes up to `limit` remittances that are due to be asked about, with the number of questions this one included. Others
+/// leave them alone until `lease`.
+pub(super) async fn claim_polls(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    now: OffsetDateTime,
+    lease: OffsetDateTime,
+    limit: i64,
+) -> sqlx::Result<Vec<(RemittanceId, i32)>> {
+    sqlx::query!(
+        "with due as (
+             select center_id, remittance_id from remittance_poll
+             where center_id = $1 and next_at <= $2 order by next_at limit $4 for update skip locked)
+         update remittance_poll p set attempts = p.attempts + 1, next_at = $3
+         from due where p.center_id = due.center_id and p.remittance_id = due.remittance_id
+         returning p.remittance_id, p.attempts",
+        center.0,
+        now,
+        lease,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(|row| Ok((RemittanceId::parse(&row.remittance_id).map_err(decoding)?, row.attempts)))
+    .collect()
+}
+
+/// Sets when a remittance is asked about next, or never again.
+pub(super) async fn set_poll(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    id: &RemittanceId,
+    next: Option<OffsetDateTime>,
+) -> sqlx::Result<()> {
+    let (center, id) = (center.0, id.as_str());
+    match next {
+        Some(next) => {
+            sqlx::query!(
+                "update remittance_poll set next_at = $3 where center_id = $1 and remittance_id = $2",
+                center,
+                id,
+                next,
+            )
+            .execute(conn)
+            .await?
+        }
+        None => {
+            sqlx::query!(
+                "delete from remittance_poll where center_id = $1 and remittance_id = $2",
+                center,
+                id,
+            )
+            .execute(conn)
+            .await?
+        }
+    };
+    Ok(())
+}
+
+/// Keeps a notification that changed nothing, once.
+pub(super) async fn insert_rejected(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    channel: &str,
+    reason: &str,
+    at: OffsetDateTime,
+    body: &[u8],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into rejected_notification (center_id, channel, digest, reason, received_at, body)
+         values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
+        center.0,
+        channel,
+        &Sha256::digest(body)[..],
+        reason,
+        at,
+        body,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Rows of `remittance_leg` that a credit adds.
+#[derive(Default)]
+pub(super) struct LegRows(Vec<LegRow>);
+
+struct LegRow {
+    remittance: RemittanceId,
+    state: LegState,
+    at: OffsetDateTime,
+    detail: String,
+    seq: Seq,
+}
+
+impl LegRows {
+    pub fn push(&mut self, remittance: &RemittanceId, state: LegState, at: OffsetDateTime, detail: String, seq: Seq) {
+        self.0.push(LegRow {
+            remittance: remittance.clone(),
+            state,
+            at,
+            detail,
+            seq,
+        });
+    }
+}
+
+impl RowSet for LegRows {
+    const NAME: &'static str = "remittance_leg";
+    const SQL: &'static str = "\
+        insert into remittance_leg (center_id, remittance_id, state, at, detail, seq)
+        select guard.center_id, l.* from guard,
+            unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::bigint[]) l";
+    const PARAMS: usize = 5;
+
+    fn bind(self, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
+        args.add(self.0.iter().map(|row| row.remittance.as_str()).collect::<Vec<&str>>())?;
+        args.add(self.0.iter().map(|row| row.state.name()).collect::<Vec<&str>>())?;
+        args.add(self.0.iter().map(|row| row.at).collect::<Vec<OffsetDateTime>>())?;
+        args.add(self.0.iter().map(|row| row.detail.as_str()).collect::<Vec<&str>>())?;
+        args.add(self.0.iter().map(|row| row.seq.0).collect::<Vec<i64>>())
+    }
+}
