@@ -3,5 +3,6 @@
 //! Wire types end here. Everything below takes domain types and answers with domain types or a `Refusal`.
 
 pub mod grpc;
+pub mod http;
 pub mod server;
 pub mod status;

@@ -5,9 +5,11 @@ pub mod commissary;
 pub mod convert;
 pub mod custody;
 pub mod deadline;
+pub mod distribution;
 pub mod ledger;
 pub mod name;
 pub mod page;
+pub mod remittance;
 pub mod scope;
 
 use tonic::{Response, metadata::MetadataValue};

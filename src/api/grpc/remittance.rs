@@ -1,0 +1,328 @@
+//! RemittanceService.
+
+use tonic::{Request, Response, Status};
+
+use super::{
+    auth::{actor, denied_status},
+    convert::{money, positive_amount_in, request, timestamp, typed},
+    name::{CenterName, DetaineeName, PayerLinkName, PayerName, RemittanceName, TransactionName, payer_or_all},
+    page::Page,
+    respond,
+    scope::{self, Linked},
+};
+use crate::{
+    access::Actor,
+    api::status::invalid_field,
+    custody::Custody,
+    ids::{DetaineeId, PayerId, RemittanceId},
+    ledger::Center,
+    proto::{
+        CreatePayerLinkRequest, CreatePayerRequest, CreateRemittanceRequest, GetPayerRequest, GetRemittanceRequest,
+        ListPayerLinksRequest, ListPayerLinksResponse, ListPayersRequest, ListPayersResponse, ListRemittancesRequest,
+        ListRemittancesResponse, Payer, PayerLink, RefreshRemittanceRequest, Remittance, RemittanceLeg,
+        remittance::State, remittance_service_server::RemittanceService,
+    },
+    remittance::{self, LegState, LinkFilter, NewRemittance, RemittanceFilter, Remittances, order_number},
+};
+
+const CREATE: &str = "custody.v1.RemittanceService/CreateRemittance";
+
+/// The service over its domain.
+#[derive(Clone)]
+pub struct RemittanceApi {
+    custody: Custody,
+    remittances: Remittances,
+    linked: Linked,
+}
+
+impl RemittanceApi {
+    /// The service; `linked` tells which detainees a payer may see.
+    pub fn new(custody: Custody, remittances: Remittances, linked: Linked) -> RemittanceApi {
+        RemittanceApi {
+            custody,
+            remittances,
+            linked,
+        }
+    }
+
+    /// A remittance that the caller may see.
+    async fn visible(&self, actor: &Actor, name: &str) -> Result<(Center, remittance::Remittance), Status> {
+        let name = RemittanceName::parse(name, "name")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let id = typed(RemittanceId::parse(name.remittance), "name")?;
+        let remittance = self.remittances.remittance(&center, &id).await?;
+        require_visible(actor, &remittance)?;
+        Ok((center, remittance))
+    }
+}
+
+/// A payer sees their own remittances and no others.
+pub(super) fn require_visible(actor: &Actor, remittance: &remittance::Remittance) -> Result<(), Status> {
+    actor
+        .require_payer(&remittance.payer)
+        .map_err(|denied| denied_status(&denied))
+}
+
+fn own_payer(actor: &Actor, text: &str, field: &str) -> Result<PayerId, Status> {
+    let payer = typed(PayerId::parse(text), field)?;
+    actor.require_payer(&payer).map_err(|denied| denied_status(&denied))?;
+    Ok(payer)
+}
+
+fn payer_name(center: &Center, payer: &PayerId) -> String {
+    PayerName {
+        center: center.id.as_str(),
+        payer: payer.as_str(),
+    }
+    .to_string()
+}
+
+fn detainee_name(center: &Center, detainee: &DetaineeId) -> String {
+    DetaineeName {
+        center: center.id.as_str(),
+        detainee: detainee.as_str(),
+    }
+    .to_string()
+}
+
+fn payer_out(payer: remittance::Payer, center: &Center) -> Payer {
+    Payer {
+        name: payer_name(center, &payer.id),
+        display_name: payer.name,
+        account: payer.account,
+        create_time: timestamp(payer.created_at),
+    }
+}
+
+fn link_out(link: &remittance::PayerLink, center: &Center) -> PayerLink {
+    PayerLink {
+        name: PayerLinkName {
+            center: center.id.as_str(),
+            payer: link.payer.as_str(),
+            detainee: link.detainee.as_str(),
+        }
+        .to_string(),
+        payer: payer_name(center, &link.payer),
+        detainee: detainee_name(center, &link.detainee),
+        create_time: timestamp(link.created_at),
+    }
+}
+
+fn state_out(state: LegState) -> State {
+    match state {
+        LegState::Created => State::Created,
+        LegState::Pending => State::Pending,
+        LegState::Failed => State::Failed,
+        LegState::Expired => State::Expired,
+        LegState::Paid => State::Paid,
+        LegState::Suspended => State::Suspended,
+        LegState::Credited => State::Credited,
+    }
+}
+
+fn remittance_out(remittance: remittance::Remittance, center: &Center) -> Remittance {
+    let state = remittance.state();
+    let pending = remittance
+        .leg(LegState::Pending)
+        .filter(|leg| leg.state == state)
+        .and_then(|leg| leg.payment_url.clone());
+    let payment = remittance.payment().cloned();
+    let transaction = remittance.seq().map(|seq| TransactionName {
+        center: center.id.as_str(),
+        seq: seq.0,
+    });
+    let leg_out = |leg: &remittance::Leg| RemittanceLeg {
+        state: state_out(leg.state).into(),
+        time: timestamp(leg.at),
+        detail: leg.detail.clone(),
+    };
+    Remittance {
+        name: RemittanceName {
+            center: center.id.as_str(),
+            remittance: remittance.id.as_str(),
+        }
+        .to_string(),
+        payer: payer_name(center, &remittance.payer),
+        detainee: detainee_name(center, &remittance.detainee),
+        amount: money(remittance.amount),
+        order_number: order_number(center.no, &remittance.id),
+        payment_url: pending.unwrap_or_default(),
+        state: state_out(state).into(),
+        create_time: timestamp(remittance.created_at),
+        expire_time: timestamp(remittance.expires_at),
+        legs: remittance.legs.iter().map(leg_out).collect(),
+        credit_transaction: transaction.map(|name| name.to_string()).unwrap_or_default(),
+        gateway_transaction: payment
+            .as_ref()
+            .map(|payment| payment.gateway_transaction.clone())
+            .unwrap_or_default(),
+        paid_time: payment.and_then(|payment| timestamp(payment.paid_at)),
+        request_id: remittance.request_id.to_string(),
+        channel: remittance.channel,
+        preview: remittance.preview,
+    }
+}
+
+#[tonic::async_trait]
+impl RemittanceService for RemittanceApi {
+    async fn create_payer(&self, call: Request<CreatePayerRequest>) -> Result<Response<Payer>, Status> {
+        let message = call.get_ref();
+        let name = CenterName::parse(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
+        let id = typed(PayerId::parse(&message.payer_id), "payer_id")?;
+        let told = message.payer.clone();
+        let told = told.ok_or_else(|| invalid_field("payer", "is required"))?;
+        let payer = self
+            .remittances
+            .create_payer(&center, id, told.display_name, told.account)
+            .await?;
+        Ok(Response::new(payer_out(payer, &center)))
+    }
+
+    async fn get_payer(&self, call: Request<GetPayerRequest>) -> Result<Response<Payer>, Status> {
+        let actor = actor(&call)?;
+        let name = PayerName::parse(&call.get_ref().name, "name")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let id = own_payer(actor, name.payer, "name")?;
+        let payer = self.remittances.payer(&center, &id).await?;
+        Ok(Response::new(payer_out(payer, &center)))
+    }
+
+    async fn list_payers(&self, call: Request<ListPayersRequest>) -> Result<Response<ListPayersResponse>, Status> {
+        let message = call.get_ref();
+        let name = CenterName::parse(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
+        let page = Page::read("ListPayers", &[&message.parent], message.page_size, &message.page_token)?;
+        let after = page.after().unwrap_or_default();
+        let payers = self.remittances.list_payers(&center, after, page.limit()).await?;
+        let (payers, next_page_token) = page.finish(payers, |payer| payer.id.to_string());
+        let payers = payers.into_iter().map(|payer| payer_out(payer, &center)).collect();
+        Ok(Response::new(ListPayersResponse {
+            payers,
+            next_page_token,
+        }))
+    }
+
+    async fn create_payer_link(&self, call: Request<CreatePayerLinkRequest>) -> Result<Response<PayerLink>, Status> {
+        let message = call.get_ref();
+        let name = PayerName::parse(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
+        let told = message.payer_link.as_ref();
+        let told = told.ok_or_else(|| invalid_field("payer_link", "is required"))?;
+        let detainee = DetaineeName::parse_in(&told.detainee, "payer_link.detainee", center.id.as_str())?;
+        let payer = typed(PayerId::parse(name.payer), "parent")?;
+        let detainee = typed(DetaineeId::parse(detainee.detainee), "payer_link.detainee")?;
+        let link = self.remittances.create_link(&center, &payer, &detainee).await?;
+        Ok(Response::new(link_out(&link, &center)))
+    }
+
+    async fn list_payer_links(
+        &self,
+        call: Request<ListPayerLinksRequest>,
+    ) -> Result<Response<ListPayerLinksResponse>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let (center, payer) = payer_or_all(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor, center).await?;
+        let payer = match payer {
+            Some(payer) => Some(own_payer(actor, payer, "parent")?),
+            // All that a payer may see are their own.
+            None => actor.confined_to_payer().cloned(),
+        };
+        let filter = DetaineeName::parse_filter(&message.detainee, "detainee", center.id.as_str())?;
+        let detainee = filter
+            .map(|name| typed(DetaineeId::parse(name.detainee), "detainee"))
+            .transpose()?;
+        let arguments = [message.parent.as_str(), message.detainee.as_str()];
+        let page = Page::read("ListPayerLinks", &arguments, message.page_size, &message.page_token)?;
+        // Ids have no slash.
+        let after = page.after().and_then(|cursor| cursor.split_once('/'));
+        let filter = LinkFilter {
+            payer,
+            detainee,
+            after: after.map(|(payer, detainee)| (payer.to_owned(), detainee.to_owned())),
+        };
+        let links = self.remittances.list_links(&center, &filter, page.limit()).await?;
+        let (links, next_page_token) = page.finish(links, |link| format!("{}/{}", link.payer, link.detainee));
+        Ok(Response::new(ListPayerLinksResponse {
+            payer_links: links.iter().map(|link| link_out(link, &center)).collect(),
+            next_page_token,
+        }))
+    }
+
+    async fn create_remittance(&self, call: Request<CreateRemittanceRequest>) -> Result<Response<Remittance>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let name = CenterName::parse(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let payer = PayerName::parse_in(&message.payer, "payer", center.id.as_str())?;
+        let payer = own_payer(actor, payer.payer, "payer")?;
+        let detainee = DetaineeName::parse_in(&message.detainee, "detainee", center.id.as_str())?;
+        if message.channel.is_empty() {
+            return Err(invalid_field("channel", "is required").into());
+        }
+        let new = NewRemittance {
+            request: request(&message.request_id, CREATE, message, actor)?,
+            payer,
+            detainee: scope::detainee(&self.linked, actor, &center, detainee.detainee, "detainee").await?,
+            amount: positive_amount_in(message.amount.as_ref(), center.currency, "amount")?,
+            channel: message.channel.clone(),
+        };
+        let (remittance, replayed) = self.remittances.create(&center, new).await?;
+        Ok(respond(remittance_out(remittance, &center), replayed))
+    }
+
+    async fn get_remittance(&self, call: Request<GetRemittanceRequest>) -> Result<Response<Remittance>, Status> {
+        let (center, remittance) = self.visible(actor(&call)?, &call.get_ref().name).await?;
+        Ok(Response::new(remittance_out(remittance, &center)))
+    }
+
+    async fn list_remittances(
+        &self,
+        call: Request<ListRemittancesRequest>,
+    ) -> Result<Response<ListRemittancesResponse>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let name = CenterName::parse(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let payer = match PayerName::parse_filter(&message.payer, "payer", center.id.as_str())? {
+            Some(name) => Some(own_payer(actor, name.payer, "payer")?),
+            None => actor.confined_to_payer().cloned(),
+        };
+        let detainee = DetaineeName::parse_filter(&message.detainee, "detainee", center.id.as_str())?;
+        let detainee = detainee
+            .map(|name| typed(DetaineeId::parse(name.detainee), "detainee"))
+            .transpose()?;
+        let arguments = [
+            message.parent.as_str(),
+            message.payer.as_str(),
+            message.detainee.as_str(),
+        ];
+        let page = Page::read("ListRemittances", &arguments, message.page_size, &message.page_token)?;
+        let filter = RemittanceFilter {
+            id: None,
+            payer,
+            detainee,
+            before: page.after_number()?,
+        };
+        let remittances = self.remittances.list(&center, &filter, page.limit()).await?;
+        let (remittances, next_page_token) = page.finish(remittances, |remittance| remittance.number.to_string());
+        let remittances = remittances
+            .into_iter()
+            .map(|remittance| remittance_out(remittance, &center))
+            .collect();
+        Ok(Response::new(ListRemittancesResponse {
+            remittances,
+            next_page_token,
+        }))
+    }
+
+    async fn refresh_remittance(
+        &self,
+        call: Request<RefreshRemittanceRequest>,
+    ) -> Result<Response<Remittance>, Status> {
+        let (center, remittance) = self.visible(actor(&call)?, &call.get_ref().name).await?;
+        let remittance = self.remittances.refresh(&center, &remittance.id).await?;
+        Ok(Response::new(remittance_out(remittance, &center)))
+    }
+}

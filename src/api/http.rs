@@ -1,0 +1,165 @@
+//! The gateways' door: `POST /v1/notifications/{channel}`.
+//!
+//! The channel verifies and reads a notification, the domain acts on it, and the channel says what its gateway wants to hear.
+//! A notification that changes nothing is kept.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{DefaultBodyLimit, Path, State},
+    response::{IntoResponse as _, Response},
+    routing::post,
+};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{HeaderMap, StatusCode, header};
+
+use crate::{
+    clock::Clock,
+    gateway::{Notification, NotificationError, NotificationVerdict, PaymentNotice, RefundNotice},
+    ledger::LedgerError,
+    remittance::{Gate, Learnt, Paid, Remittances},
+};
+
+/// The largest notification that is read, in bytes.
+const NOTIFICATION_BYTES_MAX: usize = 64 * 1024;
+/// The most unbelieved notifications kept in one minute: whoever knows the address can send them.
+const UNBELIEVED_PER_MINUTE_MAX: u32 = 60;
+
+/// Acts on a refund's outcome, sent by the gateway of a channel. `Ok(Some)` tells why it changed nothing.
+pub type OnRefund =
+    Arc<dyn Fn(String, RefundNotice) -> BoxFuture<'static, Result<Option<String>, LedgerError>> + Send + Sync>;
+
+/// What the door leads to.
+#[derive(Clone)]
+pub struct Notifications {
+    remittances: Remittances,
+    on_refund: Option<OnRefund>,
+    clock: Clock,
+    unbelieved: Arc<Mutex<(Instant, u32)>>,
+}
+
+impl Notifications {
+    /// The door; without `on_refund`, gateways are asked to send refunds' outcomes again later.
+    pub fn new(remittances: Remittances, on_refund: Option<OnRefund>, clock: Clock) -> Notifications {
+        Notifications {
+            remittances,
+            on_refund,
+            clock,
+            unbelieved: Arc::new(Mutex::new((Instant::now(), 0))),
+        }
+    }
+
+    /// The route.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/v1/notifications/{channel}", post(receive))
+            .layer(DefaultBodyLimit::max(NOTIFICATION_BYTES_MAX))
+            .with_state(self)
+    }
+
+    async fn verdict(&self, gate: &Gate, headers: &HeaderMap, body: &[u8]) -> NotificationVerdict {
+        let channel = gate.channel.id();
+        let told = match gate.channel.parse_notification(headers, body, self.clock.now()) {
+            Ok(notification) => self.act(channel, notification, body).await,
+            Err(error) => {
+                if !self.may_keep_unbelieved() {
+                    return NotificationVerdict::Rejected;
+                }
+                let kept = self.remittances.reject(channel, reason_of(&error), None, body).await;
+                kept.map(|()| NotificationVerdict::Rejected)
+            }
+        };
+        told.unwrap_or_else(|error| {
+            tracing::warn!(channel, %error, "a notification has to be sent again");
+            NotificationVerdict::TryLater
+        })
+    }
+
+    async fn act(
+        &self,
+        channel: &str,
+        notification: Notification,
+        body: &[u8],
+    ) -> Result<NotificationVerdict, LedgerError> {
+        let (order_number, rejected) = match notification {
+            Notification::Payment(notice) => {
+                let paid = paid(notice);
+                let confirmed = self.remittances.confirm(channel, &paid, Learnt::ByNotification).await?;
+                let rejected = confirmed.err().map(|reason| reason.to_string());
+                (paid.order_number, rejected)
+            }
+            Notification::Refund(notice) => {
+                let Some(on_refund) = &self.on_refund else {
+                    return Ok(NotificationVerdict::TryLater);
+                };
+                let order_number = notice.order_number.clone();
+                (order_number, on_refund(channel.to_owned(), notice).await?)
+            }
+        };
+        if let Some(reason) = rejected {
+            self.remittances
+                .reject(channel, &reason, Some(&order_number), body)
+                .await?;
+        }
+        Ok(NotificationVerdict::Accepted)
+    }
+
+    fn may_keep_unbelieved(&self) -> bool {
+        let mut kept = self.unbelieved.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.0.elapsed() > Duration::from_secs(60) {
+            *kept = (Instant::now(), 0);
+        }
+        kept.1 = kept.1.saturating_add(1);
+        kept.1 <= UNBELIEVED_PER_MINUTE_MAX
+    }
+}
+
+async fn receive(
+    State(door): State<Notifications>,
+    Path(channel): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let Some(gate) = door.remittances.channels().get(&channel) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    // The gateway may hang up; what it has told is acted on to the end.
+    let (gate, acting) = (gate.clone(), door.clone());
+    let verdict = tokio::spawn(async move { acting.verdict(&gate, &headers, &body).await }).await;
+    let verdict = verdict.unwrap_or(NotificationVerdict::TryLater);
+    let Some(gate) = door.remittances.channels().get(&channel) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let answer = gate.channel.notification_answer(verdict);
+    let code = StatusCode::from_u16(answer.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (
+        code,
+        [(header::CONTENT_TYPE, answer.content_type)],
+        Body::from(answer.body),
+    )
+        .into_response()
+}
+
+fn paid(notice: PaymentNotice) -> Paid {
+    Paid {
+        order_number: notice.order_number,
+        gateway_transaction: notice.gateway_transaction,
+        amount: notice.amount,
+        paid_at: notice.paid_at,
+    }
+}
+
+fn reason_of(error: &NotificationError) -> &'static str {
+    match error {
+        NotificationError::MissingSignature => "missing_signature",
+        NotificationError::BadSignature => "bad_signature",
+        NotificationError::OutsideWindow { .. } => "outside_window",
+        NotificationError::Malformed { .. } => "malformed",
+    }
+}
