@@ -1,6 +1,6 @@
 //! Running the service: database, lanes, domains, doors; and stopping it in the opposite order.
 
-use std::io::Write as _;
+use std::{io::Write as _, net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
@@ -15,10 +15,14 @@ use crate::{
     },
     clock::Clock,
     commissary::Commissary,
-    config::{Config, Server},
+    config::{Config, Gateway, Server},
     custody::Custody,
     db::{self, Database, embedded::Embedded},
+    distribution::Distributions,
+    gateway::webhook::{WebhookChannel, WebhookConfig},
+    jobs,
     ledger::Lanes,
+    remittance::{Channels, Gate, Remittances},
 };
 
 /// Serves until SIGTERM or Ctrl-C, then lets calls and lanes finish, and stops the private PostgreSQL if there is one.
@@ -53,29 +57,54 @@ async fn serve(config: &Config, clock: Clock, url: &str) -> anyhow::Result<()> {
     let lanes = Lanes::new(database.clone(), clock.clone(), config.limits.lane_queue_max);
     let key = TokenKey::load_or_create(&config.server.data_dir)?;
     let auth = AuthLayer::new(CachedVerifier::new(Verifier::new(key.public())), clock.clone());
-    let custody = Custody::new(database.clone(), clock);
+    let custody = Custody::new(database.clone(), clock.clone());
     let commissary = Commissary::new(lanes.clone(), custody.clone());
     let message_size_max = config.limits.message_size_max_bytes;
+    let listen = config.server.listen;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener.local_addr()?;
+    let channels = channels(config.gateway.as_ref(), address, clock)?;
+    let remittances = Remittances::new(lanes.clone(), custody.clone(), channels);
     let router = server::router(Doors {
         lanes: lanes.clone(),
-        custody,
+        custody: custody.clone(),
         commissary,
+        distributions: Distributions::new(lanes.clone(), custody.clone()),
+        remittances: remittances.clone(),
         auth,
         message_size_max,
     })
     .await?;
 
-    let listen = config.server.listen;
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}"))?;
     let stop = CancellationToken::new();
     tokio::spawn(cancel_on_signal(stop.clone()));
-    announce(&format!("custody ready on {}", listener.local_addr()?))?;
-    let served = server::serve(listener, router, stop).await;
+    let polling = tokio::spawn(jobs::polling::run(remittances, custody, stop.clone()));
+    announce(&format!("custody ready on {address}"))?;
+    let served = server::serve(listener, router, stop.clone()).await;
+    stop.cancel();
+    polling.await?;
     lanes.close();
     database.close().await;
     Ok(served?)
+}
+
+/// The one channel that the configuration names, if it does.
+fn channels(gateway: Option<&Gateway>, address: SocketAddr, clock: Clock) -> anyhow::Result<Channels> {
+    let Some(gateway) = gateway else {
+        return Ok(Channels::default());
+    };
+    let config = WebhookConfig {
+        id: gateway.channel.clone(),
+        base_url: gateway.base_url.clone(),
+        secret: gateway.secret.clone(),
+    };
+    let own = || format!("http://{address}/v1/notifications/{}", gateway.channel);
+    Ok(Channels::new([Gate {
+        channel: Arc::new(WebhookChannel::try_new(config, clock)?),
+        notify_url: gateway.notify_url.clone().unwrap_or_else(own),
+    }]))
 }
 
 /// Standard output may be a pipe that someone reads the address from: written at once.

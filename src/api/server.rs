@@ -1,4 +1,4 @@
-//! The one port: gRPC, gRPC-Web, health and reflection.
+//! The one port: gRPC, gRPC-Web, health, reflection, and the gateways' notifications.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,17 +9,24 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tracing::{Instrument as _, info_span};
 
-use super::grpc::{
-    auth::AuthLayer, commissary::CommissaryApi, custody::CustodyApi, deadline, ledger::LedgerApi, scope::Linked,
+use super::{
+    grpc::{
+        auth::AuthLayer, commissary::CommissaryApi, custody::CustodyApi, deadline, distribution::DistributionApi,
+        ledger::LedgerApi, remittance::RemittanceApi, scope::Linked,
+    },
+    http::Notifications,
 };
 use crate::{
     commissary::Commissary,
     custody::Custody,
+    distribution::Distributions,
     ledger::Lanes,
     proto::{
         FILE_DESCRIPTOR_SET, commissary_service_server::CommissaryServiceServer,
-        custody_service_server::CustodyServiceServer, ledger_service_server::LedgerServiceServer,
+        custody_service_server::CustodyServiceServer, distribution_service_server::DistributionServiceServer,
+        ledger_service_server::LedgerServiceServer, remittance_service_server::RemittanceServiceServer,
     },
+    remittance::Remittances,
     telemetry,
 };
 
@@ -34,6 +41,10 @@ pub struct Doors {
     pub custody: Custody,
     /// Vendors, products, purchases.
     pub commissary: Commissary,
+    /// Policies and court orders.
+    pub distributions: Distributions,
+    /// Payers and remittances.
+    pub remittances: Remittances,
     /// Who may come in.
     pub auth: AuthLayer,
     /// The largest request that is read, in bytes.
@@ -43,14 +54,26 @@ pub struct Doors {
 impl Doors {
     fn routes(&self) -> Routes {
         let size_max = self.message_size_max;
-        // Payers are linked to detainees by the remittance domain; until it is here, no payer is linked to anyone.
-        let linked: Linked = Arc::new(|_, _, _| futures::future::ready(Ok(false)).boxed());
+        let links = self.remittances.clone();
+        let linked: Linked = Arc::new(move |center, payer, detainee| {
+            let links = links.clone();
+            async move { links.is_linked(&center, &payer, &detainee).await }.boxed()
+        });
+        let remittance = RemittanceApi::new(self.custody.clone(), self.remittances.clone(), linked.clone());
+        let distribution = DistributionApi::new(
+            self.custody.clone(),
+            self.distributions.clone(),
+            self.remittances.clone(),
+            linked.clone(),
+        );
         let custody = CustodyApi::new(self.custody.clone(), self.lanes.database().clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone());
         Routes::new(CustodyServiceServer::new(custody).max_decoding_message_size(size_max))
             .add_service(CommissaryServiceServer::new(commissary).max_decoding_message_size(size_max))
             .add_service(LedgerServiceServer::new(ledger).max_decoding_message_size(size_max))
+            .add_service(RemittanceServiceServer::new(remittance).max_decoding_message_size(size_max))
+            .add_service(DistributionServiceServer::new(distribution).max_decoding_message_size(size_max))
     }
 }
 
@@ -77,7 +100,9 @@ pub async fn router(doors: Doors) -> anyhow::Result<Router> {
         .layer(doors.auth)
         .layer(tonic_web::GrpcWebLayer::new())
         .layer(axum::middleware::from_fn(traced));
-    Ok(guarded)
+    // Gateways have no token: their channel's signature is what is believed.
+    let notifications = Notifications::new(doors.remittances, None, doors.lanes.clock().clone());
+    Ok(guarded.merge(notifications.router()))
 }
 
 /// One span a call, continuing the caller's trace.

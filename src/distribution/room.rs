@@ -1,7 +1,5 @@
 //! What lanes remember of this domain: the policy, and the court orders of the detainees that are credited.
 
-use std::collections::{HashMap, HashSet};
-
 use futures::future::{BoxFuture, FutureExt as _};
 
 use super::{
@@ -13,7 +11,7 @@ use crate::{
     custody::room::Standing,
     db::{self, Conn},
     ids::{AccountNo, DetaineeId},
-    ledger::{Center, Code, Declined, Posting, Room, Rows, State, chart},
+    ledger::{Asked, Center, Code, Declined, Posting, Room, Rows, State, chart},
     money::Amount,
     proto::DistributionPart,
 };
@@ -22,16 +20,13 @@ use crate::{
 #[derive(Default)]
 pub struct DistributionRoom {
     policy: Option<Policy>,
-    orders: HashMap<DetaineeId, Vec<CourtOrder>>,
-    wanted: HashSet<DetaineeId>,
+    orders: Asked<DetaineeId, Vec<CourtOrder>>,
 }
 
 impl DistributionRoom {
     /// Asks for the policy and a detainee's court orders.
     pub fn want(&mut self, id: &DetaineeId) {
-        if !self.orders.contains_key(id) {
-            self.wanted.insert(id.clone());
-        }
+        self.orders.want(id);
     }
 
     fn get(&self, id: &DetaineeId) -> Result<(&Policy, &[CourtOrder]), Declined> {
@@ -45,21 +40,21 @@ impl DistributionRoom {
 
 impl Room for DistributionRoom {
     fn is_wanting(&self) -> bool {
-        !self.wanted.is_empty()
+        self.orders.is_wanting()
     }
     fn keys(&self) -> usize {
-        self.orders.len()
+        self.orders.count()
     }
     fn load<'a>(&'a mut self, conn: &'a mut Conn, center: &'a Center) -> BoxFuture<'a, db::Result<()>> {
         async move {
             if self.policy.is_none() {
                 self.policy = Some(store::policy(conn, center).await?);
             }
-            let wanted: Vec<DetaineeId> = self.wanted.drain().collect();
+            let wanted = self.orders.take_wanted();
             let mut found = store::court_orders(conn, center, &wanted).await?;
             for id in wanted {
                 let orders = found.remove(id.as_str()).unwrap_or_default();
-                self.orders.insert(id, orders);
+                self.orders.learn(id, orders);
             }
             Ok(())
         }
@@ -95,7 +90,12 @@ pub fn split(
             Some(Code::CourtPayable) => chart::COURT_PAYABLE,
             Some(Code::Savings) => standing.savings(),
             Some(Code::Available) => standing.available(),
-            _ => return Err(Declined::Broken(format!("a part goes to account {}", part.account_code))),
+            _ => {
+                return Err(Declined::Broken(format!(
+                    "a part goes to account {}",
+                    part.account_code
+                )));
+            }
         };
         if amount.is_positive() {
             postings.push(posting::part(clearing, to, amount));

@@ -156,9 +156,12 @@ impl Remittances {
     /// Asks the gateway now what became of a remittance, and acts on the answer.
     pub async fn refresh(&self, center: &Center, id: &RemittanceId) -> Result<Remittance, LedgerError> {
         let remittance = self.remittance(center, id).await?;
-        let gate = self.channels.get(&remittance.channel).ok_or_else(|| R::ChannelNotFound {
-            channel: remittance.channel.clone(),
-        })?;
+        let gate = self
+            .channels
+            .get(&remittance.channel)
+            .ok_or_else(|| R::ChannelNotFound {
+                channel: remittance.channel.clone(),
+            })?;
         match remittance.state() {
             LegState::Credited | LegState::Suspended | LegState::Failed => Ok(remittance),
             LegState::Paid => self.bring_in(center, remittance).await,

@@ -147,11 +147,7 @@ pub struct Remittance {
 impl Remittance {
     /// Where it stands.
     pub fn state(&self) -> LegState {
-        self.legs
-            .iter()
-            .map(|leg| leg.state)
-            .max()
-            .unwrap_or(LegState::Created)
+        self.legs.iter().map(|leg| leg.state).max().unwrap_or(LegState::Created)
     }
 
     /// The leg of a state, if it was reached.
@@ -266,7 +262,10 @@ mod tests {
         let state = |states: &[S]| remittance(states).state();
         assert_eq!(state(&[S::Created]), S::Created);
         assert_eq!(state(&[S::Created, S::Paid, S::Pending]), S::Paid);
-        assert_eq!(state(&[S::Created, S::Pending, S::Expired, S::Paid, S::Credited]), S::Credited);
+        assert_eq!(
+            state(&[S::Created, S::Pending, S::Expired, S::Paid, S::Credited]),
+            S::Credited
+        );
         for each in S::ALL {
             assert_eq!(S::from_name(each.name()), Some(each));
         }
@@ -299,7 +298,10 @@ mod tests {
         assert_eq!(minutes(4, 90), Some(120), "the expiry");
         assert_eq!(minutes(5, 120), Some(210));
         assert_eq!(minutes(3, 1000), Some(1001), "never at once again");
-        assert!(minutes(5000, 100_000).is_some(), "until the gateway has said that it is closed");
+        assert!(
+            minutes(5000, 100_000).is_some(),
+            "until the gateway has said that it is closed"
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use custody_ledger::{
         status::reason_of,
     },
     clock::Clock,
+    distribution::Distributions,
     ids::{CenterId, TerminalId},
     proto::{
         CenterSettings, GetBalanceRequest, GetCenterRequest, GetProofRequest, GetRequestOutcomeRequest,
@@ -17,6 +18,7 @@ use custody_ledger::{
         commissary_service_client::CommissaryServiceClient, custody_service_client::CustodyServiceClient,
         ledger_service_client::LedgerServiceClient, request_outcome::State,
     },
+    remittance::{Channels, Remittances},
 };
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -48,6 +50,12 @@ impl House {
             lanes: world.process.lanes.clone(),
             custody: world.process.custody.clone(),
             commissary: world.process.commissary.clone(),
+            distributions: Distributions::new(world.process.lanes.clone(), world.process.custody.clone()),
+            remittances: Remittances::new(
+                world.process.lanes.clone(),
+                world.process.custody.clone(),
+                Channels::default(),
+            ),
             auth: AuthLayer::new(verifier, Clock::system()),
             message_size_max: 65_536,
         })

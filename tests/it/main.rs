@@ -5,6 +5,7 @@ mod doors;
 mod faults;
 mod model;
 mod purchase;
+mod remittance;
 mod scenarios;
 mod service;
 mod tidy;

@@ -19,8 +19,8 @@ use crate::{
     proto::{
         CourtOrder, CreateCourtOrderRequest, Distribution, DistributionPolicy, GetDistributionPolicyRequest,
         GetDistributionRequest, ListCourtOrdersRequest, ListCourtOrdersResponse, PreviewDistributionRequest,
-        PreviewDistributionResponse, UpdateDistributionPolicyRequest,
-        distribution_service_server::DistributionService, journal_record::Facts,
+        PreviewDistributionResponse, UpdateDistributionPolicyRequest, distribution_service_server::DistributionService,
+        journal_record::Facts,
     },
     remittance::Remittances,
 };
@@ -137,10 +137,7 @@ impl DistributionService for DistributionApi {
         Ok(Response::new(policy_out(&policy, &center)))
     }
 
-    async fn create_court_order(
-        &self,
-        call: Request<CreateCourtOrderRequest>,
-    ) -> Result<Response<CourtOrder>, Status> {
+    async fn create_court_order(&self, call: Request<CreateCourtOrderRequest>) -> Result<Response<CourtOrder>, Status> {
         let actor = actor(&call)?;
         let message = call.get_ref();
         let name = DetaineeName::parse(&message.parent, "parent")?;

@@ -1,0 +1,250 @@
+//! Remittances against the simulated gateway: paid, lost, late, forged, twice, to somebody who has left.
+
+use std::{sync::Arc, time::Duration};
+
+use custody_ledger::{
+    api::http::Notifications,
+    clock::Clock,
+    custody::{DetaineeState, set_state_in_tx},
+    distribution::{Distributions, NewCourtOrder, parse_percent},
+    gateway::{
+        simulator::{Simulator, SimulatorConfig, SimulatorControl, control::PayOptions},
+        webhook::{WebhookChannel, WebhookConfig},
+    },
+    ids::{CourtOrderId, PayerId, RequestId},
+    ledger::{Request, center},
+    remittance::{Channels, Gate, LegState, NewRemittance, Remittance, Remittances, order_number},
+};
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use crate::world::{World, cny, id, reason};
+
+struct Bench {
+    world: World,
+    remittances: Remittances,
+    distributions: Distributions,
+    control: SimulatorControl,
+    _simulator: Simulator,
+}
+
+fn payer() -> PayerId {
+    PayerId::parse("P1").unwrap()
+}
+
+impl Bench {
+    async fn build() -> Bench {
+        let world = World::build().await;
+        let secret = SecretString::from("shared");
+        let listen = ([127, 0, 0, 1], 0).into();
+        let config = SimulatorConfig::new(listen, secret.clone());
+        let simulator = Simulator::start(config, Clock::system()).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = WebhookConfig {
+            id: "webhook".into(),
+            base_url: simulator.base_url(),
+            secret,
+        };
+        let gate = Gate {
+            channel: Arc::new(WebhookChannel::try_new(config, Clock::system()).unwrap()),
+            notify_url: format!("http://{}/v1/notifications/webhook", listener.local_addr().unwrap()),
+        };
+        let (lanes, custody) = (world.process.lanes.clone(), world.process.custody.clone());
+        let remittances = Remittances::new(lanes.clone(), custody.clone(), Channels::new([gate]));
+        let door = Notifications::new(remittances.clone(), None, Clock::system()).router();
+        tokio::spawn(async move { axum::serve(listener, door).await });
+        let center = &world.center;
+        remittances
+            .create_payer(center, payer(), "Mother".into(), "acct".into())
+            .await
+            .unwrap();
+        for detainee in ["D1", "D2"] {
+            remittances.create_link(center, &payer(), &id(detainee)).await.unwrap();
+        }
+        Bench {
+            distributions: Distributions::new(lanes, custody),
+            control: SimulatorControl::try_new(simulator.base_url()).unwrap(),
+            _simulator: simulator,
+            remittances,
+            world,
+        }
+    }
+
+    fn new(&self, request: Uuid, detainee: &str, amount: &str) -> NewRemittance {
+        NewRemittance {
+            request: Request {
+                id: RequestId(request),
+                method: "custody.v1.RemittanceService/CreateRemittance",
+                body: Vec::new(),
+                actor: "payer/P1".into(),
+            },
+            payer: payer(),
+            detainee: id(detainee),
+            amount: cny(amount),
+            channel: "webhook".into(),
+        }
+    }
+
+    async fn create(&self, detainee: &str, amount: &str) -> Remittance {
+        let new = self.new(Uuid::new_v4(), detainee, amount);
+        let (remittance, replayed) = self.remittances.create(&self.world.center, new).await.unwrap();
+        assert!(!replayed);
+        assert_eq!(remittance.state(), LegState::Pending);
+        remittance
+    }
+
+    async fn pay(&self, remittance: &Remittance, options: PayOptions) {
+        let number = order_number(self.world.center.no, &remittance.id);
+        self.control.pay(&number, &options).await.unwrap();
+        let wait = Duration::from_secs(20);
+        // A forged one is never accepted, and so is still being sent.
+        let _ = self
+            .control
+            .wait_for_deliveries(if options.tamper { wait / 20 } else { wait })
+            .await;
+    }
+
+    async fn state(&self, remittance: &Remittance) -> LegState {
+        let found = self.remittances.remittance(&self.world.center, &remittance.id).await;
+        found.unwrap().state()
+    }
+
+    async fn rejected(&self) -> Vec<String> {
+        let mut conn = self.world.process.database.read.acquire().await.unwrap();
+        sqlx::query_scalar("select reason from rejected_notification order by reason")
+            .fetch_all(&mut *conn)
+            .await
+            .unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paid_remittance_is_split_once_however_often_it_is_told() {
+    let bench = Bench::build().await;
+    let center = &bench.world.center;
+    let percent = parse_percent("10").unwrap();
+    bench
+        .distributions
+        .update_policy(center, percent, Some(cny("15")), Some(1), "test")
+        .await
+        .unwrap();
+    let order = NewCourtOrder {
+        id: CourtOrderId::parse("C1").unwrap(),
+        detainee: id("D1"),
+        document: "2031-7".into(),
+        total: cny("30"),
+    };
+    bench
+        .distributions
+        .create_court_order(center, order, "test")
+        .await
+        .unwrap();
+
+    let first = bench.create("D1", "100").await;
+    bench
+        .pay(
+            &first,
+            PayOptions {
+                duplicate: 3,
+                ..PayOptions::default()
+            },
+        )
+        .await;
+    assert_eq!(bench.state(&first).await, LegState::Credited);
+    let second = bench.create("D1", "100").await;
+    bench.pay(&second, PayOptions::default()).await;
+    assert_eq!(bench.state(&second).await, LegState::Credited);
+
+    let balances = bench.world.process.custody.balances(center, &id("D1")).await.unwrap();
+    assert_eq!((balances.available, balances.savings), (cny("155"), cny("15")));
+    let orders = bench.distributions.court_orders(center, &id("D1")).await.unwrap();
+    assert_eq!(orders[0].collected, cny("30"));
+    assert_eq!(bench.world.verified().await, 2);
+    assert!(bench.rejected().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_notification_is_found_by_asking_and_a_forged_one_changes_nothing() {
+    let bench = Bench::build().await;
+    let center = &bench.world.center;
+    let lost = bench.create("D1", "50").await;
+    bench
+        .pay(
+            &lost,
+            PayOptions {
+                lose: true,
+                ..PayOptions::default()
+            },
+        )
+        .await;
+    assert_eq!(bench.state(&lost).await, LegState::Pending);
+    let found = bench.remittances.refresh(center, &lost.id).await.unwrap();
+    assert_eq!(found.state(), LegState::Credited);
+
+    let forged = bench.create("D1", "60").await;
+    bench
+        .pay(
+            &forged,
+            PayOptions {
+                tamper: true,
+                ..PayOptions::default()
+            },
+        )
+        .await;
+    assert_eq!(bench.state(&forged).await, LegState::Pending);
+    assert_eq!(bench.rejected().await, ["bad_signature"]);
+
+    let other = bench.create("D2", "60").await;
+    let options = PayOptions {
+        wrong_amount: Some("59.99".into()),
+        ..PayOptions::default()
+    };
+    bench.pay(&other, options).await;
+    assert_eq!(bench.state(&other).await, LegState::Pending);
+    assert_eq!(bench.rejected().await, ["bad_signature", "other_amount"]);
+    assert_eq!(bench.world.verified().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_for_somebody_who_has_left_waits_in_suspense() {
+    let bench = Bench::build().await;
+    let center = &bench.world.center;
+    let remittance = bench.create("D2", "70").await;
+    let mut tx = bench.world.process.database.lane.begin().await.unwrap();
+    center::touch_rules_in_tx(&mut tx, center.no).await.unwrap();
+    set_state_in_tx(&mut tx, center, &id("D2"), DetaineeState::Releasing)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    bench.pay(&remittance, PayOptions::default()).await;
+    assert_eq!(bench.state(&remittance).await, LegState::Suspended);
+    assert_eq!(bench.world.available("D2").await, "0.00");
+    bench.world.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_makes_one_remittance_and_the_cap_counts_what_is_in_flight() {
+    let bench = Bench::build().await;
+    let center = &bench.world.center;
+    let request = Uuid::new_v4();
+    let first = bench.remittances.create(center, bench.new(request, "D1", "900")).await;
+    let (again, replayed) = bench
+        .remittances
+        .create(center, bench.new(request, "D1", "900"))
+        .await
+        .unwrap();
+    assert_eq!((first.unwrap().0.id, true), (again.id, replayed));
+    for _ in 0..4 {
+        bench.create("D1", "1000").await;
+    }
+    let refused = |detainee, amount| {
+        let new = bench.new(Uuid::new_v4(), detainee, amount);
+        let remittances = bench.remittances.clone();
+        async move { reason(&remittances.create(center, new).await.unwrap_err()) }
+    };
+    assert_eq!(refused("D1", "100.01").await, "BALANCE_CAP_EXCEEDED");
+    assert_eq!(refused("D2", "1000.01").await, "REMITTANCE_LIMIT_EXCEEDED");
+    assert_eq!(refused("D3", "1").await, "PAYER_NOT_LINKED");
+    bench.create("D1", "100").await;
+}
