@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 use sha2::{Digest as _, Sha256};
 use sqlx::{Arguments as _, PgConnection, postgres::PgArguments};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::entity::{Leg, LegState, Payer, PayerLink, PaymentFacts, Remittance};
 use crate::{
@@ -249,8 +250,6 @@ pub(super) async fn insert_leg(
 /// Which remittances a list shows.
 #[derive(Debug, Clone, Default)]
 pub struct RemittanceFilter {
-    /// Only this one.
-    pub id: Option<RemittanceId>,
     /// Only those of this payer.
     pub payer: Option<PayerId>,
     /// Only those for this detainee.
@@ -266,15 +265,15 @@ pub(super) async fn remittances(
     filter: &RemittanceFilter,
     limit: i64,
 ) -> sqlx::Result<Vec<Remittance>> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        RemittanceRow,
         "select remittance_id, number, request_id, payer_id, detainee_id, amount, channel, clearing_no, preview,
                 created_at, expires_at
          from remittance
-         where center_id = $1 and ($2::text is null or remittance_id = $2) and ($3::text is null or payer_id = $3)
-           and ($4::text is null or detainee_id = $4) and number < $5
-         order by number desc limit $6",
+         where center_id = $1 and ($2::text is null or payer_id = $2) and ($3::text is null or detainee_id = $3)
+           and number < $4
+         order by number desc limit $5",
         center.no.0,
-        filter.id.as_ref().map(RemittanceId::as_str),
         filter.payer.as_ref().map(PayerId::as_str),
         filter.detainee.as_ref().map(DetaineeId::as_str),
         filter.before.unwrap_or(i64::MAX),
@@ -282,6 +281,28 @@ pub(super) async fn remittances(
     )
     .fetch_all(&mut *conn)
     .await?;
+    with_legs(conn, center, rows).await
+}
+
+struct RemittanceRow {
+    remittance_id: String,
+    number: i64,
+    request_id: Uuid,
+    payer_id: String,
+    detainee_id: String,
+    amount: Decimal,
+    channel: String,
+    clearing_no: i32,
+    preview: Vec<u8>,
+    created_at: OffsetDateTime,
+    expires_at: OffsetDateTime,
+}
+
+async fn with_legs(
+    conn: &mut PgConnection,
+    center: &Center,
+    rows: Vec<RemittanceRow>,
+) -> sqlx::Result<Vec<Remittance>> {
     let ids: Vec<String> = rows.iter().map(|row| row.remittance_id.clone()).collect();
     let mut legs = legs(conn, center.no, &ids).await?;
     rows.into_iter()
@@ -310,11 +331,17 @@ pub(super) async fn remittance(
     center: &Center,
     id: &RemittanceId,
 ) -> sqlx::Result<Option<Remittance>> {
-    let filter = RemittanceFilter {
-        id: Some(id.clone()),
-        ..RemittanceFilter::default()
-    };
-    Ok(remittances(conn, center, &filter, 1).await?.pop())
+    let row = sqlx::query_as!(
+        RemittanceRow,
+        "select remittance_id, number, request_id, payer_id, detainee_id, amount, channel, clearing_no, preview,
+                created_at, expires_at
+         from remittance where center_id = $1 and remittance_id = $2",
+        center.no.0,
+        id.as_str(),
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    Ok(with_legs(conn, center, row.into_iter().collect()).await?.pop())
 }
 
 async fn legs(conn: &mut PgConnection, center: CenterNo, ids: &[String]) -> sqlx::Result<HashMap<String, Vec<Leg>>> {

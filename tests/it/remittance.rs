@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use custody_ledger::{
     api::http::Notifications,
     clock::Clock,
-    custody::{DetaineeState, set_state_in_tx},
+    custody::{DetaineeState, Settings, set_state_in_tx},
     distribution::{Distributions, NewCourtOrder, parse_percent},
     gateway::{
         simulator::{Simulator, SimulatorConfig, SimulatorControl, control::PayOptions},
@@ -182,6 +182,14 @@ async fn a_lost_notification_is_found_by_asking_and_a_forged_one_changes_nothing
     let found = bench.remittances.refresh(center, &lost.id).await.unwrap();
     assert_eq!(found.state(), LegState::Credited);
 
+    let other = bench.create("D2", "60").await;
+    let options = PayOptions {
+        wrong_amount: Some("59.99".into()),
+        ..PayOptions::default()
+    };
+    bench.pay(&other, options).await;
+    assert_eq!(bench.state(&other).await, LegState::Pending);
+
     let forged = bench.create("D1", "60").await;
     bench
         .pay(
@@ -193,15 +201,6 @@ async fn a_lost_notification_is_found_by_asking_and_a_forged_one_changes_nothing
         )
         .await;
     assert_eq!(bench.state(&forged).await, LegState::Pending);
-    assert_eq!(bench.rejected().await, ["bad_signature"]);
-
-    let other = bench.create("D2", "60").await;
-    let options = PayOptions {
-        wrong_amount: Some("59.99".into()),
-        ..PayOptions::default()
-    };
-    bench.pay(&other, options).await;
-    assert_eq!(bench.state(&other).await, LegState::Pending);
     assert_eq!(bench.rejected().await, ["bad_signature", "other_amount"]);
     assert_eq!(bench.world.verified().await, 1);
 }
@@ -247,4 +246,44 @@ async fn a_request_makes_one_remittance_and_the_cap_counts_what_is_in_flight() {
     assert_eq!(refused("D2", "1000.01").await, "REMITTANCE_LIMIT_EXCEEDED");
     assert_eq!(refused("D3", "1").await, "PAYER_NOT_LINKED");
     bench.create("D1", "100").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_paid_in_time_is_closed_and_a_late_payment_is_still_taken() {
+    let bench = Bench::build().await;
+    let center = &bench.world.center;
+    let hurry = |settings| {
+        Ok(Settings {
+            quote_ttl_s: 1,
+            ..settings
+        })
+    };
+    bench
+        .world
+        .process
+        .custody
+        .change_settings(&center.id, hurry)
+        .await
+        .unwrap();
+    let remittance = bench.create("D1", "80").await;
+    assert_eq!(bench.remittances.poll_due(center, 10).await.unwrap(), 0, "not due yet");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let mut conn = bench.world.process.database.lane.acquire().await.unwrap();
+    sqlx::query("update remittance_poll set next_at = now()")
+        .execute(&mut *conn)
+        .await
+        .unwrap();
+    drop(conn);
+    assert_eq!(bench.remittances.poll_due(center, 10).await.unwrap(), 1);
+    assert_eq!(bench.state(&remittance).await, LegState::Expired);
+    assert_eq!(bench.remittances.poll_due(center, 10).await.unwrap(), 0);
+
+    let late = PayOptions {
+        late: true,
+        ..PayOptions::default()
+    };
+    bench.pay(&remittance, late).await;
+    assert_eq!(bench.state(&remittance).await, LegState::Credited);
+    assert_eq!(bench.world.available("D1").await, "80.00");
+    bench.world.verified().await;
 }

@@ -300,7 +300,6 @@ impl RemittanceService for RemittanceApi {
         ];
         let page = Page::read("ListRemittances", &arguments, message.page_size, &message.page_token)?;
         let filter = RemittanceFilter {
-            id: None,
             payer,
             detainee,
             before: page.after_number()?,
