@@ -71,7 +71,7 @@ impl Bench {
         }
     }
 
-    fn new(&self, request: Uuid, detainee: &str, amount: &str) -> NewRemittance {
+    fn asked(&self, request: Uuid, detainee: &str, amount: &str) -> NewRemittance {
         NewRemittance {
             request: Request {
                 id: RequestId(request),
@@ -87,7 +87,7 @@ impl Bench {
     }
 
     async fn create(&self, detainee: &str, amount: &str) -> Remittance {
-        let new = self.new(Uuid::new_v4(), detainee, amount);
+        let new = self.asked(Uuid::new_v4(), detainee, amount);
         let (remittance, replayed) = self.remittances.create(&self.world.center, new).await.unwrap();
         assert!(!replayed);
         assert_eq!(remittance.state(), LegState::Pending);
@@ -227,10 +227,13 @@ async fn a_request_makes_one_remittance_and_the_cap_counts_what_is_in_flight() {
     let bench = Bench::build().await;
     let center = &bench.world.center;
     let request = Uuid::new_v4();
-    let first = bench.remittances.create(center, bench.new(request, "D1", "900")).await;
+    let first = bench
+        .remittances
+        .create(center, bench.asked(request, "D1", "900"))
+        .await;
     let (again, replayed) = bench
         .remittances
-        .create(center, bench.new(request, "D1", "900"))
+        .create(center, bench.asked(request, "D1", "900"))
         .await
         .unwrap();
     assert_eq!((first.unwrap().0.id, true), (again.id, replayed));
@@ -238,7 +241,7 @@ async fn a_request_makes_one_remittance_and_the_cap_counts_what_is_in_flight() {
         bench.create("D1", "1000").await;
     }
     let refused = |detainee, amount| {
-        let new = bench.new(Uuid::new_v4(), detainee, amount);
+        let new = bench.asked(Uuid::new_v4(), detainee, amount);
         let remittances = bench.remittances.clone();
         async move { reason(&remittances.create(center, new).await.unwrap_err()) }
     };
