@@ -8,6 +8,7 @@
 //!   [`gateway`] payment channels behind one trait, and a simulator
 //! - [`custody`] centers and detainees
 //! - [`commissary`] vendors, products, purchases, returns
+//! - [`settlement`] paying the vendors
 //! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it; [`bench`] the load generator
 //!
 //! # Invariants
@@ -27,4 +28,5 @@ pub mod ledger;
 pub mod money;
 pub mod proto;
 pub mod serve;
+pub mod settlement;
 pub mod telemetry;

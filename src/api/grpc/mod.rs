@@ -9,6 +9,7 @@ pub mod ledger;
 pub mod name;
 pub mod page;
 pub mod scope;
+pub mod settlement;
 
 use tonic::{Response, metadata::MetadataValue};
 
