@@ -8,7 +8,7 @@
 //!   [`gateway`] payment channels behind one trait, and a simulator
 //! - [`custody`] centers and detainees
 //! - [`commissary`] vendors, products, purchases, returns
-//! - [`settlement`] paying the vendors
+//! - [`settlement`] paying the vendors; [`refund`] money back to payers, and out with released people
 //! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it; [`bench`] the load generator
 //!
 //! # Invariants
@@ -27,6 +27,7 @@ pub mod ids;
 pub mod ledger;
 pub mod money;
 pub mod proto;
+pub mod refund;
 pub mod serve;
 pub mod settlement;
 pub mod telemetry;

@@ -8,6 +8,7 @@ pub mod deadline;
 pub mod ledger;
 pub mod name;
 pub mod page;
+pub mod refund;
 pub mod scope;
 pub mod settlement;
 

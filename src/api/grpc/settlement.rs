@@ -4,13 +4,13 @@ use tonic::{Request, Response, Status};
 
 use super::{
     auth::actor,
-    convert::{money, money_text, request, timestamp, typed},
-    name::{self, CenterName, PurchaseName, ReturnName, SettlementName, TransactionName, VendorName},
+    convert::{money, money_text, request, timestamp, told, transaction_name, typed},
+    name::{self, CenterName, PurchaseName, ReturnName, SettlementName, VendorName},
     page::{Page, leg_cursor},
     respond, scope,
 };
 use crate::{
-    api::status::{internal, invalid_field},
+    api::status::internal,
     custody::Custody,
     ids::{Seq, VendorId},
     ledger::{Center, statement::Position},
@@ -22,9 +22,6 @@ use crate::{
     },
     settlement::{self, Settlements},
 };
-
-/// The most characters of a reference or a reason.
-const TEXT_CHARS_MAX: usize = 500;
 
 /// The service over its domain.
 #[derive(Clone)]
@@ -38,24 +35,6 @@ impl SettlementApi {
     pub fn new(settlements: Settlements, custody: Custody) -> SettlementApi {
         SettlementApi { settlements, custody }
     }
-}
-
-/// Reads a text that must be told.
-///
-/// Errors: INVALID_FIELD naming `field`.
-pub(super) fn told(text: &str, field: &str) -> Result<String, Status> {
-    if text.trim().is_empty() {
-        return Err(invalid_field(field, "is required").into());
-    }
-    if text.chars().count() > TEXT_CHARS_MAX {
-        return Err(invalid_field(field, format!("at most {TEXT_CHARS_MAX} characters")).into());
-    }
-    Ok(text.to_owned())
-}
-
-pub(super) fn transaction_name(center: &Center, seq: i64) -> String {
-    let center = center.id.as_str();
-    TransactionName { center, seq }.to_string()
 }
 
 fn settlement_name(center: &Center, seq: i64) -> String {
