@@ -18,7 +18,10 @@ use crate::{
     config::{Config, Server},
     custody::Custody,
     db::{self, Database, embedded::Embedded},
+    gateway::Channels,
     ledger::Lanes,
+    refund::Refunds,
+    settlement::Settlements,
 };
 
 /// Serves until SIGTERM or Ctrl-C, then lets calls and lanes finish, and stops the private PostgreSQL if there is one.
@@ -58,8 +61,11 @@ async fn serve(config: &Config, clock: Clock, url: &str) -> anyhow::Result<()> {
     let message_size_max = config.limits.message_size_max_bytes;
     let router = server::router(Doors {
         lanes: lanes.clone(),
-        custody,
+        custody: custody.clone(),
         commissary,
+        settlements: Settlements::new(lanes.clone()),
+        // Without a channel nothing was remitted that could be refunded.
+        refunds: Refunds::new(lanes.clone(), custody, Channels::default()),
         auth,
         message_size_max,
     })

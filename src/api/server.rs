@@ -10,7 +10,8 @@ use tonic::service::Routes;
 use tracing::{Instrument as _, info_span};
 
 use super::grpc::{
-    auth::AuthLayer, commissary::CommissaryApi, custody::CustodyApi, deadline, ledger::LedgerApi, scope::Linked,
+    auth::AuthLayer, commissary::CommissaryApi, custody::CustodyApi, deadline, ledger::LedgerApi, refund::RefundApi,
+    scope::Linked, settlement::SettlementApi,
 };
 use crate::{
     commissary::Commissary,
@@ -19,7 +20,10 @@ use crate::{
     proto::{
         FILE_DESCRIPTOR_SET, commissary_service_server::CommissaryServiceServer,
         custody_service_server::CustodyServiceServer, ledger_service_server::LedgerServiceServer,
+        refund_service_server::RefundServiceServer, settlement_service_server::SettlementServiceServer,
     },
+    refund::Refunds,
+    settlement::Settlements,
     telemetry,
 };
 
@@ -34,6 +38,10 @@ pub struct Doors {
     pub custody: Custody,
     /// Vendors, products, purchases.
     pub commissary: Commissary,
+    /// Settlements of vendors.
+    pub settlements: Settlements,
+    /// Refunds and release payouts.
+    pub refunds: Refunds,
     /// Who may come in.
     pub auth: AuthLayer,
     /// The largest request that is read, in bytes.
@@ -45,12 +53,16 @@ impl Doors {
         let size_max = self.message_size_max;
         // Payers are linked to detainees by the remittance domain; until it is here, no payer is linked to anyone.
         let linked: Linked = Arc::new(|_, _, _| futures::future::ready(Ok(false)).boxed());
+        let settlement = SettlementApi::new(self.settlements.clone(), self.custody.clone());
+        let refund = RefundApi::new(self.refunds.clone(), self.custody.clone(), linked.clone());
         let custody = CustodyApi::new(self.custody.clone(), self.lanes.database().clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone());
         Routes::new(CustodyServiceServer::new(custody).max_decoding_message_size(size_max))
             .add_service(CommissaryServiceServer::new(commissary).max_decoding_message_size(size_max))
             .add_service(LedgerServiceServer::new(ledger).max_decoding_message_size(size_max))
+            .add_service(SettlementServiceServer::new(settlement).max_decoding_message_size(size_max))
+            .add_service(RefundServiceServer::new(refund).max_decoding_message_size(size_max))
     }
 }
 

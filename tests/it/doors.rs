@@ -10,6 +10,7 @@ use custody_ledger::{
         status::reason_of,
     },
     clock::Clock,
+    gateway::Channels,
     ids::{CenterId, TerminalId},
     proto::{
         CenterSettings, GetBalanceRequest, GetCenterRequest, GetProofRequest, GetRequestOutcomeRequest,
@@ -17,6 +18,8 @@ use custody_ledger::{
         commissary_service_client::CommissaryServiceClient, custody_service_client::CustodyServiceClient,
         ledger_service_client::LedgerServiceClient, request_outcome::State,
     },
+    refund::Refunds,
+    settlement::Settlements,
 };
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -48,6 +51,12 @@ impl House {
             lanes: world.process.lanes.clone(),
             custody: world.process.custody.clone(),
             commissary: world.process.commissary.clone(),
+            settlements: Settlements::new(world.process.lanes.clone()),
+            refunds: Refunds::new(
+                world.process.lanes.clone(),
+                world.process.custody.clone(),
+                Channels::default(),
+            ),
             auth: AuthLayer::new(verifier, Clock::system()),
             message_size_max: 65_536,
         })
