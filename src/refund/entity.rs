@@ -124,16 +124,16 @@ pub(super) struct ReleaseRow {
     pub end: Option<(Seq, ReleaseEnd)>,
 }
 
-/// The refund's number at the gateway: at most 32 of `[0-9A-Z-]`. It tells the refund, so that a notification finds its row.
+/// The refund's number at the gateway: 9 to 32 of `[0-9A-Z-]`; some gateways want at least 6. It tells the refund, so that a notification finds its row.
 pub fn refund_number(center: CenterNo, refund: Seq) -> String {
-    format!("F{center}-{refund}")
+    format!("F{center}-{:06}", refund.0)
 }
 
 /// Reads a refund number of ours.
 pub fn parse_refund_number(text: &str) -> Option<(CenterNo, Seq)> {
     let (center, seq) = text.strip_prefix('F')?.split_once('-')?;
     let (center, seq) = (CenterNo(center.parse().ok()?), Seq(seq.parse().ok()?));
-    // Only the one form that is written: no sign, no leading zero.
+    // Only the one form that is written: no sign, no zeros but those.
     (refund_number(center, seq) == text).then_some((center, seq))
 }
 
@@ -225,7 +225,22 @@ mod tests {
         let number = refund_number(CenterNo(i32::MAX), Seq(i64::MAX));
         assert!(number.len() <= 32, "{number}");
         assert_eq!(parse_refund_number(&number), Some((CenterNo(i32::MAX), Seq(i64::MAX))));
-        for bad in ["", "F", "F1", "F1-", "F-1", "F01-2", "F1-02", "F+1-2", "G1-2", "1-2"] {
+        assert_eq!(refund_number(CenterNo(1), Seq(5)), "F1-000005");
+        for bad in [
+            "F1-5",
+            "F1-0000005",
+            "F01-000005",
+            "",
+            "F",
+            "F1",
+            "F1-",
+            "F-1",
+            "F01-2",
+            "F1-02",
+            "F+1-2",
+            "G1-2",
+            "1-2",
+        ] {
             assert_eq!(parse_refund_number(bad), None, "{bad}");
         }
     }

@@ -207,30 +207,30 @@ impl Bench {
 async fn a_refund_takes_what_is_unspent_of_its_remittance_and_ends_once() {
     let bench = Bench::build().await;
     let center = &bench.world.center;
-    bench.remit("R1", "100").await;
-    bench.remit("R2", "50").await;
+    bench.remit("REM-1", "100").await;
+    bench.remit("REM-2", "50").await;
     let bought = bench.world.buy("D1", &[("BOOK", 2)]).await.unwrap();
-    assert_eq!(bench.unspent().await, ["R1 40.00 -0.00", "R2 50.00 -0.00"]);
+    assert_eq!(bench.unspent().await, ["REM-1 40.00 -0.00", "REM-2 50.00 -0.00"]);
 
-    let refused = bench.refund(&bench.refunds, "R1", "40.01").await.unwrap_err();
+    let refused = bench.refund(&bench.refunds, "REM-1", "40.01").await.unwrap_err();
     assert_eq!(reason(&refused), "REFUND_EXCEEDS_UNSPENT");
-    let refused = bench.refund(&bench.refunds, "R1", "100.01").await.unwrap_err();
+    let refused = bench.refund(&bench.refunds, "REM-1", "100.01").await.unwrap_err();
     assert_eq!(reason(&refused), "REFUND_EXCEEDS_ORIGINAL");
-    let refused = bench.refund(&bench.refunds, "R9", "1").await.unwrap_err();
+    let refused = bench.refund(&bench.refunds, "REM-9", "1").await.unwrap_err();
     assert_eq!(reason(&refused), "NOT_FOUND");
 
-    let asked = request("test/Refund", b"R1");
+    let asked = request("test/Refund", b"REM-1");
     let first = bench
-        .refund_with(&bench.refunds, asked.clone(), "R1", "30")
+        .refund_with(&bench.refunds, asked.clone(), "REM-1", "30")
         .await
         .unwrap();
-    let again = bench.refund_with(&bench.refunds, asked, "R1", "30").await.unwrap();
+    let again = bench.refund_with(&bench.refunds, asked, "REM-1", "30").await.unwrap();
     assert!(again.replayed);
     assert_eq!(again.record, first.record);
     assert_eq!(bench.state(first.seq()).await, RefundState::Submitted);
     assert_eq!(bench.control.refunds().await.unwrap().len(), 1);
     assert_eq!(bench.balances().await, ["60.00", "150.00", "30.00"]);
-    assert_eq!(bench.unspent().await, ["R1 10.00 -30.00", "R2 50.00 -0.00"]);
+    assert_eq!(bench.unspent().await, ["REM-1 10.00 -30.00", "REM-2 50.00 -0.00"]);
 
     // Its answer by query and twice by notification: once.
     bench.answer(first.seq(), None).await;
@@ -245,9 +245,9 @@ async fn a_refund_takes_what_is_unspent_of_its_remittance_and_ends_once() {
     };
     let late = Told::Failed { reason: "no".into() };
     for (notice, expected) in [
-        (notice("R1", "30", late.clone()), None),
-        (notice("R2", "30", late.clone()), Some("other_order")),
-        (notice("R1", "31", late), Some("other_amount")),
+        (notice("REM-1", "30", late.clone()), None),
+        (notice("REM-2", "30", late.clone()), Some("other_order")),
+        (notice("REM-1", "31", late), Some("other_amount")),
     ] {
         let got = bench.refunds.notified("webhook", &notice).await.unwrap();
         assert_eq!(got.as_deref(), expected);
@@ -256,8 +256,8 @@ async fn a_refund_takes_what_is_unspent_of_its_remittance_and_ends_once() {
     assert_eq!(bench.balances().await, ["60.00", "120.00", "0.00"]);
 
     // One that fails gives the money back to its own layer; goods that come back too.
-    let second = bench.refund(&bench.refunds, "R2", "50").await.unwrap();
-    assert_eq!(bench.unspent().await, ["R1 10.00 -30.00", "R2 0.00 -50.00"]);
+    let second = bench.refund(&bench.refunds, "REM-2", "50").await.unwrap();
+    assert_eq!(bench.unspent().await, ["REM-1 10.00 -30.00", "REM-2 0.00 -50.00"]);
     bench.answer(second.seq(), Some("account closed")).await;
     let ended = bench.refunds.refresh(center, second.seq()).await.unwrap();
     assert_eq!(ended.state, RefundState::Failed);
@@ -269,7 +269,7 @@ async fn a_refund_takes_what_is_unspent_of_its_remittance_and_ends_once() {
         .take_back(center, back, bought.seq(), lines, "torn".into())
         .await
         .unwrap();
-    assert_eq!(bench.unspent().await, ["R1 40.00 -30.00", "R2 50.00 -0.00"]);
+    assert_eq!(bench.unspent().await, ["REM-1 40.00 -30.00", "REM-2 50.00 -0.00"]);
     assert_eq!(bench.balances().await, ["90.00", "120.00", "0.00"]);
     bench.world.verified().await;
 }
@@ -278,11 +278,11 @@ async fn a_refund_takes_what_is_unspent_of_its_remittance_and_ends_once() {
 async fn a_refund_that_the_gateway_never_heard_of_is_taken_to_it_later() {
     let bench = Bench::build().await;
     let center = &bench.world.center;
-    bench.remit("R1", "100").await;
+    bench.remit("REM-1", "100").await;
     let (lanes, custody) = (bench.world.process.lanes.clone(), bench.world.process.custody.clone());
     let nowhere = gate("http://127.0.0.1:1".into(), SecretString::from("shared"));
     let cut_off = Refunds::new(lanes, custody, Channels::new([nowhere]));
-    let posted = bench.refund(&cut_off, "R1", "100").await.unwrap();
+    let posted = bench.refund(&cut_off, "REM-1", "100").await.unwrap();
     assert_eq!(bench.state(posted.seq()).await, RefundState::Requested);
     assert_eq!(bench.refunds.poll_open(10).await.unwrap(), 0);
 
@@ -312,12 +312,12 @@ async fn a_refund_that_the_gateway_never_heard_of_is_taken_to_it_later() {
 async fn who_leaves_gets_everything_or_stays() {
     let bench = Bench::build().await;
     let center = &bench.world.center;
-    bench.remit("R1", "100").await;
+    bench.remit("REM-1", "100").await;
     let open = || async {
         let asked = request("test/Release", b"D1");
         bench.refunds.open_release(center, asked, id("D1"), "bank".into()).await
     };
-    let refund = bench.refund(&bench.refunds, "R1", "10").await.unwrap();
+    let refund = bench.refund(&bench.refunds, "REM-1", "10").await.unwrap();
     assert_eq!(reason(&open().await.unwrap_err()), "MONEY_IN_FLIGHT");
     bench.answer(refund.seq(), None).await;
     bench.refunds.refresh(center, refund.seq()).await.unwrap();
@@ -327,7 +327,7 @@ async fn who_leaves_gets_everything_or_stays() {
     assert_eq!(reason(&open().await.unwrap_err()), "DETAINEE_NOT_ACTIVE");
     let bought = bench.world.buy("D1", &[("RICE", 1)]).await.unwrap_err();
     assert_eq!(reason(&bought), "DETAINEE_NOT_ACTIVE");
-    let refused = bench.refund(&bench.refunds, "R1", "1").await.unwrap_err();
+    let refused = bench.refund(&bench.refunds, "REM-1", "1").await.unwrap_err();
     assert_eq!(reason(&refused), "DETAINEE_NOT_ACTIVE");
 
     // The bank fails: as if nothing had been.
@@ -337,7 +337,7 @@ async fn who_leaves_gets_everything_or_stays() {
         .fail_release(center, fail, first.seq(), why)
         .await
         .unwrap();
-    assert_eq!(bench.unspent().await, ["R1 90.00 -10.00"]);
+    assert_eq!(bench.unspent().await, ["REM-1 90.00 -10.00"]);
     bench.world.buy("D1", &[("RICE", 1)]).await.unwrap();
 
     let second = open().await.unwrap();
