@@ -10,6 +10,7 @@
 //! - [`commissary`] vendors, products, purchases, returns
 //! - [`distribution`] how credits are split; [`remittance`] payers and the money they send
 //! - [`jobs`] what runs by the clock
+//! - [`settlement`] paying the vendors; [`refund`] money back to payers, and out with released people
 //! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it; [`bench`] the load generator
 //!
 //! # Invariants
@@ -30,6 +31,8 @@ pub mod jobs;
 pub mod ledger;
 pub mod money;
 pub mod proto;
+pub mod refund;
 pub mod remittance;
 pub mod serve;
+pub mod settlement;
 pub mod telemetry;

@@ -19,10 +19,15 @@ use crate::{
     custody::Custody,
     db::{self, Database, embedded::Embedded},
     distribution::Distributions,
-    gateway::webhook::{WebhookChannel, WebhookConfig},
+    gateway::{
+        Channels, Gate,
+        webhook::{WebhookChannel, WebhookConfig},
+    },
     jobs,
     ledger::Lanes,
-    remittance::{Channels, Gate, Remittances},
+    refund::Refunds,
+    remittance::Remittances,
+    settlement::Settlements,
 };
 
 /// Serves until SIGTERM or Ctrl-C, then lets calls and lanes finish, and stops the private PostgreSQL if there is one.
@@ -66,13 +71,16 @@ async fn serve(config: &Config, clock: Clock, url: &str) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
     let channels = channels(config.gateway.as_ref(), address, clock)?;
-    let remittances = Remittances::new(lanes.clone(), custody.clone(), channels);
+    let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
+    let refunds = Refunds::new(lanes.clone(), custody.clone(), channels);
     let router = server::router(Doors {
         lanes: lanes.clone(),
         custody: custody.clone(),
         commissary,
         distributions: Distributions::new(lanes.clone(), custody.clone()),
         remittances: remittances.clone(),
+        settlements: Settlements::new(lanes.clone()),
+        refunds: refunds.clone(),
         auth,
         message_size_max,
     })
@@ -80,7 +88,7 @@ async fn serve(config: &Config, clock: Clock, url: &str) -> anyhow::Result<()> {
 
     let stop = CancellationToken::new();
     tokio::spawn(cancel_on_signal(stop.clone()));
-    let polling = tokio::spawn(jobs::polling::run(remittances, custody, stop.clone()));
+    let polling = tokio::spawn(jobs::polling::run(remittances, refunds, custody, stop.clone()));
     announce(&format!("custody ready on {address}"))?;
     let served = server::serve(listener, router, stop.clone()).await;
     stop.cancel();

@@ -21,9 +21,9 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::{
     clock::Clock,
-    gateway::{Notification, NotificationError, NotificationVerdict, PaymentNotice, RefundNotice},
+    gateway::{Gate, Notification, NotificationError, NotificationVerdict, PaymentNotice, RefundNotice},
     ledger::LedgerError,
-    remittance::{Gate, Learnt, Paid, Remittances},
+    remittance::{Learnt, Paid, Remittances},
 };
 
 /// The largest notification that is read, in bytes.

@@ -12,9 +12,9 @@ use tracing::{Instrument as _, info_span};
 use super::{
     grpc::{
         auth::AuthLayer, commissary::CommissaryApi, custody::CustodyApi, deadline, distribution::DistributionApi,
-        ledger::LedgerApi, remittance::RemittanceApi, scope::Linked,
+        ledger::LedgerApi, refund::RefundApi, remittance::RemittanceApi, scope::Linked, settlement::SettlementApi,
     },
-    http::Notifications,
+    http::{Notifications, OnRefund},
 };
 use crate::{
     commissary::Commissary,
@@ -24,9 +24,12 @@ use crate::{
     proto::{
         FILE_DESCRIPTOR_SET, commissary_service_server::CommissaryServiceServer,
         custody_service_server::CustodyServiceServer, distribution_service_server::DistributionServiceServer,
-        ledger_service_server::LedgerServiceServer, remittance_service_server::RemittanceServiceServer,
+        ledger_service_server::LedgerServiceServer, refund_service_server::RefundServiceServer,
+        remittance_service_server::RemittanceServiceServer, settlement_service_server::SettlementServiceServer,
     },
+    refund::Refunds,
     remittance::Remittances,
+    settlement::Settlements,
     telemetry,
 };
 
@@ -45,6 +48,10 @@ pub struct Doors {
     pub distributions: Distributions,
     /// Payers and remittances.
     pub remittances: Remittances,
+    /// Settlements of vendors.
+    pub settlements: Settlements,
+    /// Refunds and release payouts.
+    pub refunds: Refunds,
     /// Who may come in.
     pub auth: AuthLayer,
     /// The largest request that is read, in bytes.
@@ -66,6 +73,8 @@ impl Doors {
             self.remittances.clone(),
             linked.clone(),
         );
+        let settlement = SettlementApi::new(self.settlements.clone(), self.custody.clone());
+        let refund = RefundApi::new(self.refunds.clone(), self.custody.clone(), linked.clone());
         let custody = CustodyApi::new(self.custody.clone(), self.lanes.database().clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone());
@@ -74,6 +83,8 @@ impl Doors {
             .add_service(LedgerServiceServer::new(ledger).max_decoding_message_size(size_max))
             .add_service(RemittanceServiceServer::new(remittance).max_decoding_message_size(size_max))
             .add_service(DistributionServiceServer::new(distribution).max_decoding_message_size(size_max))
+            .add_service(SettlementServiceServer::new(settlement).max_decoding_message_size(size_max))
+            .add_service(RefundServiceServer::new(refund).max_decoding_message_size(size_max))
     }
 }
 
@@ -101,7 +112,12 @@ pub async fn router(doors: Doors) -> anyhow::Result<Router> {
         .layer(tonic_web::GrpcWebLayer::new())
         .layer(axum::middleware::from_fn(traced));
     // Gateways have no token: their channel's signature is what is believed.
-    let notifications = Notifications::new(doors.remittances, None, doors.lanes.clock().clone());
+    let refunds = doors.refunds;
+    let on_refund: OnRefund = Arc::new(move |channel, notice| {
+        let refunds = refunds.clone();
+        async move { refunds.notified(&channel, &notice).await }.boxed()
+    });
+    let notifications = Notifications::new(doors.remittances, Some(on_refund), doors.lanes.clock().clone());
     Ok(guarded.merge(notifications.router()))
 }
 

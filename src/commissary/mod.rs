@@ -19,6 +19,7 @@ use time::Date;
 use crate::{
     clock,
     custody::Custody,
+    db::{self, Conn},
     ids::{DetaineeId, ProductId, Seq, TerminalId, VendorId},
     ledger::{
         Center, Lanes, LedgerError, Posted, Request, center,
@@ -328,4 +329,9 @@ impl Commissary {
             spent: spent.unwrap_or(Amount::zero(center.currency)),
         })
     }
+}
+
+/// A vendor, inside the caller's transaction.
+pub async fn vendor_in_tx(conn: &mut Conn, center: &Center, id: &VendorId) -> db::Result<Option<Vendor>> {
+    store::vendor(conn, center.no, id).await
 }

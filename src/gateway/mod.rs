@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - `channel`: what every payment channel can do, and the values that go in and out.
+//! - `channels`: the channels the service has, by their ids.
 //! - `error`: why a call to a gateway, or a notification from one, was not accepted.
 //! - `bill`: the gateway's daily bill as CSV.
 //! - `webhook`: the first channel: JSON over HTTP with HMAC signatures.
@@ -9,6 +10,7 @@
 
 pub mod bill;
 pub mod channel;
+pub mod channels;
 pub mod error;
 pub mod simulator;
 pub mod webhook;
@@ -18,4 +20,5 @@ pub use channel::{
     Channel, NewPayment, NewRefund, Notification, NotificationAnswer, NotificationVerdict, Payment, PaymentNotice,
     PaymentState, RefundNotice, RefundState,
 };
+pub use channels::{Channels, Gate};
 pub use error::{GatewayError, NotificationError};

@@ -3,14 +3,14 @@
 use time::{Duration, OffsetDateTime, UtcOffset};
 
 use super::{
-    CreditRemittance, Gate, Remittances,
+    CreditRemittance, Remittances,
     create::leg,
     entity::{Leg, LegState, PaymentFacts, Remittance, next_poll, order_number, parse_order_number},
     error::RemittanceRefusal as R,
     store,
 };
 use crate::{
-    gateway::{GatewayError, PaymentState},
+    gateway::{Gate, GatewayError, PaymentState},
     ids::{CenterNo, RemittanceId},
     ledger::{Center, LedgerError},
     money::Amount,

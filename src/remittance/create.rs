@@ -3,7 +3,7 @@
 use time::Duration;
 
 use super::{
-    Gate, Remittances,
+    Remittances,
     entity::{self, Leg, LegState, Remittance, order_number, remittance_id},
     error::RemittanceRefusal as R,
     store,
@@ -12,7 +12,7 @@ use crate::{
     custody::{self, CustodyRefusal, Detainee, DetaineeState},
     db::Conn,
     distribution,
-    gateway::{GatewayError, NewPayment},
+    gateway::{Gate, GatewayError, NewPayment},
     ids::{DetaineeId, PayerId, RemittanceId},
     ledger::{Center, Code, LedgerError, Request, account, balance, center, outcome, record},
     money::Amount,

@@ -10,7 +10,6 @@
 //! 2. Its money moves once: the request id of its credit is made of channel and gateway transaction.
 //! 3. Whatever is lost in between (a notification, an answer, a process) is found again by asking the gateway.
 
-mod channels;
 mod confirm;
 mod create;
 mod credit;
@@ -19,7 +18,6 @@ mod error;
 mod posting;
 mod store;
 
-pub use channels::{Channels, Gate};
 pub use confirm::{Learnt, Paid, RejectedNotice};
 pub use create::NewRemittance;
 pub use credit::CreditRemittance;
@@ -29,6 +27,7 @@ pub use store::{LinkFilter, RemittanceFilter};
 
 use crate::{
     custody::Custody,
+    gateway::Channels,
     ids::{DetaineeId, PayerId, RemittanceId},
     ledger::{
         Center, Lanes, LedgerError,

@@ -11,6 +11,7 @@ use custody_ledger::{
     },
     clock::Clock,
     distribution::Distributions,
+    gateway::Channels,
     ids::{CenterId, TerminalId},
     proto::{
         CenterSettings, GetBalanceRequest, GetCenterRequest, GetProofRequest, GetRequestOutcomeRequest,
@@ -18,7 +19,9 @@ use custody_ledger::{
         commissary_service_client::CommissaryServiceClient, custody_service_client::CustodyServiceClient,
         ledger_service_client::LedgerServiceClient, request_outcome::State,
     },
-    remittance::{Channels, Remittances},
+    refund::Refunds,
+    remittance::Remittances,
+    settlement::Settlements,
 };
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -51,6 +54,12 @@ impl House {
             custody: world.process.custody.clone(),
             commissary: world.process.commissary.clone(),
             distributions: Distributions::new(world.process.lanes.clone(), world.process.custody.clone()),
+            settlements: Settlements::new(world.process.lanes.clone()),
+            refunds: Refunds::new(
+                world.process.lanes.clone(),
+                world.process.custody.clone(),
+                Channels::default(),
+            ),
             remittances: Remittances::new(
                 world.process.lanes.clone(),
                 world.process.custody.clone(),

@@ -8,12 +8,13 @@ use custody_ledger::{
     custody::{DetaineeState, Settings, set_state_in_tx},
     distribution::{Distributions, NewCourtOrder, parse_percent},
     gateway::{
+        Channels, Gate,
         simulator::{Simulator, SimulatorConfig, SimulatorControl, control::PayOptions},
         webhook::{WebhookChannel, WebhookConfig},
     },
     ids::{CourtOrderId, PayerId, RequestId},
     ledger::{Request, center},
-    remittance::{Channels, Gate, LegState, NewRemittance, Remittance, Remittances, order_number},
+    remittance::{LegState, NewRemittance, Remittance, Remittances, order_number},
 };
 use secrecy::SecretString;
 use tokio::net::TcpListener;

@@ -5,7 +5,7 @@ use prost_types::Timestamp;
 use time::OffsetDateTime;
 use tonic::Status;
 
-use super::REPLAY_METADATA;
+use super::{REPLAY_METADATA, name::TransactionName};
 use crate::{
     access::Actor,
     api::status::{internal, invalid_field, status, unavailable},
@@ -14,6 +14,9 @@ use crate::{
     money::{Amount, Currency},
     proto::Money,
 };
+
+/// The most characters of a reference or a reason.
+const TEXT_CHARS_MAX: usize = 500;
 
 /// Reads an amount in the center's currency, zero or more. `field` names it in the refusal.
 pub fn amount_in(money: Option<&Money>, currency: Currency, field: &str) -> Result<Amount, Refusal> {
@@ -75,6 +78,25 @@ pub fn request(id: &str, method: &'static str, message: &impl Message, actor: &A
 /// Reads an id under its own type; `field` names it in the refusal.
 pub fn typed<T, E: std::fmt::Display>(parsed: Result<T, E>, field: &str) -> Result<T, Refusal> {
     parsed.map_err(|error| invalid_field(field, error.to_string()))
+}
+
+/// Reads a text that must be told.
+///
+/// Errors: INVALID_FIELD naming `field`.
+pub fn told(text: &str, field: &str) -> Result<String, Refusal> {
+    if text.trim().is_empty() {
+        return Err(invalid_field(field, "is required"));
+    }
+    if text.chars().count() > TEXT_CHARS_MAX {
+        return Err(invalid_field(field, format!("at most {TEXT_CHARS_MAX} characters")));
+    }
+    Ok(text.to_owned())
+}
+
+/// `centers/{center}/transactions/{seq}`.
+pub fn transaction_name(center: &Center, seq: i64) -> String {
+    let center = center.id.as_str();
+    TransactionName { center, seq }.to_string()
 }
 
 impl From<LedgerError> for Status {

@@ -9,8 +9,10 @@ pub mod distribution;
 pub mod ledger;
 pub mod name;
 pub mod page;
+pub mod refund;
 pub mod remittance;
 pub mod scope;
+pub mod settlement;
 
 use tonic::{Response, metadata::MetadataValue};
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::gateway::Channel;
+use super::Channel;
 
 /// The channels, by their ids. Cheap to clone.
 #[derive(Clone, Default)]

@@ -1,0 +1,326 @@
+//! RefundService: refunds to payers and release payouts.
+
+use tonic::{Request, Response, Status};
+
+use super::{
+    auth::{actor, denied_status},
+    convert::{money, money_text, positive_amount_in, request, timestamp, told, transaction_name, typed},
+    name::{CenterName, DetaineeName, PayerName, RefundName, ReleaseName, RemittanceName},
+    page::Page,
+    respond,
+    scope::{self, Linked},
+};
+use crate::{
+    api::status::internal,
+    custody::Custody,
+    ids::{DetaineeId, PayerId, RemittanceId, Seq},
+    ledger::Center,
+    proto::{
+        ConfirmReleaseRequest, CreateRefundRequest, CreateReleaseRequest, FailReleaseRequest, GetRefundRequest,
+        GetReleaseRequest, GetUnspentRequest, JournalRecord, ListRefundsRequest, ListRefundsResponse,
+        ListReleasesRequest, ListReleasesResponse, OutcomeFacts, RefreshRefundRequest, Refund, Release,
+        TransactionKind, Unspent, UnspentRemittance, journal_record::Facts, refund,
+        refund_service_server::RefundService, release,
+    },
+    refund::{self as domain, RefundState, Refunds},
+};
+
+/// The service over its domain.
+#[derive(Clone)]
+pub struct RefundApi {
+    refunds: Refunds,
+    custody: Custody,
+    linked: Linked,
+}
+
+impl RefundApi {
+    /// The service; `linked` tells which detainees a payer may see.
+    pub fn new(refunds: Refunds, custody: Custody, linked: Linked) -> RefundApi {
+        RefundApi {
+            refunds,
+            custody,
+            linked,
+        }
+    }
+}
+
+fn payer_name(center: &Center, payer: &str) -> String {
+    let center = center.id.as_str();
+    PayerName { center, payer }.to_string()
+}
+
+fn remittance_name(center: &Center, remittance: &str) -> String {
+    let center = center.id.as_str();
+    RemittanceName { center, remittance }.to_string()
+}
+
+fn detainee_name(center: &Center, detainee: &str) -> String {
+    let center = center.id.as_str();
+    DetaineeName { center, detainee }.to_string()
+}
+
+/// How something ended, as the record of its end tells; nothing when it has not.
+fn outcome(end: Option<&JournalRecord>) -> Result<OutcomeFacts, Status> {
+    match end.map(|end| &end.facts) {
+        None => Ok(OutcomeFacts::default()),
+        Some(Some(Facts::Outcome(facts))) => Ok(facts.clone()),
+        Some(_) => Err(internal()),
+    }
+}
+
+fn refund_out(refund: &domain::Refund, center: &Center) -> Result<Refund, Status> {
+    let requested = &refund.requested;
+    let Some(Facts::Refund(facts)) = &requested.facts else {
+        return Err(internal());
+    };
+    let state = match refund.state {
+        RefundState::Requested => refund::State::Requested,
+        RefundState::Submitted => refund::State::Submitted,
+        RefundState::Succeeded => refund::State::Succeeded,
+        RefundState::Failed => refund::State::Failed,
+    };
+    let end = refund.end.as_ref();
+    let outcome = outcome(end)?;
+    let name = RefundName {
+        center: center.id.as_str(),
+        seq: requested.seq,
+    };
+    Ok(Refund {
+        name: name.to_string(),
+        remittance: remittance_name(center, &facts.remittance),
+        payer: payer_name(center, &facts.payer),
+        detainee: detainee_name(center, &facts.detainee),
+        channel: facts.channel.clone(),
+        refund_number: facts.refund_number.clone(),
+        amount: money_text(&facts.amount, center),
+        unspent_before: money_text(&facts.unspent, center),
+        reason: facts.reason.clone(),
+        state: state.into(),
+        gateway_reference: outcome.reference,
+        failure_reason: outcome.reason,
+        create_time: requested.recorded_at,
+        end_time: end.and_then(|end| end.recorded_at),
+        transaction: transaction_name(center, requested.seq),
+        end_transaction: end.map_or_else(String::new, |end| transaction_name(center, end.seq)),
+    })
+}
+
+fn release_out(release: &domain::Release, center: &Center) -> Result<Release, Status> {
+    let opened = &release.opened;
+    let Some(Facts::Release(facts)) = &opened.facts else {
+        return Err(internal());
+    };
+    let end = release.end.as_ref();
+    let state = match end.map(JournalRecord::kind) {
+        None => release::State::InTransit,
+        Some(TransactionKind::ReleasePaid) => release::State::Paid,
+        Some(TransactionKind::ReleaseFailed) => release::State::Failed,
+        Some(_) => return Err(internal()),
+    };
+    let outcome = outcome(end)?;
+    let name = ReleaseName {
+        center: center.id.as_str(),
+        seq: opened.seq,
+    };
+    Ok(Release {
+        name: name.to_string(),
+        detainee: detainee_name(center, &facts.detainee),
+        amount: money_text(&facts.amount, center),
+        destination: facts.destination.clone(),
+        state: state.into(),
+        bank_reference: outcome.reference,
+        failure_reason: outcome.reason,
+        create_time: opened.recorded_at,
+        end_time: end.and_then(|end| end.recorded_at),
+        transaction: transaction_name(center, opened.seq),
+        end_transaction: end.map_or_else(String::new, |end| transaction_name(center, end.seq)),
+    })
+}
+
+/// Reads a filter by detainee; empty is all.
+fn detainee_filter(text: &str, center: &Center) -> Result<Option<DetaineeId>, Status> {
+    let name = DetaineeName::parse_filter(text, "detainee", center.id.as_str())?;
+    let id = name.map(|name| typed(DetaineeId::parse(name.detainee), "detainee"));
+    Ok(id.transpose()?)
+}
+
+#[tonic::async_trait]
+impl RefundService for RefundApi {
+    async fn get_unspent(&self, call: Request<GetUnspentRequest>) -> Result<Response<Unspent>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let name = DetaineeName::parse(&message.detainee, "detainee")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let detainee = scope::detainee(&self.linked, actor, &center, name.detainee, "detainee").await?;
+        let filter = PayerName::parse_filter(&message.payer, "payer", center.id.as_str())?;
+        let told = filter
+            .map(|name| typed(PayerId::parse(name.payer), "payer"))
+            .transpose()?;
+        if let Some(payer) = &told {
+            actor.require_payer(payer).map_err(|denied| denied_status(&denied))?;
+        }
+        // A payer sees what is left of their own money and of nobody else's.
+        let payer = told.as_ref().or(actor.confined_to_payer());
+        let money_left = self.refunds.unspent(&center, &detainee, payer).await?;
+        let remittances = money_left.remittances.iter().map(|entry| UnspentRemittance {
+            remittance: remittance_name(&center, &entry.remittance),
+            payer: payer_name(&center, &entry.payer),
+            original: money(entry.original),
+            refunded: money(entry.refunded),
+            unspent: money(entry.unspent),
+            credit_time: timestamp(entry.credited_at),
+        });
+        Ok(Response::new(Unspent {
+            detainee: message.detainee.clone(),
+            remittances: remittances.collect(),
+            unspent: money(money_left.total),
+            as_of_seq: money_left.as_of.0,
+        }))
+    }
+
+    async fn create_refund(&self, call: Request<CreateRefundRequest>) -> Result<Response<Refund>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let parent = CenterName::parse(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor, parent.center).await?;
+        let method = "custody.v1.RefundService/CreateRefund";
+        let request = request(&message.request_id, method, message, actor)?;
+        let remittance = RemittanceName::parse_in(&message.remittance, "remittance", center.id.as_str())?;
+        let remittance = typed(RemittanceId::parse(remittance.remittance), "remittance")?;
+        let amount = positive_amount_in(message.amount.as_ref(), center.currency, "amount")?;
+        let reason = told(&message.reason, "reason")?;
+        let posted = self
+            .refunds
+            .create(&center, request, remittance, amount, reason)
+            .await?;
+        // As it was set aside, now and in every repetition.
+        let refund = domain::Refund {
+            requested: (*posted.record).clone(),
+            state: RefundState::Requested,
+            end: None,
+        };
+        Ok(respond(refund_out(&refund, &center)?, posted.replayed))
+    }
+
+    async fn get_refund(&self, call: Request<GetRefundRequest>) -> Result<Response<Refund>, Status> {
+        let name = RefundName::parse(&call.get_ref().name, "name")?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
+        let refund = self.refunds.get(&center, Seq(name.seq)).await?;
+        Ok(Response::new(refund_out(&refund, &center)?))
+    }
+
+    async fn list_refunds(&self, call: Request<ListRefundsRequest>) -> Result<Response<ListRefundsResponse>, Status> {
+        let message = call.get_ref();
+        let parent = CenterName::parse(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor(&call)?, parent.center).await?;
+        let detainee = detainee_filter(&message.detainee, &center)?;
+        let remittance = RemittanceName::parse_filter(&message.remittance, "remittance", center.id.as_str())?
+            .map(|name| typed(RemittanceId::parse(name.remittance), "remittance"))
+            .transpose()?;
+        let arguments = [
+            message.parent.as_str(),
+            message.detainee.as_str(),
+            message.remittance.as_str(),
+        ];
+        let page = Page::read("ListRefunds", &arguments, message.page_size, &message.page_token)?;
+        let before = page.after_number()?.map(Seq);
+        let (detainee, remittance) = (detainee.as_ref(), remittance.as_ref());
+        let found = self
+            .refunds
+            .list(&center, detainee, remittance, before, page.limit())
+            .await?;
+        let (found, next_page_token) = page.finish(found, |refund| refund.requested.seq.to_string());
+        let refunds = found.iter().map(|refund| refund_out(refund, &center));
+        Ok(Response::new(ListRefundsResponse {
+            refunds: refunds.collect::<Result<_, _>>()?,
+            next_page_token,
+        }))
+    }
+
+    async fn refresh_refund(&self, call: Request<RefreshRefundRequest>) -> Result<Response<Refund>, Status> {
+        let name = RefundName::parse(&call.get_ref().name, "name")?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
+        let refund = self.refunds.refresh(&center, Seq(name.seq)).await?;
+        Ok(Response::new(refund_out(&refund, &center)?))
+    }
+
+    async fn create_release(&self, call: Request<CreateReleaseRequest>) -> Result<Response<Release>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let parent = CenterName::parse(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor, parent.center).await?;
+        let method = "custody.v1.RefundService/CreateRelease";
+        let request = request(&message.request_id, method, message, actor)?;
+        let detainee = DetaineeName::parse_in(&message.detainee, "detainee", center.id.as_str())?;
+        let detainee = typed(DetaineeId::parse(detainee.detainee), "detainee")?;
+        let destination = told(&message.destination, "destination")?;
+        let posted = self
+            .refunds
+            .open_release(&center, request, detainee, destination)
+            .await?;
+        let release = self.refunds.release_as_of(&center, &posted.record).await?;
+        Ok(respond(release_out(&release, &center)?, posted.replayed))
+    }
+
+    async fn get_release(&self, call: Request<GetReleaseRequest>) -> Result<Response<Release>, Status> {
+        let name = ReleaseName::parse(&call.get_ref().name, "name")?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
+        let release = self.refunds.release(&center, Seq(name.seq)).await?;
+        Ok(Response::new(release_out(&release, &center)?))
+    }
+
+    async fn list_releases(
+        &self,
+        call: Request<ListReleasesRequest>,
+    ) -> Result<Response<ListReleasesResponse>, Status> {
+        let message = call.get_ref();
+        let parent = CenterName::parse(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor(&call)?, parent.center).await?;
+        let detainee = detainee_filter(&message.detainee, &center)?;
+        let arguments = [message.parent.as_str(), message.detainee.as_str()];
+        let page = Page::read("ListReleases", &arguments, message.page_size, &message.page_token)?;
+        let before = page.after_number()?.map(Seq);
+        let found = self
+            .refunds
+            .list_releases(&center, detainee.as_ref(), before, page.limit())
+            .await?;
+        let (found, next_page_token) = page.finish(found, |release| release.opened.seq.to_string());
+        let releases = found.iter().map(|release| release_out(release, &center));
+        Ok(Response::new(ListReleasesResponse {
+            releases: releases.collect::<Result<_, _>>()?,
+            next_page_token,
+        }))
+    }
+
+    async fn confirm_release(&self, call: Request<ConfirmReleaseRequest>) -> Result<Response<Release>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let name = ReleaseName::parse(&message.name, "name")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let method = "custody.v1.RefundService/ConfirmRelease";
+        let request = request(&message.request_id, method, message, actor)?;
+        let reference = told(&message.bank_reference, "bank_reference")?;
+        let posted = self
+            .refunds
+            .confirm_release(&center, request, Seq(name.seq), reference)
+            .await?;
+        let release = self.refunds.release_as_of(&center, &posted.record).await?;
+        Ok(respond(release_out(&release, &center)?, posted.replayed))
+    }
+
+    async fn fail_release(&self, call: Request<FailReleaseRequest>) -> Result<Response<Release>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let name = ReleaseName::parse(&message.name, "name")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let method = "custody.v1.RefundService/FailRelease";
+        let request = request(&message.request_id, method, message, actor)?;
+        let reason = told(&message.reason, "reason")?;
+        let posted = self
+            .refunds
+            .fail_release(&center, request, Seq(name.seq), reason)
+            .await?;
+        let release = self.refunds.release_as_of(&center, &posted.record).await?;
+        Ok(respond(release_out(&release, &center)?, posted.replayed))
+    }
+}

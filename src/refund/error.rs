@@ -1,0 +1,117 @@
+//! Refusals of this domain, each with its facts.
+
+use crate::{
+    ids::{RemittanceId, Seq},
+    ledger::{Declined, LedgerError, Reason, Refusal},
+    money::Amount,
+};
+
+/// Why a refund or a release payout is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RefundRefusal {
+    /// No such remittance, or it did not reach the detainee.
+    #[error("remittance {remittance} does not exist or is not credited")]
+    RemittanceNotCredited {
+        /// The id asked for.
+        remittance: RemittanceId,
+    },
+    /// No such refund.
+    #[error("refund {refund} does not exist")]
+    RefundNotFound {
+        /// The number asked for.
+        refund: Seq,
+    },
+    /// No such release payout.
+    #[error("release {release} does not exist")]
+    ReleaseNotFound {
+        /// The number asked for.
+        release: Seq,
+    },
+    /// More than was remitted, earlier refunds counted.
+    #[error("{amount} and the {refunded} refunded before are more than the {original} remitted")]
+    ExceedsOriginal {
+        /// What was remitted.
+        original: Amount,
+        /// What was refunded of it, refunds in transit included.
+        refunded: Amount,
+        /// What was asked for.
+        amount: Amount,
+    },
+    /// More than is left of the remittance.
+    #[error("{amount} is more than the {unspent} unspent of the remittance")]
+    ExceedsUnspent {
+        /// What is left.
+        unspent: Amount,
+        /// What was asked for.
+        amount: Amount,
+    },
+    /// The service has no such channel.
+    #[error("channel {channel} is not configured")]
+    ChannelNotFound {
+        /// The channel the remittance came through.
+        channel: String,
+    },
+    /// It has ended already.
+    #[error("it is {state} already")]
+    NotInTransit {
+        /// Where it stands.
+        state: &'static str,
+    },
+    /// A refund of the detainee's has no outcome yet.
+    #[error("{refunds} refunds have no outcome yet")]
+    RefundsOpen {
+        /// How many.
+        refunds: i64,
+    },
+    /// An authority withholds money of the detainee.
+    #[error("{withheld} is withheld by authority")]
+    Withheld {
+        /// How much.
+        withheld: Amount,
+    },
+    /// The detainee has no money to pay out.
+    #[error("the balance is zero")]
+    NothingToPay,
+}
+
+impl From<RefundRefusal> for Refusal {
+    fn from(refusal: RefundRefusal) -> Refusal {
+        use RefundRefusal as R;
+        let because = |reason| Refusal::because(reason, refusal.to_string());
+        match &refusal {
+            R::RemittanceNotCredited { remittance } => because(Reason::NotFound)
+                .with_fact("remittance", remittance)
+                .about("remittance"),
+            R::RefundNotFound { refund } => because(Reason::NotFound).with_fact("refund", refund).about("name"),
+            R::ReleaseNotFound { release } => because(Reason::NotFound).with_fact("release", release).about("name"),
+            R::ExceedsOriginal {
+                original,
+                refunded,
+                amount,
+            } => because(Reason::RefundExceedsOriginal)
+                .with_fact("original", original)
+                .with_fact("refunded", refunded)
+                .with_fact("required", amount),
+            R::ExceedsUnspent { unspent, amount } => because(Reason::RefundExceedsUnspent)
+                .with_fact("unspent", unspent)
+                .with_fact("required", amount),
+            R::ChannelNotFound { channel } => because(Reason::NotFound).with_fact("channel", channel),
+            R::NotInTransit { state } => because(Reason::NotInTransit).with_fact("state", state),
+            R::RefundsOpen { refunds } => because(Reason::MoneyInFlight).with_fact("refunds", refunds),
+            R::Withheld { withheld } => because(Reason::MoneyInFlight).with_fact("withheld", withheld),
+            R::NothingToPay => because(Reason::NothingToPay),
+        }
+    }
+}
+
+impl From<RefundRefusal> for Declined {
+    fn from(refusal: RefundRefusal) -> Declined {
+        Declined::Refused(refusal.into())
+    }
+}
+
+impl From<RefundRefusal> for LedgerError {
+    fn from(refusal: RefundRefusal) -> LedgerError {
+        Refusal::from(refusal).into()
+    }
+}

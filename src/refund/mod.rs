@@ -1,0 +1,227 @@
+//! Money back to payers by the way it came, and out with people who are released.
+//!
+//! # Layout
+//! - `unspent`: whose money is not spent yet. `entity`: numbers, states, decisions.
+//! - `create`: setting money aside. `outcome`: taking it to the gateway, and what becomes of it.
+//! - `release`: the whole balance of a person who leaves.
+//!
+//! # Invariants
+//! 1. A refund is at most what is unspent of its remittance, and all refunds of a remittance are at most what was remitted.
+//! 2. A refund has one outcome: its request id is made of the refund's number.
+//! 3. Whatever is lost in between (an answer, a notification, a process) is found again by asking the gateway.
+
+mod create;
+mod entity;
+mod error;
+mod outcome;
+mod posting;
+mod release;
+mod store;
+mod unspent;
+
+use std::collections::HashMap;
+
+pub use entity::{Refund, RefundState, Release, ReleaseEnd, parse_refund_number, refund_number};
+use entity::{RefundRow, credit_facts};
+pub use error::RefundRefusal;
+use time::OffsetDateTime;
+use unspent::Unspent;
+
+use crate::{
+    custody::Custody,
+    gateway::Channels,
+    ids::{DetaineeId, PayerId, RemittanceId, Seq},
+    ledger::{
+        Center, Declined, Lanes, LedgerError, Posted, Request,
+        balance::{self, AsOf},
+        record, transaction,
+    },
+    money::Amount,
+    proto::{JournalRecord, RefundFacts, journal_record::Facts},
+};
+
+/// The verbs of this domain.
+#[derive(Clone)]
+pub struct Refunds {
+    lanes: Lanes,
+    custody: Custody,
+    channels: Channels,
+}
+
+/// What is unspent of one remittance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnspentRemittance {
+    /// The remittance.
+    pub remittance: String,
+    /// Who remitted.
+    pub payer: String,
+    /// What was remitted, gross.
+    pub original: Amount,
+    /// What was refunded of it, refunds in transit included.
+    pub refunded: Amount,
+    /// What can still be refunded.
+    pub unspent: Amount,
+    /// When it was credited.
+    pub credited_at: OffsetDateTime,
+}
+
+/// What a detainee has not spent, remittance by remittance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnspentMoney {
+    /// Oldest first.
+    pub remittances: Vec<UnspentRemittance>,
+    /// Sum of what is unspent of them.
+    pub total: Amount,
+    /// The last transaction it includes.
+    pub as_of: Seq,
+}
+
+impl Refunds {
+    /// The domain over its journals and the channels there are.
+    pub fn new(lanes: Lanes, custody: Custody, channels: Channels) -> Refunds {
+        Refunds {
+            lanes,
+            custody,
+            channels,
+        }
+    }
+
+    /// What a detainee has not spent of the remittances of one payer, or of all.
+    ///
+    /// Errors: NOT_FOUND.
+    pub async fn unspent(
+        &self,
+        center: &Center,
+        detainee: &DetaineeId,
+        payer: Option<&PayerId>,
+    ) -> Result<UnspentMoney, LedgerError> {
+        let detainee = self.custody.detainee(center, detainee).await?;
+        let mut conn = self.lanes.database().read.acquire().await?;
+        let as_of = balance::resolve(&mut conn, center, AsOf::Now).await?;
+        let read = store::movements(&mut conn, center, detainee.available(), as_of).await;
+        let (movements, credits) = read.map_err(undecided)?;
+        let layers = Unspent::of(&movements, center.currency).map_err(undecided)?;
+        let credits: HashMap<i64, JournalRecord> = credits.into_iter().map(|credit| (credit.seq, credit)).collect();
+        let mut remittances = Vec::new();
+        for layer in layers.layers() {
+            let (Some(remittance), Some(credit)) = (&layer.remittance, credits.get(&layer.seq.0)) else {
+                continue;
+            };
+            let facts = credit_facts(credit).map_err(undecided)?;
+            if payer.is_some_and(|payer| payer.as_str() != facts.payer) {
+                continue;
+            }
+            let credited_at = credit.recorded_at.as_ref().and_then(record::instant);
+            remittances.push(UnspentRemittance {
+                remittance: remittance.clone(),
+                payer: facts.payer.clone(),
+                original: Amount::parse(&facts.amount, center.currency).map_err(|error| undecided(error.into()))?,
+                refunded: layer.refunded,
+                unspent: layer.unspent,
+                credited_at: credited_at.ok_or(LedgerError::Internal)?,
+            });
+        }
+        let total = Amount::sum(remittances.iter().map(|entry| entry.unspent), center.currency);
+        Ok(UnspentMoney {
+            remittances,
+            total: total.map_err(|error| undecided(error.into()))?,
+            as_of,
+        })
+    }
+
+    /// Sets money of a remittance aside, and asks the gateway to pay it back. Answered as it was set aside, whatever the
+    /// gateway says meanwhile; a gateway that cannot be reached is asked again later.
+    ///
+    /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, REFUND_EXCEEDS_ORIGINAL, REFUND_EXCEEDS_UNSPENT.
+    pub async fn create(
+        &self,
+        center: &Center,
+        request: Request,
+        remittance: RemittanceId,
+        amount: Amount,
+        reason: String,
+    ) -> Result<Posted, LedgerError> {
+        let command = create::CreateRefund {
+            request,
+            remittance,
+            amount,
+            reason,
+            channels: self.channels.clone(),
+        };
+        let posted = self.lanes.submit_rare(center, command).await?;
+        if !posted.replayed {
+            // The money is set aside, which is the answer; what fails here is made up for by `poll_open`.
+            if let Err(error) = self.refresh(center, posted.seq()).await {
+                tracing::warn!(center = %center.id, refund = %posted.seq(), %error, "a refund is submitted later");
+            }
+        }
+        Ok(posted)
+    }
+
+    /// A refund as it stands.
+    ///
+    /// Errors: NOT_FOUND.
+    pub async fn get(&self, center: &Center, refund: Seq) -> Result<Refund, LedgerError> {
+        let row = self.row(center, refund).await?;
+        self.read(center, &row).await
+    }
+
+    /// Up to `limit` refunds before a number, newest first; of one detainee, of one remittance, or of all.
+    pub async fn list(
+        &self,
+        center: &Center,
+        detainee: Option<&DetaineeId>,
+        remittance: Option<&RemittanceId>,
+        before: Option<Seq>,
+        limit: i64,
+    ) -> Result<Vec<Refund>, LedgerError> {
+        let from = before.map_or(Seq(i64::MAX), |seq| Seq(seq.0.saturating_sub(1)));
+        let rows = store::refunds(&self.lanes.database().read, center, detainee, remittance, from, limit).await?;
+        let mut refunds = Vec::with_capacity(rows.len());
+        for row in &rows {
+            refunds.push(self.read(center, row).await?);
+        }
+        Ok(refunds)
+    }
+
+    async fn row(&self, center: &Center, refund: Seq) -> Result<RefundRow, LedgerError> {
+        let row = store::refund(&self.lanes.database().read, center, refund).await?;
+        row.ok_or_else(|| RefundRefusal::RefundNotFound { refund }.into())
+    }
+
+    async fn read(&self, center: &Center, row: &RefundRow) -> Result<Refund, LedgerError> {
+        let end = match row.end {
+            Some(seq) => Some(self.record(center, seq).await?),
+            None => None,
+        };
+        Ok(Refund {
+            requested: self.record(center, row.seq).await?,
+            state: row.state,
+            end,
+        })
+    }
+
+    async fn record(&self, center: &Center, seq: Seq) -> Result<JournalRecord, LedgerError> {
+        let found = transaction::get(&self.lanes.database().read, center.no, seq).await?;
+        found.map(|found| found.record).ok_or(LedgerError::Internal)
+    }
+
+    async fn facts(&self, center: &Center, row: &RefundRow) -> Result<RefundFacts, LedgerError> {
+        match self.record(center, row.seq).await?.facts {
+            Some(Facts::Refund(facts)) => Ok(facts),
+            _ => Err(LedgerError::Internal),
+        }
+    }
+}
+
+/// A reading that failed decides nothing: it is told as what it is.
+fn undecided(declined: Declined) -> LedgerError {
+    match declined {
+        Declined::Refused(refusal) => refusal.into(),
+        Declined::Database(error) => error.into(),
+        Declined::Broken(error) => {
+            tracing::error!(%error, "unspent money cannot be told");
+            LedgerError::Internal
+        }
+    }
+}

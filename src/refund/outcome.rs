@@ -1,0 +1,273 @@
+//! Taking a refund to the gateway, and what becomes of it, however that is learnt.
+
+use futures::future::{BoxFuture, FutureExt as _};
+use time::Duration;
+
+use super::{
+    Refund, RefundRefusal as R, Refunds,
+    entity::{RefundRow, RefundState, credit_facts, next_ask, parse_refund_number, refund_number},
+    posting, store,
+};
+use crate::{
+    custody,
+    gateway::{self, Gate, GatewayError, NewRefund, RefundNotice},
+    ids::{RequestId, Seq},
+    ledger::{Center, Code, Declined, Draft, JournalTx, LedgerError, RareCommand, Request, account},
+    money::Amount,
+    proto::{OutcomeFacts, RefundFacts, TransactionKind, journal_record::Facts},
+    remittance::order_number,
+};
+
+/// The method that an outcome's request names. No caller can call it.
+const METHOD: &str = "custody.v1.RefundService/EndRefund";
+/// How long a claimed refund is left alone by other processes.
+const LEASE: Duration = Duration::minutes(2);
+
+impl Refunds {
+    /// Acts on a notification of a channel's gateway. `Ok(Some)` tells why it is none of ours and changed nothing.
+    pub async fn notified(&self, channel: &str, notice: &RefundNotice) -> Result<Option<String>, LedgerError> {
+        let told = |reason: &str| Ok(Some(reason.to_owned()));
+        let Some((no, seq)) = parse_refund_number(&notice.refund_number) else {
+            return told("unknown_refund");
+        };
+        let centers = self.custody.all_centers().await?;
+        let Some(center) = centers.into_iter().find(|center| center.no == no) else {
+            return told("unknown_refund");
+        };
+        let Some(row) = store::refund(&self.lanes.database().read, &center, seq).await? else {
+            return told("unknown_refund");
+        };
+        if self.facts(&center, &row).await?.channel != channel {
+            return told("other_channel");
+        }
+        if row.amount != notice.amount {
+            return told("other_amount");
+        }
+        if order_number(center.no, &row.remittance) != notice.order_number {
+            return told("other_order");
+        }
+        self.apply(&center, &row, &notice.state).await?;
+        Ok(None)
+    }
+
+    /// Acts on what the gateway says of a refund. Idempotent; what comes after the outcome changes nothing.
+    ///
+    /// Errors: NOT_FOUND.
+    pub async fn apply_outcome(
+        &self,
+        center: &Center,
+        number: &str,
+        state: &gateway::RefundState,
+    ) -> Result<Refund, LedgerError> {
+        let seq = match parse_refund_number(number) {
+            Some((no, seq)) if no == center.no => seq,
+            _ => return Err(R::RefundNotFound { refund: Seq::ZERO }.into()),
+        };
+        let row = self.row(center, seq).await?;
+        self.apply(center, &row, state).await?;
+        self.get(center, seq).await
+    }
+
+    /// Asks the gateway now what became of a refund, and acts on the answer.
+    ///
+    /// Errors: NOT_FOUND.
+    pub async fn refresh(&self, center: &Center, refund: Seq) -> Result<Refund, LedgerError> {
+        let row = self.row(center, refund).await?;
+        self.advance(center, &row).await?;
+        self.get(center, refund).await
+    }
+
+    /// Brings up to `limit` refunds of each center further; see [`Refunds::poll_due`]. How many.
+    pub async fn poll_open(&self, limit: i64) -> Result<usize, LedgerError> {
+        let mut asked = 0;
+        for center in self.custody.all_centers().await? {
+            asked += self.poll_due(&center, limit).await?;
+        }
+        Ok(asked)
+    }
+
+    /// Takes up to `limit` refunds of a center whose time has come to the gateway, or asks what became of them. How many.
+    ///
+    /// This finds what was lost in between: an answer, a notification, a process that died after setting money aside.
+    pub async fn poll_due(&self, center: &Center, limit: i64) -> Result<usize, LedgerError> {
+        let database = self.lanes.database();
+        let now = self.lanes.clock().now();
+        let due = store::claim_due(&database.lane, center.no, now, now + LEASE, limit).await?;
+        for (seq, attempts) in &due {
+            if let Err(error) = self.refresh(center, *seq).await {
+                tracing::warn!(center = %center.id, refund = %seq, %error, "a refund cannot be brought further");
+            }
+            let next = next_ask(*attempts, self.lanes.clock().now());
+            store::ask_again(&database.lane, center.no, *seq, next).await?;
+        }
+        Ok(due.len())
+    }
+
+    /// The next step of a refund that has no outcome.
+    pub(super) async fn advance(&self, center: &Center, row: &RefundRow) -> Result<(), LedgerError> {
+        if row.state.is_end() {
+            return Ok(());
+        }
+        let facts = self.facts(center, row).await?;
+        let channel = &facts.channel;
+        let gate = self.channels.get(channel).ok_or_else(|| R::ChannelNotFound {
+            channel: channel.clone(),
+        })?;
+        if row.state == RefundState::Requested {
+            return self.submit(center, row, gate).await;
+        }
+        match gate.channel.query_refund(&facts.refund_number).await {
+            // It has forgotten the refund, or never had it: the same number again moves no money twice.
+            Ok(gateway::RefundState::Unknown) => self.submit(center, row, gate).await,
+            Ok(state) => self.apply(center, row, &state).await,
+            Err(error) => {
+                tracing::warn!(center = %center.id, refund = %row.seq, %error, "the gateway does not say what became of it");
+                Ok(())
+            }
+        }
+    }
+
+    async fn submit(&self, center: &Center, row: &RefundRow, gate: &Gate) -> Result<(), LedgerError> {
+        let number = refund_number(center.no, row.seq);
+        let credited = self.record(center, row.credit).await?;
+        let credit = credit_facts(&credited).map_err(broken)?;
+        let new = NewRefund {
+            refund_number: number.clone(),
+            order_number: order_number(center.no, &row.remittance),
+            gateway_transaction: credit.gateway_transaction.clone(),
+            amount: row.amount,
+            total: Amount::parse(&credit.amount, center.currency).map_err(broken)?,
+            notify_url: gate.notify_url.clone(),
+        };
+        let state = match gate.channel.create_refund(&new).await {
+            Ok(state) => state,
+            // An earlier attempt whose answer was lost may have been taken: only what the gateway never saw has failed.
+            Err(GatewayError::Refused { code, message }) => match gate.channel.query_refund(&number).await {
+                Ok(gateway::RefundState::Unknown) => {
+                    let reason = format!("{code}: {message}");
+                    return self.apply(center, row, &gateway::RefundState::Failed { reason }).await;
+                }
+                Ok(state) => state,
+                Err(error) => {
+                    tracing::warn!(center = %center.id, refund = %row.seq, %code, %error, "refused, but not known why");
+                    return Ok(());
+                }
+            },
+            Err(error) => {
+                tracing::warn!(center = %center.id, refund = %row.seq, %error, "the gateway is asked again later");
+                return Ok(());
+            }
+        };
+        let mut conn = self.lanes.database().lane.acquire().await?;
+        let now = self.lanes.clock().now();
+        store::insert_leg(&mut conn, center.no, row.seq, RefundState::Submitted, now, "", None).await?;
+        drop(conn);
+        self.apply(center, row, &state).await
+    }
+
+    async fn apply(&self, center: &Center, row: &RefundRow, state: &gateway::RefundState) -> Result<(), LedgerError> {
+        let (end, outcome) = match state {
+            gateway::RefundState::Processing | gateway::RefundState::Unknown => return Ok(()),
+            gateway::RefundState::Succeeded { gateway_refund, .. } => {
+                (RefundState::Succeeded, outcome(gateway_refund, ""))
+            }
+            gateway::RefundState::Failed { reason } => (RefundState::Failed, outcome("", reason)),
+        };
+        if !row.state.is_end() {
+            let command = EndRefund::of(center, row, &self.facts(center, row).await?, end, outcome);
+            match self.lanes.submit_rare(center, command).await {
+                // Another told of it in other words, and was faster.
+                Ok(_) | Err(LedgerError::RequestReused { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let now = self.row(center, row.seq).await?;
+        if !now.state.is_end() {
+            tracing::error!(center = %center.id, refund = %row.seq, "the outcome of a refund cannot be recorded");
+            return Err(LedgerError::Internal);
+        }
+        if now.state != end {
+            tracing::error!(center = %center.id, refund = %row.seq, state = now.state.name(), told = end.name(),
+                "the gateway contradicts itself; the first outcome stands");
+        }
+        Ok(())
+    }
+}
+
+fn outcome(reference: &str, reason: &str) -> OutcomeFacts {
+    OutcomeFacts {
+        reference: reference.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+fn broken(error: impl std::fmt::Display) -> LedgerError {
+    tracing::error!(%error, "a refund cannot be read");
+    LedgerError::Internal
+}
+
+/// A refund has its outcome. Its request id is made of its number alone, so that there is one outcome for ever.
+struct EndRefund {
+    request: Request,
+    refund: Seq,
+    channel: String,
+    end: RefundState,
+    facts: OutcomeFacts,
+}
+
+impl EndRefund {
+    fn of(center: &Center, row: &RefundRow, facts: &RefundFacts, end: RefundState, outcome: OutcomeFacts) -> EndRefund {
+        let number = refund_number(center.no, row.seq);
+        let body = format!("{number} {} {} {}", end.name(), outcome.reference, outcome.reason);
+        EndRefund {
+            request: Request {
+                id: RequestId::derived(&["refund", &number]),
+                method: METHOD,
+                body: body.into_bytes(),
+                actor: format!("gateway/{}", facts.channel),
+            },
+            refund: row.seq,
+            channel: facts.channel.clone(),
+            end,
+            facts: outcome,
+        }
+    }
+
+    async fn end(&self, tx: &mut JournalTx) -> Result<Draft, Declined> {
+        let (center, moment) = (tx.center().clone(), tx.moment());
+        let row = store::refund(tx.conn(), &center, self.refund).await?;
+        let row = row.ok_or(R::RefundNotFound { refund: self.refund })?;
+        if row.state.is_end() {
+            return Err(R::NotInTransit {
+                state: row.state.name(),
+            }
+            .into());
+        }
+        let (kind, posting) = if self.end == RefundState::Succeeded {
+            let owner = format!("channels/{}", self.channel);
+            let clearing = account::find(tx.conn(), center.no, Code::GatewayClearing, &owner).await?;
+            let clearing = clearing.ok_or_else(|| Declined::Broken(format!("{owner} has no clearing account")))?;
+            let posting = posting::succeeded(clearing, row.amount);
+            (TransactionKind::RefundSucceeded, posting)
+        } else {
+            let detainee = custody::detainee_in_tx(tx.conn(), &center, &row.detainee).await?;
+            let detainee = detainee.ok_or_else(|| Declined::Broken(format!("detainee {} is gone", row.detainee)))?;
+            (TransactionKind::RefundFailed, posting::failed(&detainee, row.amount))
+        };
+        let (at, end_seq) = (moment.recorded_at, Some(moment.seq));
+        let reason = &self.facts.reason;
+        store::insert_leg(tx.conn(), center.no, row.seq, self.end, at, reason, end_seq).await?;
+        store::delete_open(tx.conn(), center.no, row.seq).await?;
+        Ok(Draft::new(kind, vec![posting], Facts::Outcome(self.facts.clone())).reversing(row.seq))
+    }
+}
+
+impl RareCommand for EndRefund {
+    fn request(&self) -> &Request {
+        &self.request
+    }
+
+    fn run<'a>(&'a self, tx: &'a mut JournalTx) -> BoxFuture<'a, Result<Draft, Declined>> {
+        self.end(tx).boxed()
+    }
+}

@@ -1,0 +1,42 @@
+//! What refunds and release payouts debit and credit.
+
+use crate::{
+    custody::Detainee,
+    ids::AccountNo,
+    ledger::{Posting, chart},
+    money::Amount,
+};
+
+/// Set aside for a payer: Dr available, Cr refunds in transit.
+pub(super) fn requested(detainee: &Detainee, amount: Amount) -> Posting {
+    Posting::new(detainee.available(), chart::REFUNDS_IN_TRANSIT, amount)
+}
+
+/// The gateway paid it: Dr refunds in transit, Cr its clearing account.
+pub(super) fn succeeded(clearing: AccountNo, amount: Amount) -> Posting {
+    Posting::new(chart::REFUNDS_IN_TRANSIT, clearing, amount)
+}
+
+/// The gateway could not pay it: Dr refunds in transit, Cr available.
+pub(super) fn failed(detainee: &Detainee, amount: Amount) -> Posting {
+    Posting::new(chart::REFUNDS_IN_TRANSIT, detainee.available(), amount)
+}
+
+/// A leaving person's money set aside: Dr each account that has any, Cr release payouts in transit.
+pub(super) fn opened(balances: &[(AccountNo, Amount)]) -> Vec<Posting> {
+    balances
+        .iter()
+        .filter(|(_, amount)| !amount.is_zero())
+        .map(|(account, amount)| Posting::new(*account, chart::RELEASES_IN_TRANSIT, *amount))
+        .collect()
+}
+
+/// Paid out: Dr release payouts in transit, Cr bank.
+pub(super) fn paid_out(amount: Amount) -> Posting {
+    Posting::new(chart::RELEASES_IN_TRANSIT, chart::BANK, amount)
+}
+
+/// Not paid out: what was set aside goes back, account by account.
+pub(super) fn put_back(from: AccountNo, amount: Amount) -> Posting {
+    Posting::new(chart::RELEASES_IN_TRANSIT, from, amount)
+}

@@ -1,0 +1,324 @@
+//! All SQL of this domain.
+
+use rust_decimal::Decimal;
+use sqlx::{PgConnection, PgExecutor};
+use time::OffsetDateTime;
+
+use super::{
+    entity::{RefundRow, RefundState, ReleaseEnd, ReleaseRow, meaning},
+    unspent::Movement,
+};
+use crate::{
+    ids::{AccountNo, CenterNo, DetaineeId, RemittanceId, Seq},
+    ledger::{Center, Declined, record},
+    money::Amount,
+    proto::{JournalRecord, TransactionKind},
+};
+
+fn decoding<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(error))
+}
+
+fn amount(value: Decimal, center: &Center) -> sqlx::Result<Amount> {
+    Amount::from_decimal(value, center.currency).map_err(decoding)
+}
+
+/// The transaction that credited a remittance, if it is credited.
+pub(super) async fn credit_seq(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    remittance: &RemittanceId,
+) -> sqlx::Result<Option<Seq>> {
+    let seq: Option<i64> = sqlx::query_scalar(
+        "select seq from remittance_leg where center_id = $1 and remittance_id = $2 and state = 'CREDITED'",
+    )
+    .bind(center.0)
+    .bind(remittance.as_str())
+    .fetch_optional(conn)
+    .await?;
+    Ok(seq.map(Seq))
+}
+
+/// The postings of an available account up to a transaction, in the journal's order, and the records of the credits.
+pub(super) async fn movements(
+    conn: &mut PgConnection,
+    center: &Center,
+    available: AccountNo,
+    through: Seq,
+) -> Result<(Vec<Movement>, Vec<JournalRecord>), Declined> {
+    // Purchases are most of a statement, and say all by their kind.
+    let rows = sqlx::query!(
+        r#"select p.seq, p.amount, p.debit = $2 as "is_debit!", t.kind,
+                  case when t.kind <> $4 then t.record end as "record?"
+           from posting p join journal_transaction t on t.center_id = p.center_id and t.seq = p.seq
+           where p.center_id = $1 and (p.debit = $2 or p.credit = $2) and p.seq <= $3
+           order by p.seq, p.leg"#,
+        center.no.0,
+        available.0,
+        through.0,
+        record::kind_name(TransactionKind::Purchase),
+    )
+    .fetch_all(conn)
+    .await?;
+    let (mut movements, mut credits) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        let kind = record::kind_of(&row.kind);
+        let record = row.record.as_deref().map(record::decode).transpose()?;
+        movements.push(Movement {
+            seq: Seq(row.seq),
+            amount: amount(row.amount, center)?,
+            meaning: meaning(kind, row.is_debit, record.as_ref())?,
+        });
+        if kind == TransactionKind::Credit {
+            credits.extend(record);
+        }
+    }
+    Ok((movements, credits))
+}
+
+/// Writes a refund down with its first leg, and when the gateway is asked if nobody does before.
+pub(super) async fn insert_refund(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    row: &RefundRow,
+    at: OffsetDateTime,
+    ask_at: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into refund (center_id, seq, remittance_id, detainee_id, credit_seq, amount)
+         values ($1, $2, $3, $4, $5, $6)",
+        center.0,
+        row.seq.0,
+        row.remittance.as_str(),
+        row.detainee.as_str(),
+        row.credit.0,
+        row.amount.value(),
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "insert into refund_open (center_id, seq, attempts, next_at) values ($1, $2, 0, $3)",
+        center.0,
+        row.seq.0,
+        ask_at,
+    )
+    .execute(&mut *conn)
+    .await?;
+    insert_leg(conn, center, row.seq, row.state, at, "", None).await
+}
+
+/// Writes a leg down unless its state was reached before.
+pub(super) async fn insert_leg(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    refund: Seq,
+    state: RefundState,
+    at: OffsetDateTime,
+    detail: &str,
+    end: Option<Seq>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into refund_leg (center_id, seq, state, at, detail, end_seq) values ($1, $2, $3, $4, $5, $6)
+         on conflict on constraint refund_leg_pkey do nothing",
+        center.0,
+        refund.0,
+        state.name(),
+        at,
+        detail,
+        end.map(|seq| seq.0),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// There is nothing more to ask.
+pub(super) async fn delete_open(conn: &mut PgConnection, center: CenterNo, refund: Seq) -> sqlx::Result<()> {
+    sqlx::query!(
+        "delete from refund_open where center_id = $1 and seq = $2",
+        center.0,
+        refund.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes up to `limit` refunds that are to be asked about, and keeps other processes from them until `lease`. Each with how
+/// often it was asked about before.
+pub(super) async fn claim_due(
+    db: impl PgExecutor<'_>,
+    center: CenterNo,
+    now: OffsetDateTime,
+    lease: OffsetDateTime,
+    limit: i64,
+) -> sqlx::Result<Vec<(Seq, i32)>> {
+    let rows = sqlx::query!(
+        "update refund_open set attempts = attempts + 1, next_at = $3
+         where center_id = $1 and seq in (
+             select seq from refund_open where center_id = $1 and next_at <= $2
+             order by next_at limit $4 for update skip locked)
+         returning seq, attempts",
+        center.0,
+        now,
+        lease,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (Seq(row.seq), row.attempts)).collect())
+}
+
+/// When a refund is asked about next, if it is still open.
+pub(super) async fn ask_again(
+    db: impl PgExecutor<'_>,
+    center: CenterNo,
+    refund: Seq,
+    at: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update refund_open set next_at = $3 where center_id = $1 and seq = $2",
+        center.0,
+        refund.0,
+        at,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// How many refunds of a detainee have no outcome.
+pub(super) async fn count_open(conn: &mut PgConnection, center: CenterNo, detainee: &DetaineeId) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from refund r join refund_open o on o.center_id = r.center_id and o.seq = r.seq
+           where r.center_id = $1 and r.detainee_id = $2"#,
+        center.0,
+        detainee.as_str(),
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Up to `limit` refunds from a number down, newest first.
+pub(super) async fn refunds(
+    db: impl PgExecutor<'_>,
+    center: &Center,
+    detainee: Option<&DetaineeId>,
+    remittance: Option<&RemittanceId>,
+    from: Seq,
+    limit: i64,
+) -> sqlx::Result<Vec<RefundRow>> {
+    let rows = sqlx::query!(
+        r#"select r.seq, r.remittance_id, r.detainee_id, r.credit_seq, r.amount,
+                  l.states as "states!", l.end_seq as "end_seq?"
+           from refund r cross join lateral (
+               select array_agg(g.state) as states, max(g.end_seq) as end_seq from refund_leg g
+               where g.center_id = r.center_id and g.seq = r.seq) l
+           where r.center_id = $1 and ($2::text is null or r.detainee_id = $2)
+             and ($3::text is null or r.remittance_id = $3) and r.seq <= $4
+           order by r.seq desc limit $5"#,
+        center.no.0,
+        detainee.map(DetaineeId::as_str),
+        remittance.map(RemittanceId::as_str),
+        from.0,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let states = row.states.iter().filter_map(|name| RefundState::from_name(name));
+            Ok(RefundRow {
+                seq: Seq(row.seq),
+                remittance: RemittanceId::parse(&row.remittance_id).map_err(decoding)?,
+                detainee: DetaineeId::parse(&row.detainee_id).map_err(decoding)?,
+                credit: Seq(row.credit_seq),
+                amount: amount(row.amount, center)?,
+                state: states.max().unwrap_or(RefundState::Requested),
+                end: row.end_seq.map(Seq),
+            })
+        })
+        .collect()
+}
+
+/// One refund.
+pub(super) async fn refund(db: impl PgExecutor<'_>, center: &Center, seq: Seq) -> sqlx::Result<Option<RefundRow>> {
+    let found = refunds(db, center, None, None, seq, 1).await?;
+    Ok(found.into_iter().find(|row| row.seq == seq))
+}
+
+pub(super) async fn insert_release(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    seq: Seq,
+    detainee: &DetaineeId,
+    amount: Amount,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into release (center_id, seq, detainee_id, amount) values ($1, $2, $3, $4)",
+        center.0,
+        seq.0,
+        detainee.as_str(),
+        amount.value(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn insert_release_end(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    release: Seq,
+    end_seq: Seq,
+    end: ReleaseEnd,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into release_end (center_id, seq, end_seq, state) values ($1, $2, $3, $4)",
+        center.0,
+        release.0,
+        end_seq.0,
+        end.name(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Up to `limit` release payouts from a number down, newest first.
+pub(super) async fn releases(
+    db: impl PgExecutor<'_>,
+    center: CenterNo,
+    detainee: Option<&DetaineeId>,
+    from: Seq,
+    limit: i64,
+) -> sqlx::Result<Vec<ReleaseRow>> {
+    let rows = sqlx::query!(
+        r#"select r.seq, r.detainee_id, e.end_seq as "end_seq?", e.state as "state?"
+           from release r left join release_end e on e.center_id = r.center_id and e.seq = r.seq
+           where r.center_id = $1 and ($2::text is null or r.detainee_id = $2) and r.seq <= $3
+           order by r.seq desc limit $4"#,
+        center.0,
+        detainee.map(DetaineeId::as_str),
+        from.0,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let end = row.end_seq.zip(row.state.as_deref().and_then(ReleaseEnd::from_name));
+            Ok(ReleaseRow {
+                seq: Seq(row.seq),
+                detainee: DetaineeId::parse(&row.detainee_id).map_err(decoding)?,
+                end: end.map(|(seq, end)| (Seq(seq), end)),
+            })
+        })
+        .collect()
+}
+
+/// One release payout.
+pub(super) async fn release(db: impl PgExecutor<'_>, center: CenterNo, seq: Seq) -> sqlx::Result<Option<ReleaseRow>> {
+    let found = releases(db, center, None, seq, 1).await?;
+    Ok(found.into_iter().find(|row| row.seq == seq))
+}
