@@ -11,7 +11,8 @@
 //! - [`distribution`] how credits are split; [`remittance`] payers and the money they send
 //! - [`jobs`] what runs by the clock
 //! - [`settlement`] paying the vendors; [`refund`] money back to payers, and out with released people
-//! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it; [`bench`] the load generator
+//! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it
+//! - [`launch`] this program as a child process, for [`demo`] the demonstration and [`bench`] the load generator
 //!
 //! # Invariants
 //! Those of the ledger stand in [`ledger`]. The house's own are tests, in `tests/it/tidy`.
@@ -24,10 +25,12 @@ pub mod commissary;
 pub mod config;
 pub mod custody;
 pub mod db;
+pub mod demo;
 pub mod distribution;
 pub mod gateway;
 pub mod ids;
 pub mod jobs;
+pub mod launch;
 pub mod ledger;
 pub mod money;
 pub mod proto;

@@ -38,6 +38,8 @@ enum Command {
     Token(token::TokenCommand),
     /// Replay every journal and compare it with all that is stored beside it; exit code 1 if anything differs.
     Verify(verify::VerifyFlags),
+    /// Show the main job end to end, in a service and a gateway of its own: remit, buy, settle, refund, release, prove.
+    Demo(custody_ledger::demo::DemoFlags),
     /// Measure purchases against the no-op limit and PostgreSQL's own benchmark.
     Bench(custody_ledger::bench::BenchFlags),
     /// Play the payment gateway over HTTP, for demonstrations and tests.
@@ -90,6 +92,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }),
         Command::Verify(flags) => in_runtime("custody", verify::run(flags)),
+        Command::Demo(flags) => in_runtime("custody-demo", custody_ledger::demo::run(flags)),
         Command::Bench(flags) => in_runtime("custody-bench", async {
             custody_ledger::bench::run(flags).await?;
             Ok(ExitCode::SUCCESS)

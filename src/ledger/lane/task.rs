@@ -113,7 +113,15 @@ impl Task {
                 }
                 Err(Attempt::Failed(why)) => {
                     self.state = None;
-                    return self.isolate(tickets, repeats, why).await;
+                    // A key of a domain's own may have met a repeated request before the journal's keys did.
+                    let count = tickets.len();
+                    if !self.answer_stored(&mut tickets, &mut repeats).await {
+                        return answer_all(tickets, repeats, &LedgerError::Unavailable);
+                    }
+                    if tickets.len() == count {
+                        return self.isolate(tickets, repeats, why).await;
+                    }
+                    continue;
                 }
             }
             if !self.answer_stored(&mut tickets, &mut repeats).await {
