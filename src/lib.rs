@@ -10,7 +10,8 @@
 //! - [`commissary`] vendors, products, purchases, returns
 //! - [`distribution`] how credits are split; [`remittance`] payers and the money they send
 //! - [`jobs`] what runs by the clock
-//! - [`settlement`] paying the vendors; [`refund`] money back to payers, and out with released people
+//! - [`settlement`] paying the vendors; [`refund`] money back to payers, and out with released people;
+//!   [`reconciliation`] the gateway's bill against the ledger
 //! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it; [`bench`] the load generator
 //!
 //! # Invariants
@@ -31,6 +32,7 @@ pub mod jobs;
 pub mod ledger;
 pub mod money;
 pub mod proto;
+pub mod reconciliation;
 pub mod refund;
 pub mod remittance;
 pub mod serve;
