@@ -10,7 +10,8 @@
 //! - [`commissary`] vendors, products, purchases, returns
 //! - [`distribution`] how credits are split; [`remittance`] payers and the money they send
 //! - [`jobs`] what runs by the clock
-//! - [`settlement`] paying the vendors; [`refund`] money back to payers, and out with released people
+//! - [`settlement`] paying the vendors; [`refund`] money back to payers, and out with released people;
+//!   [`reconciliation`] the gateway's bill against the ledger
 //! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it
 //! - [`launch`] this program as a child process, for [`demo`] the demonstration and [`bench`] the load generator
 //!
@@ -34,6 +35,7 @@ pub mod launch;
 pub mod ledger;
 pub mod money;
 pub mod proto;
+pub mod reconciliation;
 pub mod refund;
 pub mod remittance;
 pub mod serve;

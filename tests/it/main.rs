@@ -5,6 +5,7 @@ mod doors;
 mod faults;
 mod model;
 mod purchase;
+mod reconciliation;
 mod refund;
 mod remittance;
 mod scenarios;
