@@ -13,7 +13,7 @@
 //! - [`settlement`] paying the vendors; [`refund`] money back to payers, and out with released people;
 //!   [`reconciliation`] the gateway's bill against the ledger
 //! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it
-//! - [`launch`] this program as a child process, for [`demo`] the demonstration and [`bench`] the load generator
+//! - [`launch`] this program as a child process; [`demo`] the demonstration; [`bench`] the load generator
 //!
 //! # Invariants
 //! Those of the ledger stand in [`ledger`]. The house's own are tests, in `tests/it/tidy`.

@@ -74,7 +74,7 @@ pub async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
             if let Some(directory) = flags.keep {
                 tell::say(format!("The data stays in {}.", directory.display()));
             }
-            tell::say(format!("\nproof holds: {proof}"));
+            tell::write(format!("\nproof holds: {proof}"));
             Ok(ExitCode::SUCCESS)
         }
         Err(surprise) => {

@@ -15,21 +15,37 @@ use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use indicatif::{ProgressBar, ProgressStyle};
 use unicode_width::UnicodeWidthStr as _;
 
-/// Where a heading's rule ends, in columns.
-const RULE_COLUMNS: usize = 100;
+/// Where a heading's rule ends and sentences are broken, in columns.
+const COLUMNS: usize = 100;
 
-/// Writes a line.
-pub fn say(line: impl AsRef<str>) {
+/// Writes lines as they are.
+pub fn write(lines: impl AsRef<str>) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{}", line.as_ref());
+    let _ = writeln!(out, "{}", lines.as_ref());
     let _ = out.flush();
+}
+
+/// Writes sentences, broken at spaces.
+pub fn say(sentences: impl AsRef<str>) {
+    let mut line = String::new();
+    for word in sentences.as_ref().split(' ') {
+        if !line.is_empty() && line.width() + 1 + word.width() > COLUMNS {
+            write(&line);
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    write(&line);
 }
 
 /// Begins an act: a number, and its title in English and Chinese.
 pub fn act(number: u32, title: &str, title_zh: &str) {
     let head = format!("── {number}. {title} · {title_zh} ");
-    let rule = "─".repeat(RULE_COLUMNS.saturating_sub(head.as_str().width()));
-    say(format!("\n{head}{rule}"));
+    let rule = "─".repeat(COLUMNS.saturating_sub(head.as_str().width()));
+    write(format!("\n{head}{rule}"));
 }
 
 /// A table; the columns named in `right` (from 0) stand to the right, as sums do. A heading's Chinese goes below its English.
@@ -44,7 +60,7 @@ pub fn table<const N: usize>(head: [&str; N], right: &[usize], rows: impl IntoIt
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    say(table.to_string());
+    write(table.to_string());
 }
 
 fn two_lines(head: &str) -> String {
@@ -84,10 +100,18 @@ impl Progress {
         match &self.bar {
             Some(bar) => bar.inc(1),
             // Four lines, whatever the number.
-            None if done * 4 % self.all < 4 => say(format!("   {done} of {} {}", self.all, self.what)),
+            None if done * 4 % self.all < 4 => write(format!("   {done} of {} {}", self.all, self.what)),
             None => {}
         }
         done
+    }
+
+    /// Says something in between.
+    pub fn say(&self, sentences: impl AsRef<str>) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| say(sentences)),
+            None => say(sentences),
+        }
     }
 
     /// Takes the bar away.

@@ -1,6 +1,7 @@
 //! Every integration test, in one program, against a real PostgreSQL.
 
 mod database;
+mod demonstration;
 mod doors;
 mod faults;
 mod model;

@@ -78,8 +78,12 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
         .context("the terminals do not sell")?;
     play.stage.kill_service().await?;
     let killed = Instant::now();
+    progress.say("   kill -9 of the service 强制断电");
     play.stage.start_service().await?;
-    let away = killed.elapsed();
+    progress.say(format!(
+        "   started again 重启, ready after {} ms",
+        killed.elapsed().as_millis()
+    ));
     for ((center, terminal, ..), seat) in &announce {
         seat.send_replace(play.stage.terminal(center, terminal)?);
     }
@@ -94,9 +98,8 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
         bail!("the service was killed while terminals sold: expected requests without an answer, but there was none");
     }
     tell::say(format!(
-        "kill -9 of the service; ready again after {} ms. {unanswered} requests had no answer and were sent again under \
-         the same request id: {recorded} had been recorded before the cut, {} had not.",
-        away.as_millis(),
+        "{unanswered} requests had no answer and were sent again under the same request id: {recorded} had been recorded \
+         before the cut, {} had not.",
         unanswered - recorded
     ));
     let before = play.bought.len();

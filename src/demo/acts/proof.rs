@@ -64,6 +64,10 @@ pub async fn play(play: &Play) -> anyhow::Result<String> {
             proof.as_of_seq
         ));
     }
+    tell::say(
+        "The bank is below zero because vendors and the released person were paid from it, while the gateway still holds what \
+         families paid in: that is gateway clearing.",
+    );
     tell::say("custody verify replays every record of both journals:");
     verify(play).await?;
     Ok(sums.join(", "))
@@ -149,7 +153,7 @@ async fn verify(play: &Play) -> anyhow::Result<()> {
     let output = command.output().await?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     for line in said.lines() {
-        tell::say(format!("   {line}"));
+        tell::write(format!("   {line}"));
     }
     if !output.status.success() {
         bail!(
