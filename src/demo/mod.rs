@@ -104,7 +104,11 @@ async fn story(play: &mut Play) -> anyhow::Result<String> {
     acts::settle::play(play).await?;
     acts::bill::play(play).await?;
     acts::power_cut::play(play).await?;
-    acts::proof::play(play).await
+    let proof = acts::proof::play(play).await?;
+    match play.stage.errors()?.first() {
+        Some(error) => bail!("everything was as it should be, but an error was logged: {error}"),
+        None => Ok(proof),
+    }
 }
 
 /// The service is stopped as an operator does it, and started again in the morning.

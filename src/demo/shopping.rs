@@ -5,7 +5,7 @@
 use anyhow::Context as _;
 
 use super::{
-    books::{Basket, Books, Verdict},
+    books::{Basket, Books, Verdict, cny},
     cast::{HOUSES, Terminal},
     desk::request_id,
     goods::{self, Product, shelf},
@@ -22,6 +22,8 @@ const ORDERS: [(&str, usize); 6] = [
 ];
 /// Orders that are too big: who, which of theirs, what and how many.
 const TOO_BIG: [(&str, usize, &str, u32); 2] = [("D1003", 7, "L113", 7), ("D2002", 11, "G204", 4)];
+/// Of what costs less, some take two.
+const CHEAP: &str = "5.00";
 /// Each terminal sends this one of its orders twice.
 const SENT_TWICE: usize = 9;
 
@@ -97,8 +99,8 @@ fn basket(center: &str, detainee: &str, number: usize) -> anyhow::Result<Basket>
     let lines = 1 + number % 2;
     let line = |line: usize| -> anyhow::Result<(&'static Product, u32)> {
         let product = shelf.get((start + 5 * line) % shelf.len()).context("an empty shelf")?;
-        let is_cheap = product.price.len() == "0.00".len() && product.price < "5.00";
-        Ok((*product, if is_cheap && number % 3 == 0 { 2 } else { 1 }))
+        let is_cheap = cny(product.price)? < cny(CHEAP)?;
+        Ok((*product, if is_cheap && number.is_multiple_of(3) { 2 } else { 1 }))
     };
     (0..lines).map(line).collect()
 }
@@ -106,7 +108,6 @@ fn basket(center: &str, detainee: &str, number: usize) -> anyhow::Result<Basket>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::books::cny;
 
     #[test]
     fn two_hundred_orders_of_which_some_are_refused() {

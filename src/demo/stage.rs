@@ -219,6 +219,17 @@ impl Stage {
         lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n")
     }
 
+    /// The errors that the processes logged: there should be none.
+    pub fn errors(&self) -> anyhow::Result<Vec<String>> {
+        let log = fs::read_to_string(self.log_path())?;
+        let is_error = |line: &&str| {
+            let entry: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+            // What is no entry is a panic, or the like.
+            !matches!(entry["level"].as_str(), Some("WARN" | "INFO"))
+        };
+        Ok(log.lines().filter(is_error).map(str::to_owned).collect())
+    }
+
     /// Ends every process, PostgreSQL too, and removes what need not stay.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::{
         books::{cny, money, text},
         cast::{called, center_name, detainee_name, payer_name},
         check::{done, refused, same},
-        desk::request_id,
+        desk::{Desk, request_id},
         tell,
     },
     gateway::simulator::control::RefundAnswer,
@@ -32,17 +32,7 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
     let payer = play.stage.payer(center, PAYER)?;
     let finance = play.stage.finance(center)?;
 
-    let request = GetUnspentRequest {
-        detainee: detainee_name(center, detainee),
-        payer: payer_name(center, PAYER),
-    };
-    let unspent = done("what is unspent", payer.refund().get_unspent(request.clone()).await)?;
-    // One remittance, and nothing else in the account: unspent is what is available.
-    same(
-        "unspent",
-        play.books.page(detainee)?.available,
-        text(unspent.unspent.as_ref()),
-    )?;
+    let before = unspent(play, &payer, center, detainee).await?;
 
     let ask = |amount: &str, id: &str| CreateRefundRequest {
         parent: center_name(center),
@@ -56,27 +46,10 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
     tell::say(format!("李娜 Li Na asks for 900.00 of her {original}. Refused: {why}"));
 
     let refund = done("refund", finance.refund().create_refund(ask(AMOUNT, "1")).await)?;
-    expect_state(&refund, State::Requested)?;
-    let request_refund = GetRefundRequest {
-        name: refund.name.clone(),
-    };
-    let submitted = done("refund", finance.refund().get_refund(request_refund.clone()).await)?;
-    expect_state(&submitted, State::Submitted)?;
-    let gateway = play.stage.gateway()?;
-    gateway
-        .answer_refund(&refund.refund_number, &RefundAnswer::default())
-        .await?;
-    remit::accepted(play, &refund.refund_number, 1).await?;
-    let ended = done("refund", finance.refund().get_refund(request_refund).await)?;
-    expect_state(&ended, State::Succeeded)?;
+    let ended = go(play, &finance, &refund).await?;
     play.books.refund(detainee, cny(AMOUNT)?)?;
     balances(&play.books, &finance, center, detainee).await?;
-    let after = done("what is unspent", payer.refund().get_unspent(request).await)?;
-    same(
-        "unspent after",
-        play.books.page(detainee)?.available,
-        text(after.unspent.as_ref()),
-    )?;
+    let after = unspent(play, &payer, center, detainee).await?;
 
     let head = [
         "payer 汇款人",
@@ -92,15 +65,45 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
         "李娜 Li Na".to_owned(),
         called(detainee),
         original.to_owned(),
-        text(unspent.unspent.as_ref()),
+        before,
         AMOUNT.to_owned(),
-        text(after.unspent.as_ref()),
+        after,
         refund.refund_number,
         ended.state().as_str_name().replace("STATE_", ""),
     ];
     tell::table(head, &[2, 3, 4, 5], [row]);
     play.refunds.entry(center).or_default().push(cny(AMOUNT)?);
     Ok(())
+}
+
+/// What of the payer's money is unspent. It is one remittance, and there is nothing else in the account: what is available.
+async fn unspent(play: &Play, payer: &Desk, center: &str, detainee: &str) -> anyhow::Result<String> {
+    let request = GetUnspentRequest {
+        detainee: detainee_name(center, detainee),
+        payer: payer_name(center, PAYER),
+    };
+    let unspent = done("what is unspent", payer.refund().get_unspent(request).await)?;
+    let unspent = text(unspent.unspent.as_ref());
+    same("unspent", play.books.page(detainee)?.available, &unspent)?;
+    Ok(unspent)
+}
+
+/// A refund's way: set aside here, known to the gateway, and later done there.
+async fn go(play: &Play, finance: &Desk, refund: &Refund) -> anyhow::Result<Refund> {
+    expect_state(refund, State::Requested)?;
+    let request = GetRefundRequest {
+        name: refund.name.clone(),
+    };
+    let submitted = done("refund", finance.refund().get_refund(request.clone()).await)?;
+    expect_state(&submitted, State::Submitted)?;
+    let gateway = play.stage.gateway()?;
+    gateway
+        .answer_refund(&refund.refund_number, &RefundAnswer::default())
+        .await?;
+    remit::accepted(play, &refund.refund_number, 1).await?;
+    let ended = done("refund", finance.refund().get_refund(request).await)?;
+    expect_state(&ended, State::Succeeded)?;
+    Ok(ended)
 }
 
 fn expect_state(refund: &Refund, state: State) -> anyhow::Result<()> {
