@@ -1,5 +1,6 @@
 //! Every integration test, in one program, against a real PostgreSQL.
 
+mod bills;
 mod database;
 mod doors;
 mod faults;
