@@ -1,8 +1,10 @@
 //! Every integration test, in one program, against a real PostgreSQL.
 
+mod bad_input;
 mod database;
 mod doors;
 mod faults;
+mod hall;
 mod model;
 mod purchase;
 mod refund;
