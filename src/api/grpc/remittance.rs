@@ -15,7 +15,7 @@ use crate::{
     api::status::invalid_field,
     custody::Custody,
     ids::{DetaineeId, PayerId, RemittanceId},
-    ledger::Center,
+    ledger::{Center, LedgerError},
     proto::{
         CreatePayerLinkRequest, CreatePayerRequest, CreateRemittanceRequest, GetPayerRequest, GetRemittanceRequest,
         ListPayerLinksRequest, ListPayerLinksResponse, ListPayersRequest, ListPayersResponse, ListRemittancesRequest,
@@ -49,18 +49,29 @@ impl RemittanceApi {
     async fn visible(&self, actor: &Actor, name: &str) -> Result<(Center, remittance::Remittance), Status> {
         let name = RemittanceName::parse(name, "name")?;
         let center = scope::center(&self.custody, actor, name.center).await?;
-        let id = typed(RemittanceId::parse(name.remittance), "name")?;
-        let remittance = self.remittances.remittance(&center, &id).await?;
-        require_visible(actor, &remittance)?;
+        let remittance = visible(&self.remittances, actor, &center, name.remittance).await?;
         Ok((center, remittance))
     }
 }
 
-/// A payer sees their own remittances and no others.
-pub(super) fn require_visible(actor: &Actor, remittance: &remittance::Remittance) -> Result<(), Status> {
+/// The remittance of an id. A payer sees their own and no others, nor whether there are others.
+pub(super) async fn visible(
+    remittances: &Remittances,
+    actor: &Actor,
+    center: &Center,
+    id: &str,
+) -> Result<remittance::Remittance, Status> {
+    let id = typed(RemittanceId::parse(id), "name")?;
+    let found = remittances.remittance(center, &id).await;
+    let payer = match &found {
+        Ok(remittance) => Some(&remittance.payer),
+        Err(LedgerError::Refused { .. }) => None,
+        Err(_) => return Ok(found?),
+    };
     actor
-        .require_payer(&remittance.payer)
-        .map_err(|denied| denied_status(&denied))
+        .require_remittance(&id, payer)
+        .map_err(|denied| denied_status(&denied))?;
+    Ok(found?)
 }
 
 fn own_payer(actor: &Actor, text: &str, field: &str) -> Result<PayerId, Status> {
