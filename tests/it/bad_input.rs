@@ -226,8 +226,22 @@ async fn amounts_that_are_not_money_are_refused_in_every_field() {
     for row in AMOUNTS {
         let AmountRow { method, field, .. } = row;
         let mut texts = vec![
-            "1.001", "-1", "-0.01", "", " 1", "1 ", "+1", "1e3", "1,000", "0x1", "NaN", "١", "1.", ".5",
-            "999999999999999999999999999999", "1.000000000000000000000000000001",
+            "1.001",
+            "-1",
+            "-0.01",
+            "",
+            " 1",
+            "1 ",
+            "+1",
+            "1e3",
+            "1,000",
+            "0x1",
+            "NaN",
+            "١",
+            "1.",
+            ".5",
+            "999999999999999999999999999999",
+            "1.000000000000000000000000000001",
         ];
         if !row.may_be_zero {
             texts.extend(["0", "0.00"]);
@@ -237,7 +251,11 @@ async fn amounts_that_are_not_money_are_refused_in_every_field() {
             let told = (refused.code, refused.reason.as_str(), refused.field.as_deref());
             let at = format!("{method}, {field} {text:?}");
             let path = format!("{field}.amount");
-            assert_eq!(told, (Code::InvalidArgument, "INVALID_FIELD", Some(path.as_str())), "{at}");
+            assert_eq!(
+                told,
+                (Code::InvalidArgument, "INVALID_FIELD", Some(path.as_str())),
+                "{at}"
+            );
         }
         for code in ["USD", "", "cny", "CNYY", "人民币"] {
             let foreign = Money {
@@ -252,7 +270,11 @@ async fn amounts_that_are_not_money_are_refused_in_every_field() {
         if !row.may_be_left_out {
             let refused = hall.refused("left out", method, (row.make)(None)).await;
             let told = (refused.code, refused.reason.as_str(), refused.field.as_deref());
-            assert_eq!(told, (Code::InvalidArgument, "INVALID_FIELD", Some(field)), "{method}, {field} left out");
+            assert_eq!(
+                told,
+                (Code::InvalidArgument, "INVALID_FIELD", Some(field)),
+                "{method}, {field} left out"
+            );
         }
         assert_eq!(hall.seq().await, seq, "{method}");
     }
@@ -432,10 +454,20 @@ async fn request_ids_are_needed_and_are_those_of_one_body() {
     let hall = Hall::open().await;
     let before = hall.everything().await;
     for RequestRow { method, make, .. } in REQUESTS {
-        for id in ["", "42", "00000000-0000-0000-0000-000000000000", "{}", "not-a-uuid-at-all-not-a-uuid-at-all"] {
+        for id in [
+            "",
+            "42",
+            "00000000-0000-0000-0000-000000000000",
+            "{}",
+            "not-a-uuid-at-all-not-a-uuid-at-all",
+        ] {
             let refused = hall.refused(id, method, make(id)).await;
             let told = (refused.code, refused.reason.as_str(), refused.field.as_deref());
-            assert_eq!(told, (Code::InvalidArgument, "INVALID_FIELD", Some("request_id")), "{method}, {id:?}");
+            assert_eq!(
+                told,
+                (Code::InvalidArgument, "INVALID_FIELD", Some("request_id")),
+                "{method}, {id:?}"
+            );
         }
     }
     assert_eq!(hall.everything().await, before);
@@ -464,7 +496,9 @@ async fn request_ids_are_needed_and_are_those_of_one_body() {
         assert_eq!(other.field.as_deref(), Some("request_id"));
         // Whose request it was, and of which method, counts too.
         let stranger = stranger(&hall, method);
-        let other = hall.refused_as("another caller", method, &stranger, (row.make)(&id)).await;
+        let other = hall
+            .refused_as("another caller", method, &stranger, (row.make)(&id))
+            .await;
         assert_eq!(other.fields.as_deref(), Some("caller"), "{method}: {other:?}");
         // A remittance moves no money by itself: its request is its own, and not in the journal.
         let remit = "RemittanceService/CreateRemittance";
@@ -477,7 +511,10 @@ async fn request_ids_are_needed_and_are_those_of_one_body() {
             }
             let other = hall.refused("another method", elsewhere, message).await;
             assert!(other.is(Code::InvalidArgument, "REQUEST_REUSED"), "{method}: {other:?}");
-            assert!(other.fields.is_some_and(|fields| fields.starts_with("method")), "{method}");
+            assert!(
+                other.fields.is_some_and(|fields| fields.starts_with("method")),
+                "{method}"
+            );
         }
         assert_eq!(hall.seq().await, seq, "{method}");
         assert_eq!(hall.everything().await, after, "{method}");

@@ -175,7 +175,12 @@ impl Hall {
 
     /// Available, held, savings and withheld of a detainee.
     pub async fn balances(&self, detainee: &str) -> [String; 4] {
-        let balances = self.process.custody.balances(&self.center, &id(detainee)).await.unwrap();
+        let balances = self
+            .process
+            .custody
+            .balances(&self.center, &id(detainee))
+            .await
+            .unwrap();
         let all = [balances.available, balances.held, balances.savings, balances.withheld];
         all.map(|amount| amount.to_string())
     }
@@ -218,7 +223,12 @@ impl Hall {
         let mut rows = Vec::new();
         for table in tables.iter().filter(|table| !KEPT.contains(&table.as_str())) {
             let select = sqlx::AssertSqlSafe(format!("select '{table} ' || t::text from {table} t order by 1"));
-            rows.extend(sqlx::query_scalar::<_, String>(select).fetch_all(&mut owner).await.unwrap());
+            rows.extend(
+                sqlx::query_scalar::<_, String>(select)
+                    .fetch_all(&mut owner)
+                    .await
+                    .unwrap(),
+            );
         }
         rows
     }
@@ -287,7 +297,9 @@ impl Refused {
 /// Calls `Service/Method` with an encoded message.
 pub async fn call(channel: Channel, method: &str, token: &str, message: Vec<u8>) -> Result<Answer, Status> {
     let mut grpc = tonic::client::Grpc::new(channel);
-    grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    grpc.ready()
+        .await
+        .map_err(|error| Status::unavailable(error.to_string()))?;
     let path = http::uri::PathAndQuery::try_from(format!("/custody.v1.{method}")).unwrap();
     let answer = grpc.unary(with_token(token, message), path, Raw).await?;
     let replayed = is_replay(&answer);

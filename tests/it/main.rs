@@ -1,10 +1,12 @@
 //! Every integration test, in one program, against a real PostgreSQL.
 
 mod bad_input;
+mod bad_names;
 mod database;
 mod doors;
 mod faults;
 mod hall;
+mod messages;
 mod model;
 mod purchase;
 mod refund;
