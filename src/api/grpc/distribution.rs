@@ -86,10 +86,12 @@ fn court_order_out(order: &distribution::CourtOrder, center: &Center, detainee: 
 
 fn document_in(text: &str) -> Result<String, Refusal> {
     match text.chars().count() {
-        1..=DOCUMENT_LEN_MAX if text.trim() == text => Ok(text.to_owned()),
+        1..=DOCUMENT_LEN_MAX if text.trim() == text && !text.chars().any(char::is_control) => Ok(text.to_owned()),
         _ => Err(invalid_field(
             "court_order.document",
-            format!("must have 1 to {DOCUMENT_LEN_MAX} characters and no space around them"),
+            format!(
+                "must have 1 to {DOCUMENT_LEN_MAX} characters, none of them control characters, and no space around them"
+            ),
         )),
     }
 }

@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     auth::{actor, denied_status},
-    convert::{money, positive_amount_in, request, timestamp, typed},
+    convert::{money, positive_amount_in, request, text, timestamp, typed},
     name::{CenterName, DetaineeName, PayerLinkName, PayerName, RemittanceName, TransactionName, payer_or_all},
     page::Page,
     respond,
@@ -181,12 +181,11 @@ impl RemittanceService for RemittanceApi {
         let name = CenterName::parse(&message.parent, "parent")?;
         let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
         let id = typed(PayerId::parse(&message.payer_id), "payer_id")?;
-        let told = message.payer.clone();
+        let told = message.payer.as_ref();
         let told = told.ok_or_else(|| invalid_field("payer", "is required"))?;
-        let payer = self
-            .remittances
-            .create_payer(&center, id, told.display_name, told.account)
-            .await?;
+        let name = text(&told.display_name, "payer.display_name")?;
+        let account = text(&told.account, "payer.account")?;
+        let payer = self.remittances.create_payer(&center, id, name, account).await?;
         Ok(Response::new(payer_out(payer, &center)))
     }
 
