@@ -1,5 +1,6 @@
 //! Every integration test, in one program, against a real PostgreSQL.
 
+mod bad_bytes;
 mod bad_input;
 mod bad_names;
 mod database;
