@@ -240,7 +240,13 @@ impl Task {
     }
 
     /// A batch that PostgreSQL refused for a reason of its own: each command alone, so that one cannot disturb the others.
-    async fn isolate(&mut self, mut tickets: Vec<Ticket>, repeats: Repeats, why: String) {
+    async fn isolate(&mut self, mut tickets: Vec<Ticket>, mut repeats: Repeats, why: String) {
+        // Another process may have done it: which of a request's rows is noticed first is PostgreSQL's choice, and the domain's
+        // own are among them. What cannot be looked up now is tried again alone.
+        self.answer_stored(&mut tickets, &mut repeats).await;
+        if tickets.is_empty() {
+            return;
+        }
         if tickets.len() > 1 {
             warn!(center = %self.center.id, error = %why, "a batch failed; committing its commands one by one");
             tickets.extend(repeats.into_tickets());
