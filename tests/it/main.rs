@@ -9,6 +9,7 @@ mod faults;
 mod hall;
 mod messages;
 mod model;
+mod notifications;
 mod purchase;
 mod refund;
 mod remittance;
