@@ -14,6 +14,7 @@ use custody_ledger::{
             Simulator, SimulatorConfig, SimulatorControl,
             control::{DeliveryState, PayOptions},
         },
+        webhook::signature::{SIGNATURE_HEADER, sign_notification},
     },
     ids::{CenterId, CourtOrderId, PayerId, Seq, TerminalId},
     ledger::Center,
@@ -159,6 +160,15 @@ impl Hall {
         let remittance = self.remittance(&ordered.name).await;
         assert_eq!(remittance.state(), proto::remittance::State::Credited);
         remittance
+    }
+
+    /// Posts a signed notification; the code of the answer.
+    pub async fn notify(&self, body: String) -> u16 {
+        let secret = SecretString::from(SECRET);
+        let signature = sign_notification(&secret, OffsetDateTime::now_utc(), body.as_bytes());
+        let url = format!("http://{}/v1/notifications/webhook", self.service.address);
+        let request = reqwest::Client::new().post(url).header(SIGNATURE_HEADER, signature);
+        request.body(body).send().await.unwrap().status().as_u16()
     }
 
     /// Waits until the gateway's notifications have arrived, and all were accepted.
