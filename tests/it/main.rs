@@ -10,6 +10,7 @@ mod hall;
 mod messages;
 mod model;
 mod notifications;
+mod outages;
 mod payout;
 mod purchase;
 mod refund;
