@@ -100,6 +100,7 @@ impl Task {
             if tickets.is_empty() {
                 return;
             }
+            let (count, mut failed) = (tickets.len(), None);
             match self.attempt(&mut tickets, &mut repeats).await {
                 Ok(()) => return,
                 Err(Attempt::Overtaken) => self.state = None,
@@ -113,11 +114,18 @@ impl Task {
                 }
                 Err(Attempt::Failed(why)) => {
                     self.state = None;
-                    return self.isolate(tickets, repeats, why).await;
+                    failed = Some(why);
                 }
             }
             if !self.answer_stored(&mut tickets, &mut repeats).await {
                 return answer_all(tickets, repeats, &LedgerError::Unavailable);
+            }
+            // Another process may have done one of them: which of a request's rows PostgreSQL notices first is its choice, and
+            // the domain's own are among them. Only what is left of a failure is a failure.
+            if let Some(why) = failed
+                && tickets.len() == count
+            {
+                return self.isolate(tickets, repeats, why).await;
             }
         }
         answer_all(tickets, repeats, &LedgerError::Unavailable);
@@ -240,13 +248,7 @@ impl Task {
     }
 
     /// A batch that PostgreSQL refused for a reason of its own: each command alone, so that one cannot disturb the others.
-    async fn isolate(&mut self, mut tickets: Vec<Ticket>, mut repeats: Repeats, why: String) {
-        // Another process may have done it: which of a request's rows is noticed first is PostgreSQL's choice, and the domain's
-        // own are among them. What cannot be looked up now is tried again alone.
-        self.answer_stored(&mut tickets, &mut repeats).await;
-        if tickets.is_empty() {
-            return;
-        }
+    async fn isolate(&mut self, mut tickets: Vec<Ticket>, repeats: Repeats, why: String) {
         if tickets.len() > 1 {
             warn!(center = %self.center.id, error = %why, "a batch failed; committing its commands one by one");
             tickets.extend(repeats.into_tickets());
