@@ -5,6 +5,7 @@ mod bad_input;
 mod bad_names;
 mod database;
 mod doors;
+mod economy;
 mod faults;
 mod hall;
 mod messages;
