@@ -1,6 +1,6 @@
 //! The actor that a verified token stands for, and the checks of its scope.
 
-use crate::ids::{CenterId, DetaineeId, PayerId, TerminalId};
+use crate::ids::{CenterId, DetaineeId, PayerId, RemittanceId, TerminalId};
 
 use super::Role;
 
@@ -86,6 +86,14 @@ pub enum Denied {
         actor: String,
         /// The detainee of the request.
         detainee: DetaineeId,
+    },
+    /// The actor is a payer and the remittance is not theirs, if there is one.
+    #[error("{actor} has no remittance {remittance}")]
+    Remittance {
+        /// The journal name of the actor.
+        actor: String,
+        /// The remittance of the request.
+        remittance: RemittanceId,
     },
     /// The actor is another terminal.
     #[error("{actor} may not act for terminal {terminal}")]
@@ -195,6 +203,22 @@ impl Actor {
     /// whether a detainee is linked, and then asks [`Actor::require_detainee`].
     pub fn confined_to_payer(&self) -> Option<&PayerId> {
         self.scope.payer.as_ref()
+    }
+
+    /// A payer must have ordered the remittance that the request names. `payer` is who ordered it; none if it does not exist,
+    /// which is denied alike, so that nobody finds out what others have. Other roles are not confined to a payer.
+    ///
+    /// # Errors
+    /// [`Denied::Remittance`].
+    pub fn require_remittance(&self, remittance: &RemittanceId, payer: Option<&PayerId>) -> Result<(), Denied> {
+        if self.confined_to_payer().is_none_or(|own| Some(own) == payer) {
+            Ok(())
+        } else {
+            Err(Denied::Remittance {
+                actor: self.name(),
+                remittance: remittance.clone(),
+            })
+        }
     }
 
     /// A payer must be linked to the detainee that the request names. Other roles are not confined to detainees.

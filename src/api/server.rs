@@ -6,7 +6,7 @@ use axum::{Router, extract::Request, middleware::Next, response::Response, serve
 use futures::FutureExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
+use tonic::{Status, service::Routes};
 use tracing::{Instrument as _, info_span};
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
         scope::Linked, settlement::SettlementApi,
     },
     http::{Notifications, OnRefund},
+    status::of_framework,
 };
 use crate::{
     commissary::Commissary,
@@ -114,6 +115,7 @@ pub async fn router(doors: Doors) -> anyhow::Result<Router> {
     let guarded = routes
         .prepare()
         .into_axum_router()
+        .layer(axum::middleware::from_fn(explained))
         .layer(axum::middleware::from_fn(deadline::honour))
         .layer(doors.auth)
         .layer(tonic_web::GrpcWebLayer::new())
@@ -126,6 +128,16 @@ pub async fn router(doors: Doors) -> anyhow::Result<Router> {
     });
     let notifications = Notifications::new(doors.remittances, Some(on_refund), doors.lanes.clock().clone());
     Ok(guarded.merge(notifications.router()))
+}
+
+/// What the framework refuses by itself (bytes that are no message, too many of them) has a reason too.
+async fn explained(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = Status::from_header_map(response.headers());
+    match status.as_ref().and_then(of_framework) {
+        Some(status) => status.into_http(),
+        None => response,
+    }
 }
 
 /// One span a call, continuing the caller's trace.

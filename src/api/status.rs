@@ -113,6 +113,30 @@ pub fn unavailable() -> Status {
     )
 }
 
+/// The caller's deadline was over first. What was asked goes on, and the same request id is answered with its outcome.
+pub fn deadline_exceeded() -> Status {
+    let details = ErrorDetails::with_error_info("DEADLINE_EXCEEDED", DOMAIN, HashMap::new());
+    let message = "the deadline is over; the outcome can be read by the request id";
+    Status::with_error_details(Code::DeadlineExceeded, message, details)
+}
+
+/// What the framework refused before a handler could, told like every other refusal. `None` for what is told already.
+pub fn of_framework(status: &Status) -> Option<Status> {
+    if !status.details().is_empty() {
+        return None;
+    }
+    let message = status.message();
+    match status.code() {
+        // The only errors of this code that say nothing of themselves are about the bytes of the request.
+        Code::Internal => Some(invalid_field("", message).into()),
+        Code::OutOfRange | Code::ResourceExhausted => {
+            let details = ErrorDetails::with_error_info("MESSAGE_TOO_LARGE", DOMAIN, HashMap::new());
+            Some(Status::with_error_details(status.code(), message, details))
+        }
+        _ => None,
+    }
+}
+
 /// A broken invariant. Says nothing of it to the caller: whoever calls this has logged the error with its chain.
 pub fn internal() -> Status {
     let details = ErrorDetails::with_error_info("INTERNAL", DOMAIN, HashMap::new());
@@ -195,6 +219,17 @@ mod tests {
         assert_eq!(delay(unavailable()), Some(UNAVAILABLE_RETRY));
         assert_eq!(delay(internal()), None);
         assert_eq!(delay(status(refusal(Reason::InsufficientFunds, ""))), None);
+    }
+
+    #[test]
+    fn what_the_framework_refuses_has_a_reason() {
+        let told = |status: Status| of_framework(&status).and_then(|told| Some((told.code(), reason_of(&told)?.0)));
+        let decoding = Status::internal("failed to decode Protobuf message: buffer underflow");
+        assert_eq!(told(decoding), Some((Code::InvalidArgument, "INVALID_FIELD".into())));
+        let size = Status::out_of_range("decoded message length too large");
+        assert_eq!(told(size), Some((Code::OutOfRange, "MESSAGE_TOO_LARGE".into())));
+        assert_eq!(told(internal()), None);
+        assert_eq!(told(Status::ok("")), None);
     }
 
     #[test]

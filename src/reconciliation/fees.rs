@@ -54,7 +54,7 @@ impl RecordFees {
         let clearing = clearing.ok_or_else(|| Declined::Broken(format!("{owner} has no clearing account")))?;
         let entries: Vec<&BillEntry> = self.entries.iter().collect();
         let inserted = store::insert_entries(tx.conn(), center.no, &self.of, &entries, Some(moment.seq)).await?;
-        if inserted < entries.len() as u64 {
+        if u64::try_from(entries.len()) != Ok(inserted) {
             return Err(R::FeesRecorded.into());
         }
         let total = Amount::sum(self.entries.iter().map(|entry| entry.fee), center.currency)?;

@@ -12,6 +12,7 @@ use super::{
     entity::{BillEntry, Break, BreakKind, Key, LedgerEntry, Source, Told},
 };
 use crate::{
+    db::decoding,
     gateway::{
         BillKind, BillRow,
         bill::{BillRecord, read_record},
@@ -20,14 +21,6 @@ use crate::{
     ledger::Center,
     money::Amount,
 };
-
-fn decoding<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
-    sqlx::Error::Decode(Box::new(error))
-}
-
-fn amount(value: Decimal, center: &Center) -> sqlx::Result<Amount> {
-    Amount::from_decimal(value, center.currency).map_err(decoding)
-}
 
 fn kind_name(kind: BillKind) -> &'static str {
     match kind {
@@ -66,7 +59,7 @@ pub(super) async fn told(
             };
             let told = Told {
                 bill_date: row.bill_date,
-                fee: amount(row.fee, center)?,
+                fee: center.amount(row.fee)?,
             };
             Ok(((kind, row.gateway_id), told))
         })
@@ -269,11 +262,11 @@ impl Row {
                 lines: self.line_count,
                 matched: self.matched_count,
                 breaks: self.break_count,
-                bill_paid: amount(self.bill_paid, center)?,
-                bill_refunded: amount(self.bill_refunded, center)?,
-                bill_fees: amount(self.bill_fees, center)?,
-                ledger_paid: amount(self.ledger_paid, center)?,
-                ledger_refunded: amount(self.ledger_refunded, center)?,
+                bill_paid: center.amount(self.bill_paid)?,
+                bill_refunded: center.amount(self.bill_refunded)?,
+                bill_fees: center.amount(self.bill_fees)?,
+                ledger_paid: center.amount(self.ledger_paid)?,
+                ledger_refunded: center.amount(self.ledger_refunded)?,
             },
             fee_seq: self.fee_seq.map(Seq),
             created_at: self.created_at,

@@ -1,6 +1,5 @@
 //! All SQL of this domain.
 
-use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
@@ -9,19 +8,12 @@ use super::{
     unspent::Movement,
 };
 use crate::{
+    db::decoding,
     ids::{AccountNo, CenterNo, DetaineeId, RemittanceId, Seq},
     ledger::{Center, Declined, record},
     money::Amount,
     proto::{JournalRecord, TransactionKind, journal_record::Facts},
 };
-
-fn decoding<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
-    sqlx::Error::Decode(Box::new(error))
-}
-
-fn amount(value: Decimal, center: &Center) -> sqlx::Result<Amount> {
-    Amount::from_decimal(value, center.currency).map_err(decoding)
-}
 
 /// The transaction that credited a remittance, if it is credited.
 pub(super) async fn credit_seq(
@@ -66,7 +58,7 @@ pub(super) async fn movements(
         let record = row.record.as_deref().map(record::decode).transpose()?;
         movements.push(Movement {
             seq: Seq(row.seq),
-            amount: amount(row.amount, center)?,
+            amount: center.amount(row.amount)?,
             meaning: meaning(kind, row.is_debit, record.as_ref())?,
         });
         if kind == TransactionKind::Credit {
@@ -182,7 +174,7 @@ pub async fn succeeded_in_tx(
         Ok(SucceededRefund {
             refund: Seq(row.seq),
             gateway_refund,
-            amount: amount(row.amount, center)?,
+            amount: center.amount(row.amount)?,
             end: Seq(row.end_seq),
             recorded_at: row.at,
         })
@@ -291,7 +283,7 @@ pub(super) async fn refunds(
                 remittance: RemittanceId::parse(&row.remittance_id).map_err(decoding)?,
                 detainee: DetaineeId::parse(&row.detainee_id).map_err(decoding)?,
                 credit: Seq(row.credit_seq),
-                amount: amount(row.amount, center)?,
+                amount: center.amount(row.amount)?,
                 state: states.max().unwrap_or(RefundState::Requested),
                 end: row.end_seq.map(Seq),
             })

@@ -69,6 +69,9 @@ pub enum RejectedNotice {
     /// The order is paid by another of the gateway's transactions already.
     #[error("other_transaction")]
     OtherTransaction,
+    /// The gateway's transaction has paid another order already.
+    #[error("other_order")]
+    OtherOrder,
 }
 
 impl Remittances {
@@ -107,7 +110,11 @@ impl Remittances {
         if payment.gateway_transaction != paid.gateway_transaction {
             return Ok(Err(RejectedNotice::OtherTransaction));
         }
-        Ok(Ok(self.bring_in(&center, remittance).await?))
+        match self.bring_in(&center, remittance).await {
+            // The request id of a credit is made of the gateway's transaction: another order's credit has it.
+            Err(LedgerError::RequestReused { .. }) => Ok(Err(RejectedNotice::OtherOrder)),
+            brought_in => Ok(Ok(brought_in?)),
+        }
     }
 
     /// Brings a paid remittance into the ledger, if it is not there.

@@ -10,14 +10,11 @@ use uuid::Uuid;
 
 use super::entity::{Leg, LegState, Payer, PayerLink, PaymentFacts, Remittance};
 use crate::{
+    db::decoding,
     ids::{AccountNo, CenterNo, DetaineeId, PayerId, RemittanceId, RequestId, Seq},
     ledger::{Center, Request, RowSet, record},
     money::Amount,
 };
-
-fn decoding<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
-    sqlx::Error::Decode(Box::new(error))
-}
 
 pub(super) async fn insert_payer(conn: &mut PgConnection, center: CenterNo, payer: &Payer) -> sqlx::Result<()> {
     sqlx::query!(
@@ -314,7 +311,7 @@ async fn with_legs(
                 request_id: RequestId(row.request_id),
                 payer: PayerId::parse(&row.payer_id).map_err(decoding)?,
                 detainee: DetaineeId::parse(&row.detainee_id).map_err(decoding)?,
-                amount: Amount::from_decimal(row.amount, center.currency).map_err(decoding)?,
+                amount: center.amount(row.amount)?,
                 channel: row.channel,
                 clearing: AccountNo(row.clearing_no),
                 preview: record::decode_credit(&row.preview)?.parts,
@@ -401,7 +398,7 @@ pub(super) async fn in_flight(
     )
     .fetch_one(conn)
     .await?;
-    Amount::from_decimal(sum, center.currency).map_err(decoding)
+    center.amount(sum)
 }
 
 /// A payment that is in the ledger.
@@ -451,7 +448,7 @@ pub async fn posted_in_tx(
         Ok(PostedPayment {
             remittance: RemittanceId::parse(&row.remittance_id).map_err(decoding)?,
             gateway_transaction: row.gateway_transaction,
-            amount: Amount::from_decimal(row.amount, center.currency).map_err(decoding)?,
+            amount: center.amount(row.amount)?,
             seq: Seq(row.seq),
             recorded_at: row.at,
         })

@@ -1,10 +1,20 @@
 //! Every integration test, in one program, against a real PostgreSQL.
 
+mod bad_bytes;
+mod bad_input;
+mod bad_names;
+mod bills;
 mod database;
 mod demonstration;
 mod doors;
+mod economy;
 mod faults;
+mod hall;
+mod messages;
 mod model;
+mod notifications;
+mod outages;
+mod payout;
 mod purchase;
 mod reconciliation;
 mod refund;

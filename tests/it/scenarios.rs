@@ -1,28 +1,49 @@
 //! Runs the ledgers written as text in `tests/scenarios`.
 //!
 //! Each line is a step; words are separated by spaces, `#` begins a comment. Every step ends in what is expected: `ok`, a value,
-//! or the reason of a refusal with facts (`available=1.00`).
+//! or the reason of a refusal; then facts (`available=1.00`). It begins on the morning of 6 May 2031. P1 remits.
 //!
 //! ```text
 //! endow    D1  100.00                    money from the bank
 //! buy      P1  D1  RICE*3 SOAP*1   ok    P1 names the purchase for later lines
-//! again    P1                      ok    the same request once more: the same answer, marked as a replay
 //! return   R1  P1  1*2             ok    2 pieces of line 1
 //! price    RICE  3.00
-//! balance  D1  88.50
-//! spent    D1  11.50
+//! policy   10  15.00                     10 % of every credit are saved, until 15.00 are
+//! court    C1  D1  30.00                 a court order
+//! quote    R1  D1  100.00          ok    a remittance is ordered
+//! pay      R1                      ok  savings=10.00     and paid: how it is split; or `suspended`
+//! remit    R2  D1  100.00          ok    both
+//! refund   F1  R1  30.00           ok    set aside; then it can `succeed F1` or `fail F1` at the gateway
+//! close    S1  2031-05-06          ok  total=11.50       V1's settlement; then it is `paid S1` or `failed S1` by the bank
+//! release  L1  D1                  ok  amount=88.50      a person leaves; then `paid L1` or `failed L1`
+//! again    P1                      ok    the same request once more: the same answer, marked as a replay
+//! day      2031-05-07                    the next morning
+//! balance  D1  88.50                     savings, spent and state likewise; unspent of a remittance
+//! vendor   11.50  0.00                   owed to V1, in transit to it
+//! total    2401  30.00                   all accounts of a code of the chart
 //! ```
 
-use std::{collections::HashMap, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::PathBuf,
+};
 
 use custody_ledger::{
     commissary::ReturnLine,
-    ids::{ProductId, Seq},
+    distribution::{NewCourtOrder, parse_percent},
+    ids::{CourtOrderId, ProductId, RemittanceId, Seq},
     ledger::{LedgerError, Posted},
+    proto::{JournalRecord, journal_record::Facts},
+    remittance::LegState,
 };
+use time::{Date, macros::date};
 use uuid::Uuid;
 
-use crate::world::{World, buy, cny, id, request_with};
+use crate::{
+    economy::Economy,
+    world::{buy, cny, id, request_with},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_scenario_holds() {
@@ -33,101 +54,274 @@ async fn every_scenario_holds() {
         .collect();
     paths.sort();
     assert!(!paths.is_empty());
-    for path in paths {
-        let text = fs::read_to_string(&path).unwrap();
-        let mut scenario = Scenario {
-            world: World::build().await,
-            purchases: HashMap::new(),
-        };
-        for (number, line) in (1..).zip(text.lines()) {
-            let line = line.split('#').next().unwrap_or_default();
-            let words: Vec<&str> = line.split_whitespace().collect();
-            if !words.is_empty() {
-                let at = format!("{}:{number}: {line}", path.display());
-                scenario.step(&words, &at).await;
-            }
-        }
-        scenario.world.verified().await;
-    }
+    futures::future::join_all(paths.into_iter().map(run)).await;
 }
 
-struct Bought {
+async fn run(path: PathBuf) {
+    let text = fs::read_to_string(&path).unwrap();
+    let mut scenario = Scenario {
+        economy: Economy::on(date!(2031 - 05 - 06)).await,
+        asked: HashMap::new(),
+        remittances: HashMap::new(),
+    };
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.split('#').next().unwrap_or_default();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if !words.is_empty() {
+            let at = format!("{}:{number}: {line}", path.display());
+            scenario.step(&words, &at).await;
+        }
+    }
+    scenario.economy.world.verified().await;
+}
+
+/// A request that a later line names.
+struct Asked {
     request: Uuid,
-    detainee: String,
-    lines: Vec<(String, u32)>,
+    what: What,
     seq: Option<Seq>,
 }
 
+#[derive(Clone)]
+enum What {
+    Purchase {
+        detainee: String,
+        lines: Vec<(String, u32)>,
+    },
+    Remittance {
+        detainee: String,
+        amount: String,
+    },
+    Refund {
+        remittance: String,
+        amount: String,
+    },
+    Settlement {
+        date: Date,
+    },
+    Release {
+        detainee: String,
+    },
+}
+
+/// What came of a step: its facts and whether it is a repetition, or why not.
+type Came = Result<(BTreeMap<&'static str, String>, bool), LedgerError>;
+
 struct Scenario {
-    world: World,
-    purchases: HashMap<String, Bought>,
+    economy: Economy,
+    asked: HashMap<String, Asked>,
+    remittances: HashMap<String, RemittanceId>,
 }
 
 impl Scenario {
     async fn step(&mut self, words: &[&str], at: &str) {
         match words {
-            ["endow", detainee, amount] => self.world.endow(detainee, amount).await,
-            ["buy", name, detainee, rest @ ..] => self.buy(name, detainee, rest, at).await,
+            ["buy", name, detainee, rest @ ..] => {
+                let (lines, expected) = split(rest);
+                let detainee = (*detainee).to_owned();
+                self.ask(name, What::Purchase { detainee, lines }, expected, at).await;
+            }
+            ["quote", name, detainee, amount, expected @ ..] => self.quote(name, detainee, amount, expected, at).await,
+            ["pay", name, expected @ ..] => self.pay(name, expected, at).await,
+            ["remit", name, detainee, amount, expected @ ..] => {
+                self.quote(name, detainee, amount, &["ok"], at).await;
+                self.pay(name, expected, at).await;
+            }
+            ["refund", name, remittance, amount, expected @ ..] => {
+                let (remittance, amount) = ((*remittance).to_owned(), (*amount).to_owned());
+                self.ask(name, What::Refund { remittance, amount }, expected, at).await;
+            }
+            ["close", name, date, expected @ ..] => {
+                let what = What::Settlement { date: day(date) };
+                self.ask(name, what, expected, at).await;
+            }
+            ["release", name, detainee, expected @ ..] => {
+                let detainee = (*detainee).to_owned();
+                self.ask(name, What::Release { detainee }, expected, at).await;
+            }
             ["again", name, expected @ ..] => {
-                let bought = &self.purchases[*name];
-                let answer = self.send(bought).await;
-                assert!(replayed(&answer), "{at}: not marked as a replay");
-                expect(&answer, expected, at);
+                let asked = &self.asked[*name];
+                let came = self.send(asked).await;
+                let is_replay = match &came {
+                    Ok((_, replayed)) => *replayed,
+                    Err(LedgerError::Refused { replayed, .. }) => *replayed,
+                    Err(_) => false,
+                };
+                assert!(is_replay, "{at}: not marked as a replay");
+                expect(&came, expected, at);
             }
             ["return", _, purchase, rest @ ..] => self.take_back(purchase, rest, at).await,
-            ["price", product, price] => {
-                let product = ProductId::parse(product).unwrap();
-                let world = &self.world;
-                world
-                    .process
-                    .commissary
-                    .update_product(&world.center, &product, cny(price), true, None, "test")
-                    .await
-                    .unwrap();
+            [outcome @ ("succeed" | "fail"), name, expected @ ..] => {
+                let refund = self.economy.end_refund(self.seq(name), *outcome == "fail").await;
+                expect(
+                    &Ok((BTreeMap::from([("state", refund.state.name().to_owned())]), false)),
+                    expected,
+                    at,
+                );
             }
-            ["balance", detainee, expected] => assert_eq!(&self.world.available(detainee).await, expected, "{at}"),
-            ["spent", detainee, expected] => {
-                let world = &self.world;
-                let spending = world
+            [outcome @ ("paid" | "failed"), name, expected @ ..] => {
+                self.end(name, *outcome == "failed", expected, at).await
+            }
+            _ => self.look_or_arrange(words, at).await,
+        }
+    }
+
+    async fn look_or_arrange(&mut self, words: &[&str], at: &str) {
+        let (world, house) = (&self.economy.world, &self.economy.house);
+        match words {
+            ["endow", detainee, amount] => world.endow(detainee, amount).await,
+            ["price", product, price] => {
+                let (product, commissary) = (ProductId::parse(product).unwrap(), &world.process.commissary);
+                let update = commissary.update_product(&world.center, &product, cny(price), true, None, "test");
+                update.await.unwrap();
+            }
+            ["policy", percent, cap @ ..] => {
+                let (percent, cap) = (parse_percent(percent).unwrap(), cap.first().map(|cap| cny(cap)));
+                let update = house
+                    .distributions
+                    .update_policy(&world.center, percent, cap, None, "test");
+                update.await.unwrap();
+            }
+            ["court", order, detainee, total] => {
+                let new = NewCourtOrder {
+                    id: CourtOrderId::parse(order).unwrap(),
+                    detainee: id(detainee),
+                    document: (*order).to_owned(),
+                    total: cny(total),
+                };
+                let made = house.distributions.create_court_order(&world.center, new, "test");
+                made.await.unwrap();
+            }
+            ["day", date] => self.economy.move_to(day(date)),
+            ["balance", detainee, expected] => assert_eq!(&world.available(detainee).await, expected, "{at}"),
+            ["savings", detainee, expected] => {
+                let balances = world
                     .process
-                    .commissary
-                    .spending(&world.center, &id(detainee), None)
+                    .custody
+                    .balances(&world.center, &id(detainee))
                     .await
                     .unwrap();
+                assert_eq!(&balances.savings.to_string(), expected, "{at}");
+            }
+            ["spent", detainee, expected] => {
+                let commissary = &world.process.commissary;
+                let spending = commissary.spending(&world.center, &id(detainee), None).await.unwrap();
                 assert_eq!(&spending.spent.to_string(), expected, "{at}");
+            }
+            ["state", detainee, expected] => {
+                let detainee = world
+                    .process
+                    .custody
+                    .detainee(&world.center, &id(detainee))
+                    .await
+                    .unwrap();
+                assert_eq!(&detainee.state.name(), expected, "{at}");
+            }
+            ["unspent", name, expected] => {
+                let remittance = self.remittances[*name].to_string();
+                let mut left = None;
+                for detainee in ["D1", "D2", "D3"] {
+                    let told = house.refunds.unspent(&world.center, &id(detainee), None).await.unwrap();
+                    let found = told
+                        .remittances
+                        .into_iter()
+                        .find(|layer| layer.remittance == remittance);
+                    left = left.or(found.map(|layer| layer.unspent.to_string()));
+                }
+                assert_eq!(left.as_deref(), Some(*expected), "{at}");
+            }
+            ["vendor", owed, transit] => {
+                let balances = self.economy.vendor().await.map(|balance| balance.to_string());
+                assert_eq!(balances, [*owed, *transit], "{at}");
+            }
+            ["total", code, expected] => {
+                assert_eq!(&self.economy.total(code.parse().unwrap()).await, expected, "{at}");
             }
             _ => panic!("{at}: not a step"),
         }
     }
 
-    async fn buy(&mut self, name: &str, detainee: &str, rest: &[&str], at: &str) {
-        let (lines, expected) = split(rest);
-        let mut bought = Bought {
-            request: Uuid::new_v4(),
-            detainee: detainee.into(),
-            lines,
-            seq: None,
-        };
-        let answer = self.send(&bought).await;
-        expect(&answer, expected, at);
-        bought.seq = answer.ok().map(|posted| posted.seq());
-        self.purchases.insert(name.to_owned(), bought);
+    fn seq(&self, name: &str) -> Seq {
+        self.asked[name].seq.expect("it was not refused")
     }
 
-    async fn send(&self, bought: &Bought) -> Result<Posted, LedgerError> {
-        let lines: Vec<(&str, u32)> = bought
-            .lines
-            .iter()
-            .map(|(product, count)| (product.as_str(), *count))
-            .collect();
-        buy(
-            &self.world.process,
-            &self.world.center,
-            bought.request,
-            &bought.detainee,
-            &lines,
-        )
-        .await
+    async fn ask(&mut self, name: &str, what: What, expected: &[&str], at: &str) {
+        let mut asked = Asked {
+            request: Uuid::new_v4(),
+            what,
+            seq: None,
+        };
+        let came = self.send(&asked).await;
+        expect(&came, expected, at);
+        asked.seq = came
+            .ok()
+            .and_then(|(facts, _)| Some(Seq(facts.get("seq")?.parse().unwrap())));
+        self.asked.insert(name.to_owned(), asked);
+    }
+
+    async fn send(&self, asked: &Asked) -> Came {
+        let (economy, request) = (&self.economy, asked.request);
+        let posted = match &asked.what {
+            What::Purchase { detainee, lines } => {
+                let lines: Vec<(&str, u32)> = lines
+                    .iter()
+                    .map(|(product, count)| (product.as_str(), *count))
+                    .collect();
+                let world = &economy.world;
+                buy(&world.process, &world.center, request, detainee, &lines).await
+            }
+            What::Remittance { detainee, amount } => {
+                let (_, replayed) = economy.order(request, detainee, amount).await?;
+                return Ok((BTreeMap::new(), replayed));
+            }
+            What::Refund { remittance, amount } => {
+                let id = self.remittances[remittance].as_str();
+                economy.refund(request, id, amount).await
+            }
+            What::Settlement { date } => economy.close(request, *date).await,
+            What::Release { detainee } => economy.release(request, detainee).await,
+        };
+        let posted = posted?;
+        Ok((facts(&posted.record), posted.replayed))
+    }
+
+    async fn quote(&mut self, name: &str, detainee: &str, amount: &str, expected: &[&str], at: &str) {
+        let asked = Asked {
+            request: Uuid::new_v4(),
+            what: What::Remittance {
+                detainee: detainee.to_owned(),
+                amount: amount.to_owned(),
+            },
+            seq: None,
+        };
+        let ordered = self.economy.order(asked.request, detainee, amount).await;
+        if let Ok((remittance, _)) = &ordered {
+            self.remittances.insert(name.to_owned(), remittance.id.clone());
+        }
+        expect(&ordered.map(|(_, replayed)| (BTreeMap::new(), replayed)), expected, at);
+        self.asked.insert(name.to_owned(), asked);
+    }
+
+    async fn pay(&self, name: &str, expected: &[&str], at: &str) {
+        let remittance = self.economy.pay(&self.remittances[name]).await;
+        let (economy, center) = (&self.economy, &self.economy.world.center);
+        if remittance.state() == LegState::Suspended {
+            let reason = remittance.leg(LegState::Suspended).unwrap().detail.clone();
+            assert_eq!(expected, ["suspended", &format!("reason={reason}")], "{at}");
+            return;
+        }
+        let credit = economy.house.remittances.credit_of(center, &remittance).await.unwrap();
+        expect(&Ok((facts(&credit.record), false)), expected, at);
+    }
+
+    async fn end(&self, name: &str, failed: bool, expected: &[&str], at: &str) {
+        let (economy, seq) = (&self.economy, self.seq(name));
+        let ended: Result<Posted, LedgerError> = match self.asked[name].what {
+            What::Settlement { .. } => economy.end_settlement(seq, failed).await,
+            What::Release { .. } => economy.end_release(seq, failed).await,
+            _ => panic!("{at}: the bank does not pay this"),
+        };
+        expect(&ended.map(|posted| (BTreeMap::new(), posted.replayed)), expected, at);
     }
 
     async fn take_back(&self, purchase: &str, rest: &[&str], at: &str) {
@@ -140,15 +334,39 @@ impl Scenario {
             })
             .collect();
         let request = request_with(Uuid::new_v4(), "test/Return", purchase.as_bytes());
-        let seq = self.purchases[purchase].seq.expect("it was bought");
-        let (world, reason) = (&self.world, "spoilt".to_owned());
-        let answer = world
-            .process
-            .commissary
-            .take_back(&world.center, request, seq, lines, reason)
-            .await;
-        expect(&answer, expected, at);
+        let (world, reason) = (&self.economy.world, "spoilt".to_owned());
+        let commissary = &world.process.commissary;
+        let answer = commissary.take_back(&world.center, request, self.seq(purchase), lines, reason);
+        expect(&answer.await.map(|posted| (facts(&posted.record), false)), expected, at);
     }
+}
+
+fn day(text: &str) -> Date {
+    let format = time::macros::format_description!("[year]-[month]-[day]");
+    Date::parse(text, format).unwrap()
+}
+
+/// What a transaction says of itself, as far as scenarios look at it; the parts of a credit by their rules, added up.
+fn facts(record: &JournalRecord) -> BTreeMap<&'static str, String> {
+    let mut facts = BTreeMap::from([("seq", record.seq.to_string())]);
+    match &record.facts {
+        Some(Facts::Settlement(settlement)) => {
+            facts.insert("credited", settlement.credited.clone());
+            facts.insert("returned", settlement.returned.clone());
+            facts.insert("total", settlement.total.clone());
+        }
+        Some(Facts::Release(release)) => drop(facts.insert("amount", release.amount.clone())),
+        Some(Facts::Refund(refund)) => drop(facts.insert("unspent", refund.unspent.clone())),
+        Some(Facts::Credit(credit)) => {
+            for rule in ["court_order", "savings", "remainder"] {
+                let parts = credit.parts.iter().filter(|part| part.rule == rule);
+                let sum = parts.fold(cny("0"), |sum, part| sum.checked_add(cny(&part.amount)).unwrap());
+                facts.insert(rule, sum.to_string());
+            }
+        }
+        _ => {}
+    }
+    facts
 }
 
 /// `RICE*3 SOAP*1 ok …` into the counted words and what is expected.
@@ -162,26 +380,20 @@ fn split<'a>(words: &'a [&'a str]) -> (Vec<(String, u32)>, &'a [&'a str]) {
     (lines.iter().map(read).collect(), expected)
 }
 
-fn replayed(answer: &Result<Posted, LedgerError>) -> bool {
-    match answer {
-        Ok(posted) => posted.replayed,
-        Err(LedgerError::Refused { replayed, .. }) => *replayed,
-        Err(_) => false,
-    }
-}
-
-fn expect(answer: &Result<Posted, LedgerError>, expected: &[&str], at: &str) {
-    match answer {
-        Ok(_) => assert_eq!(expected, ["ok"], "{at}"),
+fn expect(came: &Came, expected: &[&str], at: &str) {
+    let (word, fact): (String, Box<dyn Fn(&str) -> Option<String>>) = match came {
+        Ok((facts, _)) => ("ok".into(), Box::new(|name| facts.get(name).cloned())),
         Err(error) => {
-            assert_eq!(Some(&crate::world::reason(error).as_str()), expected.first(), "{at}");
-            let LedgerError::Refused { refusal, .. } = error else {
-                return;
+            let fact = |name: &str| match error {
+                LedgerError::Refused { refusal, .. } => refusal.fact(name).map(ToOwned::to_owned),
+                _ => None,
             };
-            for fact in &expected[1..] {
-                let (name, value) = fact.split_once('=').unwrap();
-                assert_eq!(refusal.fact(name), Some(value), "{at}: {refusal:?}");
-            }
+            (crate::world::reason(error), Box::new(fact))
         }
+    };
+    assert_eq!(Some(&word.as_str()), expected.first(), "{at}: {came:?}");
+    for told in &expected[1..] {
+        let (name, value) = told.split_once('=').unwrap();
+        assert_eq!(fact(name).as_deref(), Some(value), "{at}: {came:?}");
     }
 }

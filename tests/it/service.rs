@@ -30,6 +30,7 @@ pub struct Service {
     pub address: String,
     child: Child,
     database_url: Option<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Service {
@@ -49,6 +50,10 @@ impl Service {
             address,
             child,
             database_url: database_url.map(str::to_owned),
+            environment: environment
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
         }
     }
 
@@ -64,7 +69,12 @@ impl Service {
 
     /// Starts it again on what it left behind.
     pub async fn restart(&mut self) {
-        let (child, address) = launch(self.directory.path(), self.database_url.as_deref(), &[]).await;
+        let environment: Vec<(&str, &str)> = self
+            .environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let (child, address) = launch(self.directory.path(), self.database_url.as_deref(), &environment).await;
         (self.child, self.address) = (child, address);
     }
 

@@ -144,6 +144,7 @@ pub fn denied_status(denied: &Denied) -> Status {
         Denied::AllCenters { .. } => ("center", "*"),
         Denied::Payer { payer, .. } => ("payer", payer.as_str()),
         Denied::Detainee { detainee, .. } => ("detainee", detainee.as_str()),
+        Denied::Remittance { remittance, .. } => ("remittance", remittance.as_str()),
         Denied::Terminal { terminal, .. } => ("terminal", terminal.as_str()),
     };
     let who = match denied {
@@ -152,6 +153,7 @@ pub fn denied_status(denied: &Denied) -> Status {
         | Denied::AllCenters { actor }
         | Denied::Payer { actor, .. }
         | Denied::Detainee { actor, .. }
+        | Denied::Remittance { actor, .. }
         | Denied::Terminal { actor, .. } => ("actor", actor.as_str()),
     };
     status(Code::PermissionDenied, &denied.to_string(), NOT_ALLOWED, [fact, who])

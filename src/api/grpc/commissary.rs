@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 use super::{
     auth::actor,
     auth::denied_status,
-    convert::{money, money_text, positive_amount_in, request, timestamp, typed},
+    convert::{money, money_text, positive_amount_in, request, text, timestamp, typed},
     name::{CenterName, DetaineeName, ProductName, PurchaseName, ReturnName, TransactionName, VendorName},
     page::Page,
     respond,
@@ -276,14 +276,11 @@ impl CommissaryService for CommissaryApi {
             .center(actor, CenterName::parse(&message.parent, "parent")?.center)
             .await?;
         let id = typed(VendorId::parse(&message.vendor_id), "vendor_id")?;
-        let vendor = message
-            .vendor
-            .clone()
-            .ok_or_else(|| invalid_field("vendor", "is required"))?;
-        let vendor = self
-            .commissary
-            .create_vendor(&center, id, vendor.display_name, vendor.display_name_zh)
-            .await?;
+        let vendor = message.vendor.as_ref();
+        let vendor = vendor.ok_or_else(|| invalid_field("vendor", "is required"))?;
+        let name = text(&vendor.display_name, "vendor.display_name")?;
+        let name_zh = text(&vendor.display_name_zh, "vendor.display_name_zh")?;
+        let vendor = self.commissary.create_vendor(&center, id, name, name_zh).await?;
         Ok(Response::new(vendor_out(vendor, &center)))
     }
 
@@ -336,8 +333,8 @@ impl CommissaryService for CommissaryApi {
             vendor: typed(VendorId::parse(vendor), "product.vendor")?,
             category: category_in(product.category())?,
             price: positive_amount_in(product.price.as_ref(), center.currency, "product.price")?,
-            name: product.display_name,
-            name_zh: product.display_name_zh,
+            name: text(&product.display_name, "product.display_name")?,
+            name_zh: text(&product.display_name_zh, "product.display_name_zh")?,
             available: product.available,
         };
         let product = self.commissary.create_product(&center, new, &actor.name()).await?;
@@ -506,7 +503,7 @@ impl CommissaryService for CommissaryApi {
                 quantity,
             });
         }
-        let reason = message.reason.clone();
+        let reason = text(&message.reason, "reason")?;
         let posted = self
             .commissary
             .take_back(&center, request, Seq(purchase.seq), lines, reason)

@@ -15,7 +15,7 @@ use crate::{
     proto::Money,
 };
 
-/// The most characters of a reference or a reason.
+/// The most characters of a name, a reference or a reason.
 const TEXT_CHARS_MAX: usize = 500;
 
 /// Reads an amount in the center's currency, zero or more. `field` names it in the refusal.
@@ -80,17 +80,28 @@ pub fn typed<T, E: std::fmt::Display>(parsed: Result<T, E>, field: &str) -> Resu
     parsed.map_err(|error| invalid_field(field, error.to_string()))
 }
 
-/// Reads a text that must be told.
+/// Reads a text that may be left empty: one line, for people.
 ///
 /// Errors: INVALID_FIELD naming `field`.
-pub fn told(text: &str, field: &str) -> Result<String, Refusal> {
-    if text.trim().is_empty() {
-        return Err(invalid_field(field, "is required"));
-    }
+pub fn text(text: &str, field: &str) -> Result<String, Refusal> {
     if text.chars().count() > TEXT_CHARS_MAX {
         return Err(invalid_field(field, format!("at most {TEXT_CHARS_MAX} characters")));
     }
+    // PostgreSQL keeps no NUL, and whoever reads lines should not be led astray by the others.
+    if text.chars().any(char::is_control) {
+        return Err(invalid_field(field, "must have no control characters"));
+    }
     Ok(text.to_owned())
+}
+
+/// Reads a text that must be told.
+///
+/// Errors: INVALID_FIELD naming `field`.
+pub fn told(told: &str, field: &str) -> Result<String, Refusal> {
+    if told.trim().is_empty() {
+        return Err(invalid_field(field, "is required"));
+    }
+    text(told, field)
 }
 
 /// `centers/{center}/transactions/{seq}`.

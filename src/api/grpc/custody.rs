@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     auth::{actor, denied_status},
-    convert::{amount_in, money, positive_amount_in, timestamp, typed},
+    convert::{amount_in, money, positive_amount_in, text, timestamp, typed},
     name::{CenterName, DetaineeName, SettingsName, TransactionName},
     page::{Page, leg_cursor},
     scope::{self, Linked},
@@ -217,8 +217,8 @@ impl CustodyService for CustodyApi {
         let none = CenterSettings::default();
         let new = NewCenter {
             id: typed(CenterId::parse(&message.center_id), "center_id")?,
-            name: told.display_name.clone(),
-            name_zh: told.display_name_zh.clone(),
+            name: text(&told.display_name, "center.display_name")?,
+            name_zh: text(&told.display_name_zh, "center.display_name_zh")?,
             time_zone: zone.name().to_owned(),
             settings: settings_in(told.settings.as_ref().unwrap_or(&none), defaults, currency)?,
         };
@@ -282,8 +282,8 @@ impl CustodyService for CustodyApi {
             .ok_or_else(|| invalid_field("detainee", "is required"))?;
         let admission = Admission {
             id: typed(DetaineeId::parse(&message.detainee_id), "detainee_id")?,
-            name: told.display_name.clone(),
-            name_zh: told.display_name_zh.clone(),
+            name: text(&told.display_name, "detainee.display_name")?,
+            name_zh: text(&told.display_name_zh, "detainee.display_name_zh")?,
             tier: tier_in(told.tier, "detainee.tier")?,
         };
         Ok(Response::new(detainee_out(

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use axum::{extract::Request, middleware::Next, response::Response};
-use tonic::Status;
+
+use crate::api::status::deadline_exceeded;
 
 /// Honours the `grpc-timeout` header.
 pub async fn honour(request: Request, next: Next) -> Response {
@@ -18,10 +19,7 @@ pub async fn honour(request: Request, next: Next) -> Response {
     };
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => {
-            let message = "the deadline is over; the outcome can be read by the request id";
-            Status::deadline_exceeded(message).into_http()
-        }
+        Err(_) => deadline_exceeded().into_http(),
     }
 }
 

@@ -7,14 +7,14 @@ use super::{
     convert::{amount_in, money, money_text, positive_amount_in, timestamp, typed},
     name::{CourtOrderName, DetaineeName, DistributionName, DistributionPolicyName, RemittanceName, TransactionName},
     page::Page,
-    remittance::require_visible,
+    remittance::visible,
     scope::{self, Linked},
 };
 use crate::{
     api::status::{internal, invalid_field},
     custody::Custody,
     distribution::{self, Distributions, NewCourtOrder, Policy, parse_percent},
-    ids::{CourtOrderId, DetaineeId, RemittanceId},
+    ids::{CourtOrderId, DetaineeId},
     ledger::{Center, Refusal},
     proto::{
         CourtOrder, CreateCourtOrderRequest, Distribution, DistributionPolicy, GetDistributionPolicyRequest,
@@ -86,10 +86,12 @@ fn court_order_out(order: &distribution::CourtOrder, center: &Center, detainee: 
 
 fn document_in(text: &str) -> Result<String, Refusal> {
     match text.chars().count() {
-        1..=DOCUMENT_LEN_MAX if text.trim() == text => Ok(text.to_owned()),
+        1..=DOCUMENT_LEN_MAX if text.trim() == text && !text.chars().any(char::is_control) => Ok(text.to_owned()),
         _ => Err(invalid_field(
             "court_order.document",
-            format!("must have 1 to {DOCUMENT_LEN_MAX} characters and no space around them"),
+            format!(
+                "must have 1 to {DOCUMENT_LEN_MAX} characters, none of them control characters, and no space around them"
+            ),
         )),
     }
 }
@@ -208,9 +210,7 @@ impl DistributionService for DistributionApi {
         let actor = actor(&call)?;
         let name = DistributionName::parse(&call.get_ref().name, "name")?;
         let center = scope::center(&self.custody, actor, name.center).await?;
-        let id = typed(RemittanceId::parse(name.remittance), "name")?;
-        let remittance = self.remittances.remittance(&center, &id).await?;
-        require_visible(actor, &remittance)?;
+        let remittance = visible(&self.remittances, actor, &center, name.remittance).await?;
         let record = self.remittances.credit_of(&center, &remittance).await?.record;
         let Some(Facts::Credit(facts)) = record.facts else {
             return Err(internal());

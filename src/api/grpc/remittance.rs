@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     auth::{actor, denied_status},
-    convert::{money, positive_amount_in, request, timestamp, typed},
+    convert::{money, positive_amount_in, request, text, timestamp, typed},
     name::{CenterName, DetaineeName, PayerLinkName, PayerName, RemittanceName, TransactionName, payer_or_all},
     page::Page,
     respond,
@@ -15,7 +15,7 @@ use crate::{
     api::status::invalid_field,
     custody::Custody,
     ids::{DetaineeId, PayerId, RemittanceId},
-    ledger::Center,
+    ledger::{Center, LedgerError},
     proto::{
         CreatePayerLinkRequest, CreatePayerRequest, CreateRemittanceRequest, GetPayerRequest, GetRemittanceRequest,
         ListPayerLinksRequest, ListPayerLinksResponse, ListPayersRequest, ListPayersResponse, ListRemittancesRequest,
@@ -49,18 +49,29 @@ impl RemittanceApi {
     async fn visible(&self, actor: &Actor, name: &str) -> Result<(Center, remittance::Remittance), Status> {
         let name = RemittanceName::parse(name, "name")?;
         let center = scope::center(&self.custody, actor, name.center).await?;
-        let id = typed(RemittanceId::parse(name.remittance), "name")?;
-        let remittance = self.remittances.remittance(&center, &id).await?;
-        require_visible(actor, &remittance)?;
+        let remittance = visible(&self.remittances, actor, &center, name.remittance).await?;
         Ok((center, remittance))
     }
 }
 
-/// A payer sees their own remittances and no others.
-pub(super) fn require_visible(actor: &Actor, remittance: &remittance::Remittance) -> Result<(), Status> {
+/// The remittance of an id. A payer sees their own and no others, nor whether there are others.
+pub(super) async fn visible(
+    remittances: &Remittances,
+    actor: &Actor,
+    center: &Center,
+    id: &str,
+) -> Result<remittance::Remittance, Status> {
+    let id = typed(RemittanceId::parse(id), "name")?;
+    let found = remittances.remittance(center, &id).await;
+    let payer = match &found {
+        Ok(remittance) => Some(&remittance.payer),
+        Err(LedgerError::Refused { .. }) => None,
+        Err(_) => return Ok(found?),
+    };
     actor
-        .require_payer(&remittance.payer)
-        .map_err(|denied| denied_status(&denied))
+        .require_remittance(&id, payer)
+        .map_err(|denied| denied_status(&denied))?;
+    Ok(found?)
 }
 
 fn own_payer(actor: &Actor, text: &str, field: &str) -> Result<PayerId, Status> {
@@ -170,12 +181,11 @@ impl RemittanceService for RemittanceApi {
         let name = CenterName::parse(&message.parent, "parent")?;
         let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
         let id = typed(PayerId::parse(&message.payer_id), "payer_id")?;
-        let told = message.payer.clone();
+        let told = message.payer.as_ref();
         let told = told.ok_or_else(|| invalid_field("payer", "is required"))?;
-        let payer = self
-            .remittances
-            .create_payer(&center, id, told.display_name, told.account)
-            .await?;
+        let name = text(&told.display_name, "payer.display_name")?;
+        let account = text(&told.account, "payer.account")?;
+        let payer = self.remittances.create_payer(&center, id, name, account).await?;
         Ok(Response::new(payer_out(payer, &center)))
     }
 

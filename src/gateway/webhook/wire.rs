@@ -14,7 +14,7 @@
 //! Notifications are [`EventBody`], posted to the `notify_url` with the signature header over the body.
 //! Amounts are decimal strings with their currency; times are RFC 3339.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use time::OffsetDateTime;
 
 use crate::money::{Amount, Currency};
@@ -23,6 +23,33 @@ use crate::money::{Amount, Currency};
 pub const UNKNOWN_ORDER: &str = "UNKNOWN_ORDER";
 /// Code of the refusal for a refund number the gateway has never seen.
 pub const UNKNOWN_REFUND: &str = "UNKNOWN_REFUND";
+
+/// The most characters of a number of the gateway's own.
+const NUMBER_LEN_MAX: usize = 128;
+/// The most characters kept of a reason.
+const REASON_LEN_MAX: usize = 500;
+
+/// Reads a number of the gateway's own: it identifies money, so it must be there and be one that can be kept as it is.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    let is_number = (1..=NUMBER_LEN_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_number {
+        Ok(text)
+    } else {
+        let message = format!("a number has 1 to {NUMBER_LEN_MAX} visible ASCII characters");
+        Err(D::Error::custom(message))
+    }
+}
+
+/// Reads a reason, leaving out what cannot be kept: what it explains is true whatever it looks like.
+fn reason<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    Ok(text
+        .chars()
+        .filter(|character| !character.is_control())
+        .take(REASON_LEN_MAX)
+        .collect())
+}
 
 /// An amount: `{"value":"12.50","currency":"CNY"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +108,7 @@ pub struct PaymentBody {
 /// How an order was paid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaidBody {
+    #[serde(deserialize_with = "number")]
     pub gateway_transaction: String,
     pub amount: MoneyBody,
     #[serde(with = "time::serde::rfc3339")]
@@ -111,11 +139,13 @@ pub struct RefundBody {
 pub enum RefundOutcome {
     Processing,
     Succeeded {
+        #[serde(deserialize_with = "number")]
         gateway_refund: String,
         #[serde(with = "time::serde::rfc3339")]
         at: OffsetDateTime,
     },
     Failed {
+        #[serde(deserialize_with = "reason")]
         reason: String,
     },
 }

@@ -100,6 +100,7 @@ impl Task {
             if tickets.is_empty() {
                 return;
             }
+            let (count, mut failed) = (tickets.len(), None);
             match self.attempt(&mut tickets, &mut repeats).await {
                 Ok(()) => return,
                 Err(Attempt::Overtaken) => self.state = None,
@@ -113,19 +114,18 @@ impl Task {
                 }
                 Err(Attempt::Failed(why)) => {
                     self.state = None;
-                    // A key of a domain's own may have met a repeated request before the journal's keys did.
-                    let count = tickets.len();
-                    if !self.answer_stored(&mut tickets, &mut repeats).await {
-                        return answer_all(tickets, repeats, &LedgerError::Unavailable);
-                    }
-                    if tickets.len() == count {
-                        return self.isolate(tickets, repeats, why).await;
-                    }
-                    continue;
+                    failed = Some(why);
                 }
             }
             if !self.answer_stored(&mut tickets, &mut repeats).await {
                 return answer_all(tickets, repeats, &LedgerError::Unavailable);
+            }
+            // Another process may have done one of them: which of a request's rows PostgreSQL notices first is its choice, and
+            // the domain's own are among them. Only what is left of a failure is a failure.
+            if let Some(why) = failed
+                && tickets.len() == count
+            {
+                return self.isolate(tickets, repeats, why).await;
             }
         }
         answer_all(tickets, repeats, &LedgerError::Unavailable);

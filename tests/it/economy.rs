@@ -1,0 +1,224 @@
+//! All domains over one world, with the simulated gateway beside them, and a calendar of its own.
+
+use std::sync::Arc;
+
+use custody_ledger::{
+    clock::Clock,
+    distribution::Distributions,
+    gateway::{
+        Channels, Gate,
+        simulator::{
+            Simulator, SimulatorConfig, SimulatorControl,
+            control::{NotifyOptions, PayOptions, RefundAnswer},
+        },
+        webhook::{WebhookChannel, WebhookConfig},
+    },
+    ids::{PayerId, RemittanceId, Seq, VendorId},
+    ledger::{LedgerError, Posted, balance, proof},
+    money::Amount,
+    refund::{Refund, Refunds, refund_number},
+    remittance::{NewRemittance, Remittance, Remittances, order_number},
+    settlement::Settlements,
+};
+use secrecy::SecretString;
+use time::{Date, OffsetDateTime, macros::time};
+use uuid::Uuid;
+
+use crate::world::{Process, World, cny, id, request_with};
+
+/// A world in which P1 may remit to D1, D2 and D3.
+pub struct Economy {
+    pub world: World,
+    pub control: SimulatorControl,
+    pub house: House,
+    channels: Channels,
+    _simulator: Simulator,
+}
+
+/// The domains of one day.
+pub struct House {
+    pub remittances: Remittances,
+    pub distributions: Distributions,
+    pub refunds: Refunds,
+    pub settlements: Settlements,
+}
+
+/// Ten in the morning in Shanghai.
+fn morning(date: Date) -> OffsetDateTime {
+    date.with_time(time!(02:00)).assume_utc()
+}
+
+impl House {
+    fn over(process: &Process, channels: &Channels) -> House {
+        let (lanes, custody) = (process.lanes.clone(), process.custody.clone());
+        House {
+            remittances: Remittances::new(lanes.clone(), custody.clone(), channels.clone()),
+            distributions: Distributions::new(lanes.clone(), custody.clone()),
+            refunds: Refunds::new(lanes.clone(), custody, channels.clone()),
+            settlements: Settlements::new(lanes),
+        }
+    }
+}
+
+impl Economy {
+    /// In the morning of a date.
+    pub async fn on(date: Date) -> Economy {
+        let world = World::build_with(Clock::starting_at(morning(date)), 4096).await;
+        let secret = SecretString::from("shared");
+        let config = SimulatorConfig::new(([127, 0, 0, 1], 0).into(), secret.clone());
+        let simulator = Simulator::start(config, Clock::system()).await.unwrap();
+        let config = WebhookConfig {
+            id: "webhook".into(),
+            base_url: simulator.base_url(),
+            secret,
+        };
+        // Nobody listens there: what the gateway says is asked for.
+        let channels = Channels::new([Gate {
+            channel: Arc::new(WebhookChannel::try_new(config, Clock::system()).unwrap()),
+            notify_url: "http://127.0.0.1:9/".into(),
+        }]);
+        let house = House::over(&world.process, &channels);
+        let payer = PayerId::parse("P1").unwrap();
+        let made = house
+            .remittances
+            .create_payer(&world.center, payer.clone(), "Mother".into(), "acct".into());
+        made.await.unwrap();
+        for detainee in ["D1", "D2", "D3"] {
+            let detainee = id(detainee);
+            let link = house.remittances.create_link(&world.center, &payer, &detainee);
+            link.await.unwrap();
+        }
+        Economy {
+            control: SimulatorControl::try_new(simulator.base_url()).unwrap(),
+            house,
+            channels,
+            _simulator: simulator,
+            world,
+        }
+    }
+
+    /// Goes to bed and gets up in the morning of a later date.
+    pub fn move_to(&mut self, date: Date) {
+        self.world.process = Process::over(&self.world.db.url, Clock::starting_at(morning(date)), 4096);
+        self.house = House::over(&self.world.process, &self.channels);
+    }
+
+    /// Orders a remittance of P1.
+    pub async fn order(&self, request: Uuid, detainee: &str, amount: &str) -> Result<(Remittance, bool), LedgerError> {
+        let body = format!("{detainee} {amount}");
+        let method = "custody.v1.RemittanceService/CreateRemittance";
+        let new = NewRemittance {
+            request: request_with(request, method, body.as_bytes()),
+            payer: PayerId::parse("P1").unwrap(),
+            detainee: id(detainee),
+            amount: cny(amount),
+            channel: "webhook".into(),
+        };
+        self.house.remittances.create(&self.world.center, new).await
+    }
+
+    /// Pays an order at the gateway, and asks what became of it.
+    pub async fn pay(&self, remittance: &RemittanceId) -> Remittance {
+        let options = PayOptions {
+            lose: true,
+            late: true,
+            ..PayOptions::default()
+        };
+        let number = order_number(self.world.center.no, remittance);
+        self.control.pay(&number, &options).await.unwrap();
+        let asked = self.house.remittances.refresh(&self.world.center, remittance).await;
+        asked.unwrap()
+    }
+
+    pub async fn refund(&self, request: Uuid, remittance: &str, amount: &str) -> Result<Posted, LedgerError> {
+        let request = request_with(request, "test/Refund", format!("{remittance} {amount}").as_bytes());
+        let remittance = RemittanceId::parse(remittance).unwrap();
+        let refunds = &self.house.refunds;
+        refunds
+            .create(
+                &self.world.center,
+                request,
+                remittance,
+                cny(amount),
+                "wrong person".into(),
+            )
+            .await
+    }
+
+    /// Gives a refund its outcome at the gateway, and asks for it.
+    pub async fn end_refund(&self, refund: Seq, failed: bool) -> Refund {
+        let answer = RefundAnswer {
+            failed: failed.then(|| "account closed".to_owned()),
+            notify: NotifyOptions {
+                lose: true,
+                ..NotifyOptions::default()
+            },
+        };
+        let number = refund_number(self.world.center.no, refund);
+        self.control.answer_refund(&number, &answer).await.unwrap();
+        self.house.refunds.refresh(&self.world.center, refund).await.unwrap()
+    }
+
+    /// Closes V1's settlement through a date.
+    pub async fn close(&self, request: Uuid, date: Date) -> Result<Posted, LedgerError> {
+        let request = request_with(request, "test/Close", date.to_string().as_bytes());
+        let vendor = VendorId::parse("V1").unwrap();
+        self.house
+            .settlements
+            .close(&self.world.center, request, vendor, date)
+            .await
+    }
+
+    /// The bank has paid a settlement, or could not.
+    pub async fn end_settlement(&self, settlement: Seq, failed: bool) -> Result<Posted, LedgerError> {
+        let (center, settlements) = (&self.world.center, &self.house.settlements);
+        if failed {
+            let request = request_with(Uuid::new_v4(), "test/FailSettlement", b"");
+            settlements.fail(center, request, settlement, "closed".into()).await
+        } else {
+            let request = request_with(Uuid::new_v4(), "test/ConfirmSettlement", b"");
+            settlements.confirm(center, request, settlement, "B1".into()).await
+        }
+    }
+
+    pub async fn release(&self, request: Uuid, detainee: &str) -> Result<Posted, LedgerError> {
+        let request = request_with(request, "test/Release", detainee.as_bytes());
+        let refunds = &self.house.refunds;
+        refunds
+            .open_release(&self.world.center, request, id(detainee), "cash desk".into())
+            .await
+    }
+
+    /// The bank has paid a release payout, or could not.
+    pub async fn end_release(&self, release: Seq, failed: bool) -> Result<Posted, LedgerError> {
+        let (center, refunds) = (&self.world.center, &self.house.refunds);
+        if failed {
+            let request = request_with(Uuid::new_v4(), "test/FailRelease", b"");
+            refunds.fail_release(center, request, release, "closed".into()).await
+        } else {
+            let request = request_with(Uuid::new_v4(), "test/ConfirmRelease", b"");
+            refunds.confirm_release(center, request, release, "B1".into()).await
+        }
+    }
+
+    /// What is owed to V1, and what is in transit to it.
+    pub async fn vendor(&self) -> [Amount; 2] {
+        let (center, process) = (&self.world.center, &self.world.process);
+        let vendor = VendorId::parse("V1").unwrap();
+        let vendor = process.commissary.vendor(center, &vendor).await.unwrap();
+        let accounts = [vendor.payable_no, vendor.transit_no];
+        let (balances, _) = balance::now(&process.database.read, center, &accounts).await.unwrap();
+        [balances[0], balances[1]]
+    }
+
+    /// The balance of all accounts of a code.
+    pub async fn total(&self, code: i16) -> String {
+        let mut conn = self.world.process.database.read.acquire().await.unwrap();
+        let proof = proof::prove(&mut conn, &self.world.center, balance::AsOf::Now)
+            .await
+            .unwrap();
+        assert!(proof.holds());
+        let term = proof.terms.iter().find(|term| term.code.number() == code);
+        term.map_or_else(|| "0.00".to_owned(), |term| term.sum.to_string())
+    }
+}

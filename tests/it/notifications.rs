@@ -1,0 +1,263 @@
+//! Notifications signed by hand, to a running service: what is not believed changes nothing, and what is, counts once.
+
+use std::collections::BTreeSet;
+
+use custody_ledger::{
+    custody::{DetaineeState, Settings},
+    gateway::{
+        simulator::control::PayOptions,
+        webhook::{
+            signature::{SIGNATURE_HEADER, sign_notification},
+            wire::{Event, EventBody, MoneyBody, PaidBody, RefundBody, RefundOutcome},
+        },
+    },
+    ledger::{balance, chart},
+    proto::{
+        ConfirmReleaseRequest, CreateReleaseRequest, RefreshRemittanceRequest, Release, Remittance, remittance::State,
+    },
+};
+use secrecy::SecretString;
+use time::{Duration, OffsetDateTime};
+use tonic::Code;
+use uuid::Uuid;
+
+use crate::{
+    hall::{Hall, Refused, SECRET, remittance_of},
+    world::id,
+};
+
+fn event(event: Event) -> String {
+    let body = EventBody {
+        event_id: "evt_1".into(),
+        created_at: OffsetDateTime::now_utc(),
+        event,
+    };
+    serde_json::to_string(&body).unwrap()
+}
+
+/// `payment_succeeded`.
+fn paid(order_number: &str, gateway_transaction: &str, value: &str, currency: &str) -> String {
+    event(Event::PaymentSucceeded {
+        order_number: order_number.into(),
+        payment: PaidBody {
+            gateway_transaction: gateway_transaction.into(),
+            amount: MoneyBody {
+                value: value.into(),
+                currency: currency.into(),
+            },
+            paid_at: OffsetDateTime::now_utc(),
+        },
+    })
+}
+
+fn signed_at(offset_s: i64, secret: &str, body: &str) -> String {
+    let at = OffsetDateTime::now_utc() + Duration::seconds(offset_s);
+    sign_notification(&SecretString::from(secret), at, body.as_bytes())
+}
+
+fn signed(body: &str) -> Option<String> {
+    Some(signed_at(0, SECRET, body))
+}
+
+/// Posts a notification; the code of the answer.
+async fn post(address: &str, channel: &str, signature: Option<String>, body: String) -> u16 {
+    let mut request = reqwest::Client::new()
+        .post(format!("http://{address}/v1/notifications/{channel}"))
+        .body(body);
+    if let Some(signature) = signature {
+        request = request.header(SIGNATURE_HEADER, signature);
+    }
+    request.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_forged_stale_or_altered_changes_nothing() {
+    let hall = Hall::open().await;
+    let ordered = hall.order("D1", "50.00").await;
+    let order = ordered.order_number.as_str();
+    let good = paid(order, "pay_1", "50.00", "CNY");
+    let (before, seq) = (hall.everything().await, hall.seq().await);
+    let refund = event(Event::RefundFinished {
+        refund: RefundBody {
+            refund_number: "F1-000009".into(),
+            order_number: order.into(),
+            amount: MoneyBody {
+                value: "50.00".into(),
+                currency: "CNY".into(),
+            },
+            outcome: RefundOutcome::Failed { reason: "no".into() },
+        },
+    });
+    let altered = |from: &str, to: &str| {
+        let body = good.replace(from, to);
+        assert_ne!(body, good);
+        body
+    };
+    // The signature, the body, the answer, and what is kept of it.
+    let cases: Vec<(Option<String>, String, u16, &str)> = vec![
+        (None, good.clone(), 400, "missing_signature"),
+        (Some(signed_at(0, "guessed", &good)), good.clone(), 400, "bad_signature"),
+        (Some(signed_at(0, "", &good)), good.clone(), 400, "bad_signature"),
+        (Some("t=1,v1=zz".into()), good.clone(), 400, "malformed"),
+        (
+            Some(signed_at(-310, SECRET, &good)),
+            good.clone(),
+            400,
+            "outside_window",
+        ),
+        (Some(signed_at(310, SECRET, &good)), good.clone(), 400, "outside_window"),
+        (signed(&good), altered("50.00", "5000.00"), 400, "bad_signature"),
+        (signed(&good), altered(order, "1-R0"), 400, "bad_signature"),
+        (signed("{"), "{".into(), 400, "malformed"),
+        (signed(""), String::new(), 400, "malformed"),
+        (signed(&refund), altered("pay_1", "pay_2"), 400, "bad_signature"),
+    ];
+    let signed_cases = [
+        (altered("50.00", "50.001"), 400, "malformed"),
+        (altered("50.00", "-50.00"), 400, "malformed"),
+        (altered("50.00", "0"), 400, "malformed"),
+        (altered("50.00", "999999999999999999999999999999"), 400, "malformed"),
+        (altered("pay_1", ""), 400, "malformed"),
+        (altered("pay_1", "pay\\u00001"), 400, "malformed"),
+        (altered("pay_1", &"9".repeat(129)), 400, "malformed"),
+        (altered("payment_succeeded", "payment_dreamt"), 400, "malformed"),
+        (altered("50.00", "49.99"), 200, "other_amount"),
+        (altered("50.00", "5000.00"), 200, "other_amount"),
+        (altered("CNY", "USD"), 200, "other_amount"),
+        (altered(order, "1-R0000000000000000"), 200, "unknown_order"),
+        (altered(order, &order.replacen('1', "9", 1)), 200, "unknown_order"),
+        (altered(order, "; drop table remittance"), 200, "unknown_order"),
+        (altered(order, ""), 200, "unknown_order"),
+        (refund, 200, "unknown_refund"),
+    ];
+    let signed_cases = signed_cases
+        .into_iter()
+        .map(|(body, code, reason)| (signed(&body), body, code, reason));
+    let mut kept = BTreeSet::new();
+    for (signature, body, code, reason) in cases.into_iter().chain(signed_cases) {
+        let answer = post(&hall.service.address, "webhook", signature, body.clone()).await;
+        assert_eq!(answer, code, "{reason}: {body}");
+        assert_eq!(hall.seq().await, seq, "{reason}: {body}");
+        kept.insert((reason, body));
+    }
+    // What nobody believed is kept too, the same for the same reason once.
+    let kept: Vec<&str> = kept.iter().map(|(reason, _)| *reason).collect();
+    assert_eq!(hall.rejected().await, kept);
+
+    let address = &hall.service.address;
+    let long = good.replacen('{', &format!("{{\"padding\":\"{}\",", "x".repeat(70_000)), 1);
+    assert_eq!(post(address, "webhook", signed(&long), long).await, 413);
+    for (channel, code) in [("bank", 404), ("%77ebhook%20", 404), ("", 400), ("webhook/x", 400)] {
+        let answer = post(address, channel, signed(&good), good.clone()).await;
+        assert_eq!(answer, code, "{channel}");
+    }
+    let url = format!("http://{address}/v1/notifications/webhook");
+    assert_eq!(reqwest::get(url).await.unwrap().status().as_u16(), 405);
+    assert_eq!(hall.everything().await, before);
+
+    // The same order, told truly, is credited.
+    assert_eq!(post(address, "webhook", signed(&good), good.clone()).await, 200);
+    assert_eq!(hall.remittance(&ordered.name).await.state(), State::Credited);
+    assert_eq!(hall.balances("D1").await[0], "140.00");
+    hall.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_told_often_and_to_two_services_is_credited_once() {
+    let hall = Hall::open().await;
+    let other = hall.another_service().await;
+    let ordered = hall.order("D1", "50.00").await;
+    let seq = hall.seq().await;
+    let body = paid(&ordered.order_number, "pay_1", "50.00", "CNY");
+    let mut calls = tokio::task::JoinSet::new();
+    for service in [&hall.service, &other] {
+        for _ in 0..12 {
+            let (address, body) = (service.address.clone(), body.clone());
+            calls.spawn(async move { post(&address, "webhook", signed(&body), body).await });
+        }
+    }
+    let refresh = RefreshRemittanceRequest {
+        name: ordered.name.clone(),
+    };
+    let asked: Result<Remittance, _> = hall.ask("RemittanceService/RefreshRemittance", &refresh).await;
+    asked.unwrap();
+    assert_eq!(calls.join_all().await, [200; 24]);
+    assert_eq!(hall.seq().await, seq + 1);
+    assert_eq!(hall.balances("D1").await[0], "140.00");
+
+    // The order cannot be paid by a second transaction, nor a second order by the same one.
+    let twice = paid(&ordered.order_number, "pay_2", "50.00", "CNY");
+    let second = hall.order("D1", "50.00").await;
+    let same = paid(&second.order_number, "pay_1", "50.00", "CNY");
+    for body in [twice, same] {
+        assert_eq!(post(&other.address, "webhook", signed(&body), body).await, 200);
+    }
+    assert_eq!(hall.rejected().await, ["other_order", "other_transaction"]);
+    assert_eq!(hall.remittance(&second.name).await.state(), State::Paid);
+    assert_eq!(hall.seq().await, seq + 1);
+    assert_eq!(hall.balances("D1").await[0], "140.00");
+    hall.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_after_the_expiry_is_credited_and_after_the_release_is_in_suspense() {
+    let hall = Hall::open().await;
+    let hurry = |settings| {
+        Ok(Settings {
+            quote_ttl_s: 1,
+            ..settings
+        })
+    };
+    let late = PayOptions {
+        late: true,
+        ..PayOptions::default()
+    };
+    hall.process
+        .custody
+        .change_settings(&hall.center.id, hurry)
+        .await
+        .unwrap();
+    hall.remit("D3", "5.00").await;
+    let (first, second) = (hall.order("D1", "50.00").await, hall.order("D3", "60.00").await);
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    hall.control.pay(&first.order_number, &late).await.unwrap();
+    hall.delivered().await;
+    assert_eq!(hall.remittance(&first.name).await.state(), State::Credited);
+    assert_eq!(hall.balances("D1").await[0], "140.00");
+
+    // An order of before does not keep anybody here, and its money is not lost.
+    let release = CreateReleaseRequest {
+        parent: "centers/C1".into(),
+        detainee: "centers/C1/detainees/D3".into(),
+        destination: "cash desk".into(),
+        request_id: Uuid::new_v4().to_string(),
+    };
+    let opened: Release = hall.ask("RefundService/CreateRelease", &release).await.unwrap();
+    assert_eq!(opened.amount.unwrap().amount, "5.00");
+    let confirm = ConfirmReleaseRequest {
+        name: opened.name,
+        bank_reference: "B1".into(),
+        request_id: Uuid::new_v4().to_string(),
+    };
+    let _: Release = hall.ask("RefundService/ConfirmRelease", &confirm).await.unwrap();
+    hall.control.pay(&second.order_number, &late).await.unwrap();
+    hall.delivered().await;
+    assert_eq!(hall.remittance(&second.name).await.state(), State::Suspended);
+    assert_eq!(hall.balances("D3").await, ["0.00"; 4]);
+    let (held, _) = balance::now(&hall.process.database.read, &hall.center, &[chart::SUSPENSE])
+        .await
+        .unwrap();
+    assert_eq!(held[0].to_string(), "60.00");
+    let detainee = hall.process.custody.detainee(&hall.center, &id("D3")).await.unwrap();
+    assert_eq!(detainee.state, DetaineeState::Released);
+
+    // And nobody can be asked to pay for them any more.
+    let new = remittance_of("P2", "D3", "1", Uuid::new_v4());
+    let answer: Result<Remittance, _> = hall.ask("RemittanceService/CreateRemittance", &new).await;
+    let refused = Refused::of(&answer.unwrap_err(), "a quote");
+    assert!(
+        refused.is(Code::FailedPrecondition, "DETAINEE_NOT_ACTIVE"),
+        "{refused:?}"
+    );
+    hall.verified().await;
+}
