@@ -114,6 +114,9 @@ create table remittance_leg (
     constraint remittance_leg_seq check ((state in ('SUSPENDED', 'CREDITED')) = (seq is not null))
 );
 
+-- A transaction brings in one remittance; verification reads the legs in the journal's order.
+create unique index remittance_leg_by_seq on remittance_leg (center_id, seq) where seq is not null;
+
 -- Which remittances are asked about next, and when. Not history: a row goes once there is nothing more to ask.
 create table remittance_poll (
     center_id     integer     not null,

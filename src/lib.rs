@@ -12,6 +12,7 @@
 //! - [`jobs`] what runs by the clock
 //! - [`settlement`] paying the vendors; [`refund`] money back to payers, and out with released people;
 //!   [`reconciliation`] the gateway's bill against the ledger
+//! - [`verification`] everything stored beside the journals, against them
 //! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it
 //! - [`launch`] this program as a child process; [`demo`] the demonstration; [`bench`] the load generator
 //!
@@ -41,3 +42,4 @@ pub mod remittance;
 pub mod serve;
 pub mod settlement;
 pub mod telemetry;
+pub mod verification;

@@ -6,7 +6,8 @@ use custody_ledger::{
     clock::Clock,
     custody::Custody,
     db::{Database, embedded},
-    ledger::verify,
+    ledger::verify::VerifyError,
+    verification,
 };
 
 #[derive(clap::Args)]
@@ -47,7 +48,7 @@ async fn verify_all(url: &str) -> anyhow::Result<ExitCode> {
     let centers = Custody::new(database.clone(), Clock::system()).all_centers().await?;
     for center in &centers {
         // One snapshot, so that a service that goes on writing does not disturb.
-        match verify::verify_snapshot(&database, center).await {
+        match verification::verify_snapshot(&database, center).await {
             Ok(verified) => println!(
                 "center {}: {} transactions and {} postings replayed, proof holds at {}: {} = {}",
                 center.id,
@@ -57,7 +58,7 @@ async fn verify_all(url: &str) -> anyhow::Result<ExitCode> {
                 verified.proof.debits,
                 verified.proof.credits,
             ),
-            Err(verify::VerifyError::Database(error)) => return Err(error.into()),
+            Err(VerifyError::Database(error)) => return Err(error.into()),
             Err(differs) => {
                 println!("{differs}");
                 return Ok(ExitCode::FAILURE);

@@ -4,6 +4,7 @@ mod entity;
 mod error;
 pub mod room;
 mod store;
+mod verify;
 
 use std::{
     collections::HashMap,
@@ -12,6 +13,7 @@ use std::{
 
 pub use entity::{CenterProfile, Detainee, DetaineeState, Settings};
 pub use error::CustodyRefusal;
+pub use verify::DetaineesCheck;
 
 use crate::{
     clock::Clock,

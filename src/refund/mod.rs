@@ -18,6 +18,7 @@ mod posting;
 mod release;
 mod store;
 mod unspent;
+mod verify;
 
 use std::collections::HashMap;
 
@@ -27,6 +28,7 @@ pub use error::RefundRefusal;
 pub use store::{SucceededRefund, succeeded_in_tx};
 use time::OffsetDateTime;
 use unspent::Unspent;
+pub use verify::RefundsCheck;
 
 use crate::{
     custody::Custody,

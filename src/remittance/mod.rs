@@ -17,6 +17,7 @@ mod entity;
 mod error;
 mod posting;
 mod store;
+mod verify;
 
 pub use confirm::{Learnt, Paid, RejectedNotice};
 pub use create::NewRemittance;
@@ -24,6 +25,7 @@ pub use credit::CreditRemittance;
 pub use entity::{Leg, LegState, Payer, PayerLink, PaymentFacts, Remittance, order_number, parse_order_number};
 pub use error::RemittanceRefusal;
 pub use store::{LinkFilter, PostedPayment, RemittanceFilter, posted_in_tx};
+pub use verify::RemittancesCheck;
 
 use crate::{
     custody::Custody,

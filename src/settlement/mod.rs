@@ -8,12 +8,14 @@ mod entity;
 mod error;
 mod posting;
 mod store;
+mod verify;
 
 pub use command::{CloseSettlement, EndSettlement};
 use entity::Row;
 pub use entity::{End, Settlement, SettlementLine};
 pub use error::SettlementRefusal;
 use time::Date;
+pub use verify::SettlementsCheck;
 
 use crate::{
     commissary,

@@ -16,13 +16,13 @@ use custody_ledger::{
     ids::{AccountNo, RemittanceId, Seq},
     ledger::{
         Code, Declined, Draft, JournalTx, LedgerError, Posted, Posting, RareCommand, Request, account, balance, chart,
+        record,
     },
     proto::{CreditFacts, TransactionKind, journal_record::Facts},
     refund::{RefundState, Refunds, refund_number},
 };
 use futures::future::{BoxFuture, FutureExt as _};
 use secrecy::SecretString;
-use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 
 use crate::world::{Process, World, cny, id, reason, request};
@@ -43,18 +43,40 @@ impl RareCommand for Credit {
     fn run<'a>(&'a self, tx: &'a mut JournalTx) -> BoxFuture<'a, Result<Draft, Declined>> {
         async move {
             let (no, moment) = (tx.center().no, tx.moment());
-            sqlx::query(
+            for statement in [
+                "insert into payer (center_id, payer_id, name, account, created_at)
+                 values ($1, 'P1', 'Mother', 'acct', $3) on conflict do nothing",
+                "insert into payer_link (center_id, payer_id, detainee_id, created_at)
+                 values ($1, 'P1', 'D1', $3) on conflict do nothing",
+                "insert into remittance (center_id, remittance_id, number, request_id, actor, request, payer_id,
+                     detainee_id, amount, channel, clearing_no, preview, created_at, expires_at)
+                 values ($1, $2, $4, gen_random_uuid(), 'payer/P1', '', 'P1', 'D1', $5, 'webhook', $6, '', $3,
+                     $3 + interval '30 minutes')",
+                "insert into remittance_leg (center_id, remittance_id, state, at, detail, gateway_transaction, paid_at)
+                 values ($1, $2, 'PAID', $3, '', $7, $3)",
                 "insert into remittance_leg (center_id, remittance_id, state, at, detail, seq)
                  values ($1, $2, 'CREDITED', $3, '', $4)",
-            )
-            .bind(no.0)
-            .bind(&self.facts.remittance)
-            .bind(moment.recorded_at)
-            .bind(moment.seq.0)
-            .execute(tx.conn())
-            .await?;
+            ] {
+                // Every statement has all parameters, so that one loop can bind them.
+                let typed =
+                    "with given as (select $1::int, $2::text, $3::timestamptz, $4::bigint, $5::numeric, $6::int,
+                    $7::text) ";
+                sqlx::query(sqlx::AssertSqlSafe(format!("{typed}{statement}")))
+                    .bind(no.0)
+                    .bind(&self.facts.remittance)
+                    .bind(moment.recorded_at)
+                    .bind(moment.seq.0)
+                    .bind(cny(&self.facts.amount).value())
+                    .bind(self.clearing.0)
+                    .bind(&self.facts.gateway_transaction)
+                    .execute(tx.conn())
+                    .await?;
+            }
             let posting = Posting::new(self.clearing, self.available, cny(&self.facts.amount));
-            let facts = Facts::Credit(self.facts.clone());
+            let facts = Facts::Credit(CreditFacts {
+                paid_at: Some(record::timestamp(moment.recorded_at)),
+                ..self.facts.clone()
+            });
             Ok(Draft::new(TransactionKind::Credit, vec![posting], facts))
         }
         .boxed()
@@ -85,14 +107,6 @@ fn gate(base_url: String, secret: SecretString) -> Gate {
 impl Bench {
     async fn build() -> Bench {
         let world = World::build().await;
-        let mut owner = PgConnection::connect(&world.db.url).await.unwrap();
-        for statement in [
-            "create table if not exists remittance_leg (center_id integer, remittance_id text, state text,
-                                                        at timestamptz, detail text, seq bigint)",
-            "grant select, insert on remittance_leg to custody_service",
-        ] {
-            sqlx::query(statement).execute(&mut owner).await.unwrap();
-        }
         let secret = SecretString::from("shared");
         let config = SimulatorConfig::new(([127, 0, 0, 1], 0).into(), secret.clone());
         let simulator = Simulator::start(config, Clock::system()).await.unwrap();
