@@ -103,5 +103,8 @@ create table refused_request (
 
 -- History is append-only by privilege: the service's role cannot update, delete or truncate it.
 grant usage on schema public to custody_service;
-grant select, insert on center, account, journal_transaction, posting, refused_request to custody_service;
-grant select, insert, update on journal_head, account_balance to custody_service;
+-- What changes, it may update column by column: an account's floor, say, never.
+grant select, insert on center, account, journal_transaction, posting, refused_request, journal_head, account_balance
+    to custody_service;
+grant update (seq, rules_version, next_account_no, recorded_at) on journal_head to custody_service;
+grant update (balance) on account_balance to custody_service;

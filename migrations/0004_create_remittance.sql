@@ -140,5 +140,7 @@ create table rejected_notification (
 
 grant select, insert on distribution_policy, court_order, payer, payer_link, remittance, remittance_leg,
     rejected_notification to custody_service;
-grant select, insert, update on court_order_collected to custody_service;
-grant select, insert, update, delete on remittance_poll to custody_service;
+grant select, insert on court_order_collected to custody_service;
+grant update (collected) on court_order_collected to custody_service;
+grant select, insert, delete on remittance_poll to custody_service;
+grant update (attempts, next_at) on remittance_poll to custody_service;

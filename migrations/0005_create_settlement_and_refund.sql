@@ -104,4 +104,5 @@ create table release_end (
 );
 
 grant select, insert on settlement, settlement_end, refund, refund_leg, release, release_end to custody_service;
-grant select, insert, update, delete on refund_open to custody_service;
+grant select, insert, delete on refund_open to custody_service;
+grant update (attempts, next_at) on refund_open to custody_service;

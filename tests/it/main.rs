@@ -16,6 +16,7 @@ mod notifications;
 mod offline;
 mod outages;
 mod payout;
+mod privileges;
 mod purchase;
 mod reconciliation;
 mod refund;
