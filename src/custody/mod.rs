@@ -258,6 +258,11 @@ impl Custody {
     }
 }
 
+/// Every center, in the order of their numbers; the error is the database's own.
+pub async fn all_centers(conn: &mut Conn) -> db::Result<Vec<Center>> {
+    store::all_centers(conn).await
+}
+
 /// A detainee, inside the caller's transaction.
 pub async fn detainee_in_tx(conn: &mut Conn, center: &Center, id: &DetaineeId) -> db::Result<Option<Detainee>> {
     store::detainee(conn, center.no, id).await

@@ -438,3 +438,43 @@ async fn the_command_names_the_difference_and_fails() {
         "{text}"
     );
 }
+
+/// `custody verify` with these arguments: its exit code, and what it said.
+async fn verify_with(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_custody"));
+    let output = command.arg("verify").args(arguments).output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_was_mistyped_is_named_and_nothing_is_made_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let typo = directory.path().join("typo");
+    for path in [directory.path(), typo.as_path()] {
+        let (code, text) = verify_with(&["--data-dir", path.to_str().unwrap()]).await;
+        assert_eq!(code, Some(2), "{text}");
+        assert!(
+            text.contains(&format!("{} holds no PostgreSQL", path.display())),
+            "{text}"
+        );
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_none_of_the_service_s_is_said_so() {
+    let cluster = crate::world::cluster();
+    let (code, text) = verify_with(&["--database-url", &cluster]).await;
+    assert_eq!(code, Some(2), "{text}");
+    assert!(
+        text.contains("cannot be read: ") && text.contains("\"center\" does not exist"),
+        "{text}"
+    );
+    let nowhere = "postgres://postgres@127.0.0.1:1/x";
+    let (code, text) = verify_with(&["--database-url", nowhere]).await;
+    assert!(
+        code == Some(2) && text.contains("the database cannot be used: "),
+        "{text}"
+    );
+}
