@@ -231,8 +231,13 @@ async fn the_command_line_imports_a_bill_and_names_what_does_not_match() {
     );
 
     let (code, text) = import(&address, &token, b"half a bill").await;
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(text.contains("INVALID_FIELD: the bill's header is"), "{text}");
-    let (_, text) = import(&address, "nonsense", &bill).await;
-    assert!(text.contains("NOT_AUTHENTICATED"), "{text}");
+    let (code, text) = import(&address, "nonsense", &bill).await;
+    assert!(code == Some(2) && text.contains("NOT_AUTHENTICATED"), "{text}");
+    let (code, text) = import("http://127.0.0.1:1", &token, &bill).await;
+    assert!(
+        code == Some(2) && text.contains("connecting to http://127.0.0.1:1"),
+        "{text}"
+    );
 }
