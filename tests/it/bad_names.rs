@@ -2,14 +2,18 @@
 
 use custody_ledger::{
     access::Role,
-    proto::{ListPayersRequest, ListPayersResponse},
+    proto::{
+        CreateRefundRequest, GetRefundRequest, ListPayersRequest, ListPayersResponse, ListRefundsRequest,
+        ListRefundsResponse, Refund,
+    },
 };
+use prost::Message as _;
 use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    hall::{Hall, Refused},
-    messages::Descriptors,
+    messages_from_text::Descriptors,
+    whole_service::{Hall, Refused, money},
 };
 
 /// Messages of all methods that hold names, good as they are. Before a name stands what it is to its message:
@@ -295,6 +299,63 @@ async fn what_is_another_payer_s_and_what_does_not_exist_are_denied_alike() {
         }
     }
     assert_eq!(hall.everything().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payer_reads_the_refunds_of_their_own_remittances() {
+    let hall = Hall::open().await;
+    let mut refunds = Vec::new();
+    for detainee in ["D1", "D3"] {
+        let remittance = hall.remit(detainee, "20.00").await.name;
+        let asked = CreateRefundRequest {
+            parent: "centers/C1".into(),
+            remittance: remittance.clone(),
+            amount: money("5.00"),
+            reason: "wrong person".into(),
+            request_id: Uuid::new_v4().to_string(),
+        };
+        let refund: Refund = hall.ask("RefundService/CreateRefund", &asked).await.unwrap();
+        refunds.push((remittance, refund.name));
+    }
+    let [(_, mine), (their_remittance, theirs)] = &refunds[..] else {
+        panic!("{refunds:?}");
+    };
+    let (payer, nobody) = (hall.token(Role::Payer), "centers/C1/refunds/9999".to_owned());
+    let get = |name: &String| GetRefundRequest { name: name.clone() };
+    let read: Refund = hall
+        .ask_as("RefundService/GetRefund", &payer, &get(mine))
+        .await
+        .unwrap();
+    assert_eq!(&read.name, mine);
+    for name in [theirs, &nobody] {
+        let message = get(name).encode_to_vec();
+        let denied = hall.refused_as(name, "RefundService/GetRefund", &payer, message).await;
+        assert!(denied.is(Code::PermissionDenied, "NOT_ALLOWED"), "{name}: {denied:?}");
+    }
+    let list = |detainee: &str, remittance: &str| ListRefundsRequest {
+        parent: "centers/C1".into(),
+        detainee: detainee.into(),
+        remittance: remittance.into(),
+        ..ListRefundsRequest::default()
+    };
+    for (detainee, remittance, expected) in [
+        ("", "", vec![mine]),
+        ("centers/C1/detainees/D1", "", vec![mine]),
+        ("", their_remittance, vec![]),
+    ] {
+        let message = list(detainee, remittance);
+        let page: ListRefundsResponse = hall
+            .ask_as("RefundService/ListRefunds", &payer, &message)
+            .await
+            .unwrap();
+        let names: Vec<&String> = page.refunds.iter().map(|refund| &refund.name).collect();
+        assert_eq!(names, expected, "{detainee} {remittance}");
+    }
+    let message = list("centers/C1/detainees/D3", "").encode_to_vec();
+    let denied = hall
+        .refused_as("D3", "RefundService/ListRefunds", &payer, message)
+        .await;
+    assert!(denied.is(Code::PermissionDenied, "NOT_ALLOWED"), "{denied:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,14 +10,16 @@ use custody_ledger::{
         status::reason_of,
     },
     clock::Clock,
+    commissary::ReturnLine,
     distribution::Distributions,
     gateway::Channels,
     ids::{CenterId, TerminalId},
     proto::{
         CenterSettings, GetBalanceRequest, GetCenterRequest, GetProofRequest, GetRequestOutcomeRequest,
-        ListPostingsRequest, ListStatementLinesRequest, Money, UpdateCenterSettingsRequest, WatchTransactionsRequest,
-        commissary_service_client::CommissaryServiceClient, custody_service_client::CustodyServiceClient,
-        ledger_service_client::LedgerServiceClient, request_outcome::State,
+        GetReturnRequest, ListPostingsRequest, ListStatementLinesRequest, Money, UpdateCenterSettingsRequest,
+        WatchTransactionsRequest, commissary_service_client::CommissaryServiceClient,
+        custody_service_client::CustodyServiceClient, ledger_service_client::LedgerServiceClient,
+        request_outcome::State,
     },
     reconciliation::Reconciliations,
     refund::Refunds,
@@ -34,7 +36,7 @@ use uuid::Uuid;
 
 use crate::{
     service::{purchase_of, with_token},
-    world::World,
+    world::{World, request},
 };
 
 struct House {
@@ -234,6 +236,56 @@ async fn the_books_tell_what_happened() {
     house.world.buy("D1", &[("SOAP", 1)]).await.unwrap();
     let seen = timeout(Duration::from_secs(5), watched.message()).await.unwrap();
     assert_eq!(seen.unwrap().unwrap().name, "centers/C1/transactions/3");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_is_sent_away_when_its_token_ends() {
+    let house = House::open().await;
+    house.world.endow("D1", "10.00").await;
+    let scope = Scope {
+        center: Some(CenterId::parse("C1").unwrap()),
+        ..Scope::default()
+    };
+    let actor = Actor::new("someone", Role::Auditor, scope).unwrap();
+    let now = Clock::system().now();
+    let token = house.issuer.issue(&actor, time::Duration::seconds(3), now).unwrap();
+    let mut ledger = LedgerServiceClient::new(house.channel().await);
+    let request = WatchTransactionsRequest {
+        parent: "centers/C1".into(),
+        after_seq: 0,
+    };
+    let watched = ledger.watch_transactions(with_token(&token, request)).await;
+    let mut watched = watched.unwrap().into_inner();
+    assert!(watched.message().await.unwrap().is_some());
+    let ended = timeout(Duration::from_secs(10), watched.message()).await.unwrap();
+    let ended = ended.unwrap_err();
+    assert_eq!(ended.code(), Code::Unauthenticated);
+    assert_eq!(reason_of(&ended).unwrap().0, "NOT_AUTHENTICATED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_reads_what_it_sold_and_took_back_itself() {
+    let house = House::open().await;
+    house.world.endow("D1", "10.00").await;
+    let bought = house.world.buy("D1", &[("RICE", 2)]).await.unwrap();
+    let lines = vec![ReturnLine { line: 1, quantity: 1 }];
+    let back = request("test/Return", b"");
+    let commissary = &house.world.process.commissary;
+    let returned = commissary.take_back(&house.world.center, back, bought.seq(), lines, "torn".into());
+    let name = format!("centers/C1/returns/{}", returned.await.unwrap().seq());
+    let mut client = CommissaryServiceClient::new(house.channel().await);
+    for (token, is_allowed) in [
+        (house.token(Role::Terminal, Some("T1")), true),
+        (house.token(Role::Terminal, Some("T2")), false),
+        (house.token(Role::Finance, None), true),
+    ] {
+        let name = name.clone();
+        let read = client.get_return(with_token(&token, GetReturnRequest { name })).await;
+        assert_eq!(
+            read.err().map(|status| status.code()),
+            (!is_allowed).then_some(Code::PermissionDenied)
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -315,7 +315,7 @@ async fn a_refund_that_the_gateway_never_heard_of_is_taken_to_it_later() {
     assert_eq!(at(100).poll_open(10).await.unwrap(), 0);
     let listed = bench
         .refunds
-        .list(center, Some(&id("D1")), None, None, 10)
+        .list(center, Some(&id("D1")), None, None, None, 10)
         .await
         .unwrap();
     assert_eq!(listed.len(), 1);

@@ -5,7 +5,10 @@ use prost_types::Timestamp;
 use time::OffsetDateTime;
 use tonic::Status;
 
-use super::{REPLAY_METADATA, name::TransactionName};
+use super::{
+    REPLAY_METADATA,
+    name::{DetaineeName, PayerName, RemittanceName, TransactionName},
+};
 use crate::{
     access::Actor,
     api::status::{internal, invalid_field, status, unavailable},
@@ -102,6 +105,24 @@ pub fn told(told: &str, field: &str) -> Result<String, Refusal> {
         return Err(invalid_field(field, "is required"));
     }
     text(told, field)
+}
+
+/// `centers/{center}/payers/{payer}`.
+pub fn payer_name(center: &Center, payer: &str) -> String {
+    let center = center.id.as_str();
+    PayerName { center, payer }.to_string()
+}
+
+/// `centers/{center}/detainees/{detainee}`.
+pub fn detainee_name(center: &Center, detainee: &str) -> String {
+    let center = center.id.as_str();
+    DetaineeName { center, detainee }.to_string()
+}
+
+/// `centers/{center}/remittances/{remittance}`.
+pub fn remittance_name(center: &Center, remittance: &str) -> String {
+    let center = center.id.as_str();
+    RemittanceName { center, remittance }.to_string()
 }
 
 /// `centers/{center}/transactions/{seq}`.

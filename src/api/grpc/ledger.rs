@@ -2,11 +2,11 @@
 
 use std::pin::Pin;
 
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use super::{
-    auth::actor,
+    auth::{actor, until_expired},
     convert::{money, timestamp, typed},
     name::{
         AccountName, CenterName, PurchaseName, RefundName, ReleaseName, ReturnName, SettlementName, TransactionName,
@@ -404,10 +404,14 @@ impl LedgerService for LedgerApi {
         if message.after_seq < 0 {
             return Err(invalid_field("after_seq", "must not be negative").into());
         }
+        // Not beyond the token: then the watcher comes again with another.
+        let expired = until_expired(&call, self.lanes.clock().clone())?.shared();
         let committed = self.lanes.committed(&center);
         let database = self.lanes.database().clone();
         let stream = watch::follow(database, center.clone(), committed, Seq(message.after_seq))
-            .map(move |found| found.map(|found| transaction_out(found, &center)).map_err(Status::from));
+            .map(move |found| found.map(|found| transaction_out(found, &center)).map_err(Status::from))
+            .take_until(expired.clone())
+            .chain(expired.map(Err).into_stream());
         Ok(Response::new(Box::pin(stream)))
     }
 }

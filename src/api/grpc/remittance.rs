@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     auth::{actor, denied_status},
-    convert::{money, positive_amount_in, request, text, timestamp, typed},
+    convert::{detainee_name, money, payer_name, positive_amount_in, remittance_name, request, text, timestamp, typed},
     name::{CenterName, DetaineeName, PayerLinkName, PayerName, RemittanceName, TransactionName, payer_or_all},
     page::Page,
     respond,
@@ -80,25 +80,9 @@ fn own_payer(actor: &Actor, text: &str, field: &str) -> Result<PayerId, Status> 
     Ok(payer)
 }
 
-fn payer_name(center: &Center, payer: &PayerId) -> String {
-    PayerName {
-        center: center.id.as_str(),
-        payer: payer.as_str(),
-    }
-    .to_string()
-}
-
-fn detainee_name(center: &Center, detainee: &DetaineeId) -> String {
-    DetaineeName {
-        center: center.id.as_str(),
-        detainee: detainee.as_str(),
-    }
-    .to_string()
-}
-
 fn payer_out(payer: remittance::Payer, center: &Center) -> Payer {
     Payer {
-        name: payer_name(center, &payer.id),
+        name: payer_name(center, payer.id.as_str()),
         display_name: payer.name,
         account: payer.account,
         create_time: timestamp(payer.created_at),
@@ -113,8 +97,8 @@ fn link_out(link: &remittance::PayerLink, center: &Center) -> PayerLink {
             detainee: link.detainee.as_str(),
         }
         .to_string(),
-        payer: payer_name(center, &link.payer),
-        detainee: detainee_name(center, &link.detainee),
+        payer: payer_name(center, link.payer.as_str()),
+        detainee: detainee_name(center, link.detainee.as_str()),
         create_time: timestamp(link.created_at),
     }
 }
@@ -148,13 +132,9 @@ fn remittance_out(remittance: remittance::Remittance, center: &Center) -> Remitt
         detail: leg.detail.clone(),
     };
     Remittance {
-        name: RemittanceName {
-            center: center.id.as_str(),
-            remittance: remittance.id.as_str(),
-        }
-        .to_string(),
-        payer: payer_name(center, &remittance.payer),
-        detainee: detainee_name(center, &remittance.detainee),
+        name: remittance_name(center, remittance.id.as_str()),
+        payer: payer_name(center, remittance.payer.as_str()),
+        detainee: detainee_name(center, remittance.detainee.as_str()),
         amount: money(remittance.amount),
         order_number: order_number(center.no, &remittance.id),
         payment_url: pending.unwrap_or_default(),
