@@ -5,8 +5,8 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use crate::{
-    hall::{Hall, Refused},
-    messages::Descriptors,
+    messages_from_text::Descriptors,
+    whole_service::{Hall, Refused},
 };
 
 /// Methods with texts for people; `$t` is the text, `$id` a new request id. `!` before it: it must be told.

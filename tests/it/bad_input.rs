@@ -11,8 +11,8 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    hall::{Hall, Refused, money, remittance_of},
     service::purchase_of,
+    whole_service::{Hall, Refused, money, remittance_of},
 };
 
 /// A message with an amount, or without.

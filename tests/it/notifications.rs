@@ -22,7 +22,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    hall::{Hall, Refused, SECRET, remittance_of},
+    whole_service::{Hall, Refused, SECRET, remittance_of},
     world::id,
 };
 

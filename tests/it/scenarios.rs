@@ -41,7 +41,7 @@ use time::{Date, macros::date};
 use uuid::Uuid;
 
 use crate::{
-    economy::Economy,
+    all_domains::Economy,
     world::{buy, cny, id, request_with},
 };
 

@@ -16,7 +16,7 @@ use tokio::process::Command;
 use uuid::Uuid;
 
 use crate::{
-    economy::Economy,
+    all_domains::Economy,
     reconciliation,
     world::{World, cny, id, request},
 };

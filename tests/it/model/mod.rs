@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use self::pure::{BALANCE_CAP, Model, PEOPLE, SAVINGS_PERCENT, SHELF};
 use crate::{
-    economy::Economy,
+    all_domains::Economy,
     world::{cny, id, reason, request_with},
 };
 

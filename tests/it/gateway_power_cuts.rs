@@ -20,9 +20,9 @@ use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 use crate::{
-    hall::{self, Hall, Refused, money, remittance_of},
-    messages::Descriptors,
+    messages_from_text::Descriptors,
     service::purchase_of,
+    whole_service::{self, Hall, Refused, money, remittance_of},
 };
 
 /// A caller that stores what it asks before it asks, and asks again until it has an answer.
@@ -38,7 +38,7 @@ impl Caller {
         loop {
             let address = format!("http://{}", self.address.borrow().clone());
             let channel = Endpoint::from_shared(address).unwrap().connect_lazy();
-            let call = hall::call(channel, method, &self.token, message.encode_to_vec());
+            let call = whole_service::call(channel, method, &self.token, message.encode_to_vec());
             match timeout(Duration::from_secs(5), call).await {
                 Ok(Ok(answer)) => return R::decode(answer.message.as_slice()).unwrap(),
                 Ok(Err(status)) => {
@@ -252,7 +252,9 @@ async fn a_full_queue_says_when_to_try_again() {
     for _ in 0..12 {
         let order = purchase_of("C1", "D1", Uuid::new_v4(), &[("RICE", 1)]).encode_to_vec();
         let (channel, token) = (channel.clone(), token.clone());
-        calls.spawn(async move { hall::call(channel, "CommissaryService/CreatePurchase", &token, order).await });
+        calls.spawn(
+            async move { whole_service::call(channel, "CommissaryService/CreatePurchase", &token, order).await },
+        );
     }
     // Who finds no room is answered while the others wait.
     let first = calls
