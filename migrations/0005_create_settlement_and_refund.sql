@@ -77,7 +77,7 @@ create table refund_open (
 );
 create index refund_open_due on refund_open (center_id, next_at);
 
--- A release payout is numbered by the transaction that set the balance aside.
+-- A release payout is numbered by the transaction that set the balance aside. Who has nothing is released by that transaction.
 create table release (
     center_id   integer not null,
     seq         bigint  not null,
@@ -85,7 +85,7 @@ create table release (
     amount      numeric not null,
     constraint release_pkey primary key (center_id, seq),
     constraint release_detainee foreign key (center_id, detainee_id) references detainee (center_id, detainee_id),
-    constraint release_amount_positive check (amount > 0)
+    constraint release_amount check (amount >= 0 and scale(amount) <= 4)
 );
 create index release_by_detainee on release (center_id, detainee_id, seq);
 

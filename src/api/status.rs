@@ -20,7 +20,7 @@ pub const DOMAIN: &str = "custody.v1";
 /// How long a caller should wait when a center's queue is full. A queue drains within a few batches.
 const QUEUE_RETRY: Duration = Duration::from_millis(100);
 
-/// How long a caller should wait when the database cannot be reached.
+/// How long a caller should wait when the database or the gateway cannot be reached.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
 
 /// A refusal of a malformed or missing field, named by its path in the request, for example `lines[3].quantity`.
@@ -63,6 +63,7 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         | Reason::NotInTransit
         | Reason::DateNotOver
         | Reason::MoneyInFlight => Code::FailedPrecondition,
+        Reason::GatewayUnavailable => Code::Unavailable,
         Reason::QueueFull => Code::ResourceExhausted,
         Reason::NotAllowed => Code::PermissionDenied,
         Reason::NotAuthenticated => Code::Unauthenticated,
@@ -87,6 +88,9 @@ pub fn status(refusal: Refusal) -> Status {
         }
         Code::FailedPrecondition => {
             details.add_precondition_failure_violation(reason_name(reason), field, message.clone());
+        }
+        Code::Unavailable => {
+            details.set_retry_info(Some(UNAVAILABLE_RETRY));
         }
         Code::ResourceExhausted => {
             details.set_retry_info(Some(QUEUE_RETRY));
@@ -217,6 +221,8 @@ mod tests {
         let delay = |status: Status| status.get_details_retry_info().and_then(|info| info.retry_delay);
         assert_eq!(delay(status(refusal(Reason::QueueFull, ""))), Some(QUEUE_RETRY));
         assert_eq!(delay(unavailable()), Some(UNAVAILABLE_RETRY));
+        let gateway = status(refusal(Reason::GatewayUnavailable, ""));
+        assert_eq!(delay(gateway), Some(UNAVAILABLE_RETRY));
         assert_eq!(delay(internal()), None);
         assert_eq!(delay(status(refusal(Reason::InsufficientFunds, ""))), None);
     }

@@ -26,12 +26,17 @@ impl Posting {
     }
 }
 
+/// Whether a transaction of a kind may move no money: that a person leaves with nothing is recorded, too.
+pub(super) fn may_move_nothing(kind: TransactionKind) -> bool {
+    kind == TransactionKind::ReleaseOpened
+}
+
 /// A decided transaction that is not numbered yet.
 #[derive(Debug, Clone)]
 pub struct Draft {
     /// What kind of movement.
     pub kind: TransactionKind,
-    /// The movements, at least one.
+    /// The movements, at least one unless somebody is released with nothing.
     pub postings: Vec<Posting>,
     /// What it is about.
     pub facts: Facts,

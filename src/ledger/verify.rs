@@ -15,6 +15,7 @@ use crate::{
     ledger::{
         Center, Code, Side,
         balance::AsOf,
+        posting::may_move_nothing,
         proof::{self, Proof},
         record,
     },
@@ -200,7 +201,8 @@ impl Replay<'_> {
     }
 
     fn transaction(&mut self, record: &JournalRecord, rows: &[PostingRow]) -> Result<(), VerifyError> {
-        if record.postings.is_empty() || record.postings.len() != rows.len() {
+        let is_empty = record.postings.is_empty() && !may_move_nothing(record.kind());
+        if is_empty || record.postings.len() != rows.len() {
             return Err(self.differs(format!(
                 "{} postings recorded, {} stored",
                 record.postings.len(),

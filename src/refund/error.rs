@@ -69,9 +69,6 @@ pub enum RefundRefusal {
         /// How much.
         withheld: Amount,
     },
-    /// The detainee has no money to pay out.
-    #[error("the balance is zero")]
-    NothingToPay,
 }
 
 impl From<RefundRefusal> for Refusal {
@@ -99,7 +96,6 @@ impl From<RefundRefusal> for Refusal {
             R::NotInTransit { state } => because(Reason::NotInTransit).with_fact("state", state),
             R::RefundsOpen { refunds } => because(Reason::MoneyInFlight).with_fact("refunds", refunds),
             R::Withheld { withheld } => because(Reason::MoneyInFlight).with_fact("withheld", withheld),
-            R::NothingToPay => because(Reason::NothingToPay),
         }
     }
 }

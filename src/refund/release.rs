@@ -17,9 +17,9 @@ use crate::{
 };
 
 impl Refunds {
-    /// Blocks a detainee's orders and payments, and sets the whole balance aside.
+    /// Blocks a detainee's orders and payments, and sets the whole balance aside. Who has nothing is released at once.
     ///
-    /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, MONEY_IN_FLIGHT, NOTHING_TO_PAY.
+    /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, MONEY_IN_FLIGHT.
     pub async fn open_release(
         &self,
         center: &Center,
@@ -115,8 +115,9 @@ impl Refunds {
 
     async fn read_release(&self, center: &Center, row: &ReleaseRow) -> Result<Release, LedgerError> {
         let end = match row.end {
-            Some((seq, _)) => Some(self.record(center, seq).await?),
-            None => None,
+            // Who had nothing left by the transaction that opened it.
+            Some((seq, _)) if seq != row.seq => Some(self.record(center, seq).await?),
+            _ => None,
         };
         Ok(Release {
             opened: self.record(center, row.seq).await?,
@@ -149,11 +150,15 @@ impl OpenRelease {
             balances.push((account, tx.balance(account).await?));
         }
         let amount = Amount::sum(balances.iter().map(|(_, balance)| *balance), center.currency)?;
-        if amount.is_zero() {
-            return Err(R::NothingToPay.into());
-        }
         store::insert_release(tx.conn(), center.no, moment.seq, &self.detainee, amount).await?;
-        custody::set_state_in_tx(tx.conn(), &center, &self.detainee, DetaineeState::Releasing).await?;
+        // With nothing to pay out there is nothing to wait for.
+        let state = if amount.is_zero() {
+            store::insert_release_end(tx.conn(), center.no, moment.seq, moment.seq, ReleaseEnd::Paid).await?;
+            DetaineeState::Released
+        } else {
+            DetaineeState::Releasing
+        };
+        custody::set_state_in_tx(tx.conn(), &center, &self.detainee, state).await?;
         tx.touch_rules();
         let facts = ReleaseFacts {
             detainee: self.detainee.to_string(),

@@ -217,7 +217,12 @@ impl Remittances {
             Err(error @ GatewayError::Refused { .. }) if closes => {
                 self.expire(center, &remittance, &error.to_string()).await
             }
-            Err(error) => Err(R::Gateway {
+            Err(error @ GatewayError::Refused { .. }) => Err(R::Gateway {
+                remittance: remittance.id,
+                problem: error.to_string(),
+            }
+            .into()),
+            Err(error) => Err(R::GatewayUnavailable {
                 remittance: remittance.id,
                 problem: error.to_string(),
             }

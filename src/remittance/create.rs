@@ -180,7 +180,11 @@ impl Remittances {
                 Err(refusal(&remittance, error.to_string()).into())
             }
             // Whether the order was opened is not known; the same request, or the poll, finds out.
-            Err(error) => Err(refusal(&remittance, error.to_string()).into()),
+            Err(error) => Err(R::GatewayUnavailable {
+                remittance: remittance.id,
+                problem: error.to_string(),
+            }
+            .into()),
         }
     }
 

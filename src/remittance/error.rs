@@ -58,7 +58,15 @@ pub enum RemittanceRefusal {
         /// The id asked for.
         remittance: RemittanceId,
     },
-    /// The gateway refused the order, or could not be reached.
+    /// The gateway could not be reached, or did not say what it did.
+    #[error("what the gateway makes of remittance {remittance} is not known: {problem}")]
+    GatewayUnavailable {
+        /// The remittance.
+        remittance: RemittanceId,
+        /// What went wrong.
+        problem: String,
+    },
+    /// The gateway refused the order.
     #[error("remittance {remittance} is not payable: {problem}")]
     Gateway {
         /// The remittance.
@@ -101,6 +109,9 @@ impl From<RemittanceRefusal> for Refusal {
             R::RemittanceNotFound { remittance } | R::NotCredited { remittance } => {
                 because(Reason::NotFound).with_fact("remittance", remittance)
             }
+            R::GatewayUnavailable { remittance, problem } => because(Reason::GatewayUnavailable)
+                .with_fact("remittance", remittance)
+                .with_fact("problem", problem),
             R::Gateway { remittance, problem } => because(Reason::GatewayRefused)
                 .with_fact("remittance", remittance)
                 .with_fact("problem", problem),

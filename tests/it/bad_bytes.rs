@@ -74,8 +74,8 @@ CommissaryService/GetSpending       detainee=centers/C1/detainees/D1 month=  202
 DistributionService/UpdateDistributionPolicy  distribution_policy.name=centers/C1/distributionPolicy distribution_policy.savings_percent=  101 -1 1e1 1.00001 ten 100.0001 999999999999999999999999999999
 DistributionService/UpdateDistributionPolicy  distribution_policy.name=centers/C1/distributionPolicy distribution_policy.savings_percent=1 distribution_policy.etag=  x 1.5 99999999999999999999
 CommissaryService/UpdateProduct     product.name=centers/C1/products/RICE product.price.currency_code=CNY product.price.amount=1 product.etag=  x -x 99999999999999999999
-CustodyService/UpdateCenterSettings settings.name=centers/C1/settings settings.quote_ttl=  -1 -2147483648
-CustodyService/UpdateCenterSettings settings.name=centers/C1/settings settings.festival_months=  0 13 -1 70000
+CustodyService/UpdateCenterSettings settings.name=centers/C1/settings settings.purchase_amount_max.currency_code=CNY settings.purchase_amount_max.amount=1 settings.remittance_amount_max.currency_code=CNY settings.remittance_amount_max.amount=1 settings.balance_cap.currency_code=CNY settings.balance_cap.amount=1 settings.festival_bonus.currency_code=CNY settings.festival_bonus.amount=1 settings.quote_ttl=  0 -1 -2147483648
+CustodyService/UpdateCenterSettings settings.name=centers/C1/settings settings.purchase_amount_max.currency_code=CNY settings.purchase_amount_max.amount=1 settings.remittance_amount_max.currency_code=CNY settings.remittance_amount_max.amount=1 settings.balance_cap.currency_code=CNY settings.balance_cap.amount=1 settings.festival_bonus.currency_code=CNY settings.festival_bonus.amount=1 settings.quote_ttl=1 settings.festival_months=  0 13 -1 70000
 CustodyService/AdmitDetainee        parent=centers/C1 detainee_id=D9 detainee.tier=  0 -1 70000 9
 CommissaryService/CreateReturn      parent=centers/C1 purchase=centers/C1/purchases/2 request_id=$id lines.line=1 lines.quantity=  0 -1
 RemittanceService/CreatePayer       parent=centers/C1 payer.display_name=A payer_id=  -P P_1 P/1 在押

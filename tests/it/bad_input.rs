@@ -25,9 +25,20 @@ struct AmountRow {
 }
 
 fn settings(change: impl FnOnce(&mut CenterSettings)) -> Vec<u8> {
+    let tier_limits = (1..=4).map(|tier| TierLimit {
+        tier,
+        amount: money("400"),
+    });
     let mut settings = CenterSettings {
         name: "centers/C1/settings".into(),
-        ..Default::default()
+        purchase_amount_max: money("200"),
+        tier_limits: tier_limits.collect(),
+        festival_bonus: money("200"),
+        festival_months: Vec::new(),
+        remittance_amount_max: money("1000"),
+        balance_cap: money("5000"),
+        quote_ttl: 1800,
+        etag: String::new(),
     };
     change(&mut settings);
     UpdateCenterSettingsRequest {
@@ -172,28 +183,28 @@ const AMOUNTS: [AmountRow; 14] = [
         method: "CustodyService/UpdateCenterSettings",
         field: "settings.purchase_amount_max",
         may_be_zero: false,
-        may_be_left_out: true,
+        may_be_left_out: false,
         make: |amount| settings(|settings| settings.purchase_amount_max = amount),
     },
     AmountRow {
         method: "CustodyService/UpdateCenterSettings",
         field: "settings.remittance_amount_max",
         may_be_zero: false,
-        may_be_left_out: true,
+        may_be_left_out: false,
         make: |amount| settings(|settings| settings.remittance_amount_max = amount),
     },
     AmountRow {
         method: "CustodyService/UpdateCenterSettings",
         field: "settings.balance_cap",
         may_be_zero: false,
-        may_be_left_out: true,
+        may_be_left_out: false,
         make: |amount| settings(|settings| settings.balance_cap = amount),
     },
     AmountRow {
         method: "CustodyService/UpdateCenterSettings",
         field: "settings.festival_bonus",
         may_be_zero: true,
-        may_be_left_out: true,
+        may_be_left_out: false,
         make: |amount| settings(|settings| settings.festival_bonus = amount),
     },
     AmountRow {
@@ -201,7 +212,7 @@ const AMOUNTS: [AmountRow; 14] = [
         field: "settings.tier_limits[0].amount",
         may_be_zero: true,
         may_be_left_out: false,
-        make: |amount| settings(|settings| settings.tier_limits = vec![TierLimit { tier: 1, amount }]),
+        make: |amount| settings(|settings| settings.tier_limits[0].amount = amount),
     },
     AmountRow {
         method: "CustodyService/CreateCenter",

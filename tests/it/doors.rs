@@ -256,6 +256,7 @@ async fn settings_are_changed_only_as_they_were_read() {
         }),
         ..center.settings.unwrap()
     };
+    let as_read = told.clone();
     let request = UpdateCenterSettingsRequest { settings: Some(told) };
     let changed = custody
         .update_center_settings(with_token(&admin, request.clone()))
@@ -268,6 +269,40 @@ async fn settings_are_changed_only_as_they_were_read() {
         .await
         .unwrap_err();
     assert_eq!(reason_of(&stale).unwrap().0, "STALE_ETAG");
+
+    // They are replaced whole: what is left out is not taken for what was there.
+    let whole = CenterSettings {
+        festival_months: vec![2],
+        etag: String::new(),
+        ..as_read
+    };
+    let leave_out: [fn(&mut CenterSettings); 6] = [
+        |settings| settings.purchase_amount_max = None,
+        |settings| settings.festival_bonus = None,
+        |settings| settings.balance_cap = None,
+        |settings| settings.quote_ttl = 0,
+        |settings| drop(settings.tier_limits.pop()),
+        |settings| settings.tier_limits.push(settings.tier_limits[0].clone()),
+    ];
+    for spoil in leave_out {
+        let mut settings = whole.clone();
+        spoil(&mut settings);
+        let request = UpdateCenterSettingsRequest {
+            settings: Some(settings),
+        };
+        let refused = custody
+            .update_center_settings(with_token(&admin, request))
+            .await
+            .unwrap_err();
+        assert_eq!(reason_of(&refused).unwrap().0, "INVALID_FIELD");
+    }
+    let request = UpdateCenterSettingsRequest { settings: Some(whole) };
+    let changed = custody
+        .update_center_settings(with_token(&admin, request))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((changed.festival_months, changed.tier_limits.len()), (vec![2], 4));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,13 +324,16 @@ async fn browsers_deadlines_and_the_open_services_are_served() {
         .execute(&mut *tx)
         .await
         .unwrap();
-    let bearer = format!("Bearer {}", house.token(Role::Admin, None));
-    let settings = CenterSettings {
-        name: "centers/C1/settings".into(),
-        ..Default::default()
-    };
+    let admin = house.token(Role::Admin, None);
+    let bearer = format!("Bearer {admin}");
+    let name = "centers/C1".into();
+    let center = CustodyServiceClient::new(house.channel().await)
+        .get_center(with_token(&admin, GetCenterRequest { name }))
+        .await
+        .unwrap()
+        .into_inner();
     let message = prost::Message::encode_to_vec(&UpdateCenterSettingsRequest {
-        settings: Some(settings),
+        settings: center.settings,
     });
     let headers = [("authorization", bearer.as_str()), ("grpc-timeout", "300m")];
     let waited = timeout(Duration::from_secs(5), house.web(UPDATE, &headers, &message)).await;

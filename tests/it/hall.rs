@@ -53,7 +53,7 @@ pub struct Hall {
     /// The purchase of two days ago.
     pub bought: Seq,
     gateway_url: String,
-    _simulator: Simulator,
+    simulator: Option<Simulator>,
 }
 
 /// An answer's message, and whether it repeats an earlier one.
@@ -85,13 +85,31 @@ impl Hall {
             db,
             bought: bought.unwrap().seq(),
             gateway_url,
-            _simulator: simulator,
+            simulator: Some(simulator),
         }
+    }
+
+    /// Ends the gateway.
+    pub async fn stop_gateway(&mut self) {
+        self.simulator.take().unwrap().stop().await;
+    }
+
+    /// Starts a gateway at the same address, which knows nothing of what was before.
+    pub async fn start_gateway(&mut self) {
+        let address = self.gateway_url.strip_prefix("http://").unwrap().parse().unwrap();
+        let config = SimulatorConfig::new(address, SecretString::from(SECRET));
+        self.simulator = Some(Simulator::start(config, Clock::system()).await.unwrap());
     }
 
     /// Another service process on the same database, with keys of its own.
     pub async fn another_service(&self) -> Service {
-        Service::start_with(Some(&self.db.url), &environment(&self.gateway_url)).await
+        self.another_service_with(&[]).await
+    }
+
+    /// The same with further environment variables.
+    pub async fn another_service_with(&self, further: &[(&str, &str)]) -> Service {
+        let environment = [&environment(&self.gateway_url), further].concat();
+        Service::start_with(Some(&self.db.url), &environment).await
     }
 
     /// A token for the center, of payer P1 and terminal T1 where the role needs one.

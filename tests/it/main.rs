@@ -13,6 +13,7 @@ mod hall;
 mod messages;
 mod model;
 mod notifications;
+mod offline;
 mod outages;
 mod payout;
 mod purchase;

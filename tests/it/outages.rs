@@ -16,9 +16,14 @@ use custody_ledger::{
 use prost::Message;
 use tokio::{sync::watch, time::timeout};
 use tonic::{Code, transport::Endpoint};
+use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
-use crate::hall::{self, Hall, money, remittance_of};
+use crate::{
+    hall::{self, Hall, Refused, money, remittance_of},
+    messages::Descriptors,
+    service::purchase_of,
+};
 
 /// A caller that stores what it asks before it asks, and asks again until it has an answer.
 #[derive(Clone)]
@@ -155,24 +160,24 @@ async fn while_the_database_is_away_the_gateway_is_asked_to_come_again() {
         .pay(&ordered.order_number, &PayOptions::default())
         .await
         .unwrap();
-    for method in ["RefundService/CreateRelease", "SettlementService/CloseSettlement"] {
-        let message = crate::messages::Descriptors::read().request(
-            method,
-            &[
-                ("parent", "centers/C1"),
-                if method.ends_with("Release") {
-                    ("detainee", "centers/C1/detainees/D2")
-                } else {
-                    ("vendor", "centers/C1/vendors/V1")
-                },
-                if method.ends_with("Release") {
-                    ("destination", "desk")
-                } else {
-                    ("through_date", "2020-01-01")
-                },
-                ("request_id", &Uuid::new_v4().to_string()),
-            ],
-        );
+    let id = Uuid::new_v4().to_string();
+    let release = [
+        ("parent", "centers/C1"),
+        ("detainee", "centers/C1/detainees/D2"),
+        ("destination", "desk"),
+        ("request_id", &id),
+    ];
+    let settlement = [
+        ("parent", "centers/C1"),
+        ("vendor", "centers/C1/vendors/V1"),
+        ("through_date", "2020-01-01"),
+        ("request_id", &id),
+    ];
+    for (method, fields) in [
+        ("RefundService/CreateRelease", &release),
+        ("SettlementService/CloseSettlement", &settlement),
+    ] {
+        let message = Descriptors::read().request(method, fields);
         let refused = hall.refused("no database", method, message).await;
         assert!(refused.is(Code::Unavailable, "UNAVAILABLE"), "{method}: {refused:?}");
     }
@@ -185,5 +190,100 @@ async fn while_the_database_is_away_the_gateway_is_asked_to_come_again() {
     assert_eq!(hall.balances("D1").await[0], "110.00");
     let deliveries = hall.control.deliveries().await.unwrap();
     assert!(deliveries[0].attempts.len() > 1, "{deliveries:?}");
+    hall.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_gateway_is_away_an_order_waits_and_a_refund_is_set_aside() {
+    let mut hall = Hall::open().await;
+    let remitted = hall.remit("D3", "50.00").await;
+    hall.stop_gateway().await;
+    let new = remittance_of("P1", "D1", "20.00", Uuid::new_v4());
+    let create = "RemittanceService/CreateRemittance";
+    let refused = hall.refused("no gateway", create, new.encode_to_vec()).await;
+    assert!(refused.is(Code::Unavailable, "GATEWAY_UNAVAILABLE"), "{refused:?}");
+    let asked = CreateRefundRequest {
+        parent: "centers/C1".into(),
+        remittance: remitted.name,
+        amount: money("5.00"),
+        reason: "too much".into(),
+        request_id: Uuid::new_v4().to_string(),
+    };
+    let refund: Refund = hall.ask("RefundService/CreateRefund", &asked).await.unwrap();
+    assert_eq!(hall.balances("D3").await[0], "45.00");
+    let refresh = RefreshRefundRequest { name: refund.name };
+    let open: Refund = hall.ask("RefundService/RefreshRefund", &refresh).await.unwrap();
+    assert_eq!(open.state(), refund::State::Requested);
+
+    // The same request again is the same remittance.
+    hall.start_gateway().await;
+    let token = hall.token(Role::Admin);
+    let again = hall.call(create, &token, new.encode_to_vec()).await.unwrap();
+    assert!(again.replayed);
+    let ordered = Remittance::decode(again.message.as_slice()).unwrap();
+    assert_eq!(ordered.state(), remittance::State::Pending);
+    hall.control
+        .pay(&ordered.order_number, &PayOptions::default())
+        .await
+        .unwrap();
+    hall.delivered().await;
+    assert_eq!(hall.balances("D1").await[0], "110.00");
+    // A gateway that knows nothing of the payment refuses to pay it back: the money is the detainee's again.
+    let ended: Refund = hall.ask("RefundService/RefreshRefund", &refresh).await.unwrap();
+    assert_eq!(ended.state(), refund::State::Failed);
+    assert_eq!(hall.balances("D3").await[0], "50.00");
+    hall.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_says_when_to_try_again() {
+    let hall = Hall::open().await;
+    let narrow = hall
+        .another_service_with(&[("CUSTODY_LIMITS_LANE_QUEUE_MAX", "2")])
+        .await;
+    // Whoever holds the journal's head keeps everyone else waiting.
+    let mut tx = hall.process.database.lane.begin().await.unwrap();
+    sqlx::query("select from journal_head for update")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let (channel, token) = (narrow.channel().await, narrow.terminal_token("C1"));
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..12 {
+        let order = purchase_of("C1", "D1", Uuid::new_v4(), &[("RICE", 1)]).encode_to_vec();
+        let (channel, token) = (channel.clone(), token.clone());
+        calls.spawn(async move { hall::call(channel, "CommissaryService/CreatePurchase", &token, order).await });
+    }
+    // Who finds no room is answered while the others wait.
+    let first = calls
+        .join_next()
+        .await
+        .unwrap()
+        .unwrap()
+        .err()
+        .expect("bought while the journal was held");
+    tx.rollback().await.unwrap();
+    let (mut bought, mut full) = (0, vec![first]);
+    for answer in calls.join_all().await {
+        match answer {
+            Ok(_) => bought += 1,
+            Err(status) => full.push(status),
+        }
+    }
+    for status in full {
+        let refused = Refused::of(&status, "full");
+        assert!(refused.is(Code::ResourceExhausted, "QUEUE_FULL"), "{refused:?}");
+        assert!(
+            status
+                .get_details_retry_info()
+                .is_some_and(|info| info.retry_delay.is_some())
+        );
+    }
+    assert!(bought > 0);
+    let left = 9000 - 250 * i64::try_from(bought).unwrap();
+    assert_eq!(
+        hall.balances("D1").await[0],
+        format!("{}.{:02}", left / 100, left % 100)
+    );
     hall.verified().await;
 }

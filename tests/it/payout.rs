@@ -406,3 +406,31 @@ async fn a_settlement_is_closed_once_and_ends_once() {
     assert_eq!(owed, [expected, "0.00"]);
     hall.verified().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_nothing_is_released_without_a_payout() {
+    let hall = Hall::open().await;
+    let first: Release = hall.ask(RELEASE, &release_of("D2")).await.unwrap();
+    let ask = GetReleaseRequest {
+        name: first.name.clone(),
+    };
+    let told: Release = hall.ask("RefundService/GetRelease", &ask).await.unwrap();
+    assert_eq!(told, first);
+    assert_eq!(told.state(), custody_ledger::proto::release::State::Paid);
+    assert_eq!(told.amount, money("0.00"));
+    let confirm = ConfirmReleaseRequest {
+        name: first.name,
+        bank_reference: "B1".into(),
+        request_id: new_id(),
+    };
+    let refused = hall
+        .refused("paid", "RefundService/ConfirmRelease", confirm.encode_to_vec())
+        .await;
+    assert_eq!(refused.reason, "NOT_IN_TRANSIT");
+    let order = purchase_of("C1", "D2", Uuid::new_v4(), &[("RICE", 1)]);
+    assert_eq!(
+        hall.refused("later", PURCHASE, order.encode_to_vec()).await.reason,
+        "DETAINEE_NOT_ACTIVE"
+    );
+    hall.verified().await;
+}

@@ -357,10 +357,20 @@ async fn who_leaves_gets_everything_or_stays() {
         .refunds
         .open_release(center, request("test/Release", b"D2"), id("D2"), "bank".into())
         .await;
-    assert_eq!(reason(&poor.unwrap_err()), "NOTHING_TO_PAY");
+    // Who has nothing leaves at once, and that is recorded.
+    let poor = poor.unwrap();
+    assert!(poor.record.postings.is_empty());
+    let detainee = bench.world.process.custody.detainee(center, &id("D2")).await.unwrap();
+    assert_eq!(detainee.state, DetaineeState::Released);
+    let late = bench
+        .refunds
+        .confirm_release(center, confirm(), poor.seq(), "B1".into())
+        .await;
+    assert_eq!(reason(&late.unwrap_err()), "NOT_IN_TRANSIT");
+    assert!(bench.refunds.release(center, poor.seq()).await.unwrap().end.is_none());
     assert_eq!(
         bench.refunds.list_releases(center, None, None, 10).await.unwrap().len(),
-        2
+        3
     );
     bench.world.verified().await;
 }

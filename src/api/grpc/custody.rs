@@ -1,5 +1,7 @@
 //! CustodyService.
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, Status};
 
@@ -50,35 +52,43 @@ impl CustodyApi {
     }
 }
 
-/// Reads rules. What is not told is the default, or what `base` has.
-fn settings_in(told: &CenterSettings, base: Settings, currency: Currency) -> Result<Settings, Refusal> {
-    let amount = |money: &Option<proto::Money>, base: Amount, field: &str| match money {
-        None => Ok(base),
-        told => positive_amount_in(told.as_ref(), currency, field),
+/// Reads the rules of a new center. What is not told is the default.
+fn settings_in(told: &CenterSettings, defaults: Settings, currency: Currency) -> Result<Settings, Refusal> {
+    let base = settings_money(&defaults);
+    let quote_ttl = if told.quote_ttl == 0 {
+        defaults.quote_ttl_s
+    } else {
+        told.quote_ttl
     };
+    let whole = CenterSettings {
+        purchase_amount_max: told.purchase_amount_max.clone().or(base.purchase_amount_max),
+        remittance_amount_max: told.remittance_amount_max.clone().or(base.remittance_amount_max),
+        balance_cap: told.balance_cap.clone().or(base.balance_cap),
+        festival_bonus: told.festival_bonus.clone().or(base.festival_bonus),
+        quote_ttl,
+        ..told.clone()
+    };
+    let mut settings = whole_settings_in(&whole, currency)?;
+    for (tier, limit) in defaults.tier_limits {
+        settings.tier_limits.entry(tier).or_insert(limit);
+    }
+    Ok(settings)
+}
+
+/// Reads rules that replace others: all of them are told.
+fn whole_settings_in(told: &CenterSettings, currency: Currency) -> Result<Settings, Refusal> {
+    let amount = |money: &Option<proto::Money>, field: &str| positive_amount_in(money.as_ref(), currency, field);
     let mut settings = Settings {
-        purchase_amount_max: amount(
-            &told.purchase_amount_max,
-            base.purchase_amount_max,
-            "settings.purchase_amount_max",
-        )?,
-        remittance_amount_max: amount(
-            &told.remittance_amount_max,
-            base.remittance_amount_max,
-            "settings.remittance_amount_max",
-        )?,
-        balance_cap: amount(&told.balance_cap, base.balance_cap, "settings.balance_cap")?,
-        festival_bonus: match &told.festival_bonus {
-            None => base.festival_bonus,
-            told => amount_in(told.as_ref(), currency, "settings.festival_bonus")?,
-        },
+        purchase_amount_max: amount(&told.purchase_amount_max, "settings.purchase_amount_max")?,
+        remittance_amount_max: amount(&told.remittance_amount_max, "settings.remittance_amount_max")?,
+        balance_cap: amount(&told.balance_cap, "settings.balance_cap")?,
+        festival_bonus: amount_in(told.festival_bonus.as_ref(), currency, "settings.festival_bonus")?,
         quote_ttl_s: match told.quote_ttl {
-            0 => base.quote_ttl_s,
             seconds @ 1.. => seconds,
-            _ => return Err(invalid_field("settings.quote_ttl", "must not be negative")),
+            _ => return Err(invalid_field("settings.quote_ttl", "must be above zero")),
         },
         festival_months: Vec::new(),
-        tier_limits: base.tier_limits,
+        tier_limits: BTreeMap::new(),
     };
     for month in &told.festival_months {
         match i16::try_from(*month) {
@@ -87,13 +97,26 @@ fn settings_in(told: &CenterSettings, base: Settings, currency: Currency) -> Res
         }
     }
     for (index, limit) in told.tier_limits.iter().enumerate() {
-        let tier = tier_in(limit.tier, &format!("settings.tier_limits[{index}].tier"))?;
-        let field = format!("settings.tier_limits[{index}].amount");
-        settings
-            .tier_limits
-            .insert(tier, amount_in(limit.amount.as_ref(), currency, &field)?);
+        let field = |name: &str| format!("settings.tier_limits[{index}].{name}");
+        let tier = tier_in(limit.tier, &field("tier"))?;
+        let limit = amount_in(limit.amount.as_ref(), currency, &field("amount"))?;
+        if settings.tier_limits.insert(tier, limit).is_some() {
+            return Err(invalid_field(field("tier"), "is told twice"));
+        }
     }
     Ok(settings)
+}
+
+/// Refuses rules without a tier that there was: people may be in it, and could buy nothing.
+fn require_tiers(before: &Settings, after: &Settings) -> Result<(), Refusal> {
+    let missing = before
+        .tier_limits
+        .keys()
+        .find(|tier| !after.tier_limits.contains_key(tier));
+    match missing {
+        None => Ok(()),
+        Some(tier) => Err(invalid_field("settings.tier_limits", format!("tier {tier} is missing"))),
+    }
 }
 
 fn tier_in(tier: i32, field: &str) -> Result<i16, Refusal> {
@@ -103,12 +126,10 @@ fn tier_in(tier: i32, field: &str) -> Result<i16, Refusal> {
     }
 }
 
-fn settings_out(center: &CenterId, settings: &Settings) -> CenterSettings {
-    let mut out = CenterSettings {
-        name: SettingsName {
-            center: center.as_str(),
-        }
-        .to_string(),
+/// The rules as they are told, without name and etag.
+fn settings_money(settings: &Settings) -> CenterSettings {
+    CenterSettings {
+        name: String::new(),
         purchase_amount_max: money(settings.purchase_amount_max),
         tier_limits: settings
             .tier_limits
@@ -124,6 +145,16 @@ fn settings_out(center: &CenterId, settings: &Settings) -> CenterSettings {
         balance_cap: money(settings.balance_cap),
         quote_ttl: settings.quote_ttl_s,
         etag: String::new(),
+    }
+}
+
+fn settings_out(center: &CenterId, settings: &Settings) -> CenterSettings {
+    let mut out = CenterSettings {
+        name: SettingsName {
+            center: center.as_str(),
+        }
+        .to_string(),
+        ..settings_money(settings)
     };
     // The etag is of the content: rules that were changed and changed back are the same rules.
     let digest = Sha256::digest(prost::Message::encode_to_vec(&out));
@@ -266,7 +297,9 @@ impl CustodyService for CustodyApi {
                 let message = "the settings were changed since they were read";
                 return Err(Refusal::because(Reason::StaleEtag, message).about("settings.etag"));
             }
-            settings_in(told, before, center.currency)
+            let after = whole_settings_in(told, center.currency)?;
+            require_tiers(&before, &after)?;
+            Ok(after)
         };
         let changed = self.custody.change_settings(&center.id, change).await?;
         Ok(Response::new(settings_out(&changed.id, &changed.settings)))

@@ -112,6 +112,8 @@ fn release_out(release: &domain::Release, center: &Center) -> Result<Release, St
     };
     let end = release.end.as_ref();
     let state = match end.map(JournalRecord::kind) {
+        // Who had nothing left at once.
+        None if opened.postings.is_empty() => release::State::Paid,
         None => release::State::InTransit,
         Some(TransactionKind::ReleasePaid) => release::State::Paid,
         Some(TransactionKind::ReleaseFailed) => release::State::Failed,

@@ -8,7 +8,9 @@ use crate::{
     clock::Clock,
     ids::{AccountNo, Seq},
     ledger::{
-        Command, Declined, Draft, Entry, Moment, Refusal, Request, Rows, Side, State, posting::PostedLeg, record,
+        Command, Declined, Draft, Entry, Moment, Refusal, Request, Rows, Side, State,
+        posting::{PostedLeg, may_move_nothing},
+        record,
     },
     money::Amount,
 };
@@ -56,7 +58,7 @@ pub(super) fn fold(command: &dyn Command, state: &mut State, clock: &Clock, batc
 
 /// Numbers a draft, moves the balances it touches and writes its record. All balances must be loaded.
 pub(super) fn enter(state: &mut State, moment: &Moment, request: &Request, draft: &Draft) -> Result<Entry, Declined> {
-    if draft.postings.is_empty() {
+    if draft.postings.is_empty() && !may_move_nothing(draft.kind) {
         return Err(Declined::Broken("a transaction without a posting".into()));
     }
     let mut legs = Vec::with_capacity(draft.postings.len());

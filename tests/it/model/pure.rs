@@ -302,10 +302,13 @@ impl Model {
             return "DETAINEE_NOT_ACTIVE";
         } else if self.refunding.iter().any(|refund| refund.is_open && refund.who == who) {
             return "MONEY_IN_FLIGHT";
-        } else if available + savings == 0 {
-            return "NOTHING_TO_PAY";
         }
-        person.standing = Standing::Releasing;
+        let is_poor = available + savings == 0;
+        person.standing = if is_poor {
+            Standing::Released
+        } else {
+            Standing::Releasing
+        };
         person.savings = 0;
         let taken = person.take(available);
         self.add(RELEASES, available + savings);
@@ -314,7 +317,7 @@ impl Model {
             savings,
             available,
             taken,
-            is_open: true,
+            is_open: !is_poor,
         });
         "ok"
     }
