@@ -380,8 +380,11 @@ fn split<'a>(words: &'a [&'a str]) -> (Vec<(String, u32)>, &'a [&'a str]) {
     (lines.iter().map(read).collect(), expected)
 }
 
+/// Finds a fact of an answer by its name.
+type Fact<'a> = Box<dyn Fn(&str) -> Option<String> + 'a>;
+
 fn expect(came: &Came, expected: &[&str], at: &str) {
-    let (word, fact): (String, Box<dyn Fn(&str) -> Option<String>>) = match came {
+    let (word, fact): (String, Fact<'_>) = match came {
         Ok((facts, _)) => ("ok".into(), Box::new(|name| facts.get(name).cloned())),
         Err(error) => {
             let fact = |name: &str| match error {
