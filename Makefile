@@ -3,9 +3,10 @@
 # Checked SQL is checked against .sqlx, never against a database that happens to be around.
 export SQLX_OFFLINE := true
 
-.PHONY: help setup test check bench offline-data clean
+.PHONY: help setup demo test check bench offline-data clean
 
 help:
+	@echo "make demo          show the main job end to end: remit, buy, settle, refund, release, reconcile, prove"
 	@echo "make test          run every test against a scratch PostgreSQL"
 	@echo "make check         formatting, clippy without warnings, tidy rules"
 	@echo "make bench         measure purchases against PostgreSQL's own benchmark"
@@ -15,6 +16,10 @@ help:
 
 setup:
 	@scripts/setup
+
+demo: setup
+	cargo build --release
+	target/release/custody demo
 
 test: setup
 	scripts/with-postgres cargo test

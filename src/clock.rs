@@ -1,7 +1,7 @@
 //! The clock and the calendar: the only place that reads the time, and the business days of a center.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use time::{Date, Duration, Month, OffsetDateTime, Time, UtcOffset};
@@ -15,8 +15,24 @@ pub struct Clock(Arc<Source>);
 enum Source {
     /// The clock of the machine.
     System,
-    /// A clock that was set to `start` at `since` and runs on from there.
-    Set { start: OffsetDateTime, since: Instant },
+    /// A clock that was set, and runs on from there.
+    Set(Mutex<Setting>),
+}
+
+/// A clock shows `start` at `since`.
+#[derive(Debug, Clone, Copy)]
+struct Setting {
+    start: OffsetDateTime,
+    since: Instant,
+}
+
+impl Setting {
+    fn to(start: OffsetDateTime) -> Setting {
+        Setting {
+            start: start.to_offset(UtcOffset::UTC),
+            since: Instant::now(),
+        }
+    }
 }
 
 impl Clock {
@@ -27,18 +43,29 @@ impl Clock {
 
     /// A clock that shows `start` now and runs on from there, for development and tests.
     pub fn starting_at(start: OffsetDateTime) -> Clock {
-        let start = start.to_offset(UtcOffset::UTC);
-        Clock(Arc::new(Source::Set {
-            start,
-            since: Instant::now(),
-        }))
+        Clock(Arc::new(Source::Set(Mutex::new(Setting::to(start)))))
+    }
+
+    /// Turns a clock that was set to another time, for all its clones. The clock of the machine cannot be turned: then
+    /// nothing happens, and the answer is false.
+    pub fn turn_to(&self, time: OffsetDateTime) -> bool {
+        match &*self.0 {
+            Source::System => false,
+            Source::Set(setting) => {
+                *setting.lock().unwrap_or_else(PoisonError::into_inner) = Setting::to(time);
+                true
+            }
+        }
     }
 
     /// The time in UTC, in whole microseconds: the finest that the database keeps.
     pub fn now(&self) -> OffsetDateTime {
-        let now = match *self.0 {
+        let now = match &*self.0 {
             Source::System => OffsetDateTime::now_utc(),
-            Source::Set { start, since } => start.saturating_add(since.elapsed().try_into().unwrap_or(Duration::ZERO)),
+            Source::Set(setting) => {
+                let Setting { start, since } = *setting.lock().unwrap_or_else(PoisonError::into_inner);
+                start.saturating_add(since.elapsed().try_into().unwrap_or(Duration::ZERO))
+            }
         };
         now.saturating_sub(Duration::nanoseconds(i64::from(now.nanosecond() % 1_000)))
     }
@@ -154,6 +181,17 @@ mod tests {
         assert!(second >= first);
         assert_eq!((first.offset(), first.nanosecond() % 1_000), (UtcOffset::UTC, 0));
         assert_eq!(Clock::system().now().nanosecond() % 1_000, 0);
+    }
+
+    #[test]
+    fn a_set_clock_can_be_turned_and_the_machines_cannot() {
+        let clock = Clock::starting_at(datetime!(2031-05-06 07:00 UTC));
+        let other = clock.clone();
+        let tomorrow = datetime!(2031-05-07 07:00 UTC);
+        assert!(clock.turn_to(tomorrow));
+        assert!(other.now() >= tomorrow && other.now() < tomorrow + Duration::MINUTE);
+        assert!(!Clock::system().turn_to(tomorrow));
+        assert!(Clock::system().now() < tomorrow);
     }
 
     #[test]

@@ -10,8 +10,10 @@
 //! - [`commissary`] vendors, products, purchases, returns
 //! - [`distribution`] how credits are split; [`remittance`] payers and the money they send
 //! - [`jobs`] what runs by the clock
-//! - [`settlement`] paying the vendors; [`refund`] money back to payers, and out with released people
-//! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it; [`bench`] the load generator
+//! - [`settlement`] paying the vendors; [`refund`] money back to payers, and out with released people;
+//!   [`reconciliation`] the gateway's bill against the ledger
+//! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it
+//! - [`launch`] this program as a child process; [`demo`] the demonstration; [`bench`] the load generator
 //!
 //! # Invariants
 //! Those of the ledger stand in [`ledger`]. The house's own are tests, in `tests/it/tidy`.
@@ -24,13 +26,16 @@ pub mod commissary;
 pub mod config;
 pub mod custody;
 pub mod db;
+pub mod demo;
 pub mod distribution;
 pub mod gateway;
 pub mod ids;
 pub mod jobs;
+pub mod launch;
 pub mod ledger;
 pub mod money;
 pub mod proto;
+pub mod reconciliation;
 pub mod refund;
 pub mod remittance;
 pub mod serve;

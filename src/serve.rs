@@ -25,6 +25,7 @@ use crate::{
     },
     jobs,
     ledger::Lanes,
+    reconciliation::Reconciliations,
     refund::Refunds,
     remittance::Remittances,
     settlement::Settlements,
@@ -72,7 +73,8 @@ async fn serve(config: &Config, clock: Clock, url: &str) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let channels = channels(config.gateway.as_ref(), address, clock)?;
     let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
-    let refunds = Refunds::new(lanes.clone(), custody.clone(), channels);
+    let refunds = Refunds::new(lanes.clone(), custody.clone(), channels.clone());
+    let reconciliations = Reconciliations::new(lanes.clone(), custody.clone(), channels);
     let router = server::router(Doors {
         lanes: lanes.clone(),
         custody: custody.clone(),
@@ -81,6 +83,7 @@ async fn serve(config: &Config, clock: Clock, url: &str) -> anyhow::Result<()> {
         remittances: remittances.clone(),
         settlements: Settlements::new(lanes.clone()),
         refunds: refunds.clone(),
+        reconciliations,
         auth,
         message_size_max,
     })

@@ -12,7 +12,8 @@ use tracing::{Instrument as _, info_span};
 use super::{
     grpc::{
         auth::AuthLayer, commissary::CommissaryApi, custody::CustodyApi, deadline, distribution::DistributionApi,
-        ledger::LedgerApi, refund::RefundApi, remittance::RemittanceApi, scope::Linked, settlement::SettlementApi,
+        ledger::LedgerApi, reconciliation::ReconciliationApi, refund::RefundApi, remittance::RemittanceApi,
+        scope::Linked, settlement::SettlementApi,
     },
     http::{Notifications, OnRefund},
     status::of_framework,
@@ -25,9 +26,11 @@ use crate::{
     proto::{
         FILE_DESCRIPTOR_SET, commissary_service_server::CommissaryServiceServer,
         custody_service_server::CustodyServiceServer, distribution_service_server::DistributionServiceServer,
-        ledger_service_server::LedgerServiceServer, refund_service_server::RefundServiceServer,
-        remittance_service_server::RemittanceServiceServer, settlement_service_server::SettlementServiceServer,
+        ledger_service_server::LedgerServiceServer, reconciliation_service_server::ReconciliationServiceServer,
+        refund_service_server::RefundServiceServer, remittance_service_server::RemittanceServiceServer,
+        settlement_service_server::SettlementServiceServer,
     },
+    reconciliation::Reconciliations,
     refund::Refunds,
     remittance::Remittances,
     settlement::Settlements,
@@ -53,6 +56,8 @@ pub struct Doors {
     pub settlements: Settlements,
     /// Refunds and release payouts.
     pub refunds: Refunds,
+    /// Bills of the gateway.
+    pub reconciliations: Reconciliations,
     /// Who may come in.
     pub auth: AuthLayer,
     /// The largest request that is read, in bytes.
@@ -76,6 +81,7 @@ impl Doors {
         );
         let settlement = SettlementApi::new(self.settlements.clone(), self.custody.clone());
         let refund = RefundApi::new(self.refunds.clone(), self.custody.clone(), linked.clone());
+        let reconciliation = ReconciliationApi::new(self.reconciliations.clone(), self.custody.clone());
         let custody = CustodyApi::new(self.custody.clone(), self.lanes.database().clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.remittances.clone());
@@ -86,6 +92,7 @@ impl Doors {
             .add_service(DistributionServiceServer::new(distribution).max_decoding_message_size(size_max))
             .add_service(SettlementServiceServer::new(settlement).max_decoding_message_size(size_max))
             .add_service(RefundServiceServer::new(refund).max_decoding_message_size(size_max))
+            .add_service(ReconciliationServiceServer::new(reconciliation).max_decoding_message_size(size_max))
     }
 }
 

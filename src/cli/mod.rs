@@ -1,9 +1,11 @@
 //! The command line: reads arguments, and hands over to the library.
 //!
 //! # Layout
+//! - `reconcile`: `custody reconcile import`.
 //! - `token`: `custody token issue`.
 //! - `verify`: `custody verify`.
 
+mod reconcile;
 mod token;
 mod verify;
 
@@ -38,6 +40,11 @@ enum Command {
     Token(token::TokenCommand),
     /// Replay every journal and compare it with all that is stored beside it; exit code 1 if anything differs.
     Verify(verify::VerifyFlags),
+    /// The gateways' bills.
+    #[command(subcommand)]
+    Reconcile(reconcile::ReconcileCommand),
+    /// Show the main job end to end, in a service and a gateway of its own: remit, buy, settle, refund, release, prove.
+    Demo(custody_ledger::demo::DemoFlags),
     /// Measure purchases against the no-op limit and PostgreSQL's own benchmark.
     Bench(custody_ledger::bench::BenchFlags),
     /// Play the payment gateway over HTTP, for demonstrations and tests.
@@ -90,6 +97,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }),
         Command::Verify(flags) => in_runtime("custody", verify::run(flags)),
+        Command::Reconcile(command) => in_runtime("custody", reconcile::run(command)),
+        Command::Demo(flags) => in_runtime("custody-demo", custody_ledger::demo::run(flags)),
         Command::Bench(flags) => in_runtime("custody-bench", async {
             custody_ledger::bench::run(flags).await?;
             Ok(ExitCode::SUCCESS)

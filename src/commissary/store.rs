@@ -11,14 +11,11 @@ use super::{
     entity::{Category, Offer, Product, Vendor},
 };
 use crate::{
+    db::decoding,
     ids::{AccountNo, CenterNo, DetaineeId, ProductId, Seq, VendorId},
     ledger::{Center, Code, RowSet, account},
     money::Amount,
 };
-
-fn decoding<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
-    sqlx::Error::Decode(Box::new(error))
-}
 
 pub(super) async fn insert_vendor(
     conn: &mut PgConnection,
@@ -211,7 +208,7 @@ impl ProductRow {
             name: self.name,
             name_zh: self.name_zh,
             category: category_of(&self.category)?,
-            price: Amount::from_decimal(self.price, center.currency).map_err(decoding)?,
+            price: center.amount(self.price)?,
             available: self.available,
             version: self.version,
             created_at: self.created_at,
@@ -281,7 +278,7 @@ pub(super) async fn offers(
         let offer = Offer {
             vendor: VendorId::parse(&row.vendor_id).map_err(decoding)?,
             payable_no: AccountNo(row.payable_no),
-            price: Amount::from_decimal(row.price, center.currency).map_err(decoding)?,
+            price: center.amount(row.price)?,
             counted: category_of(&row.category)?.is_counted(),
             available: row.available,
             version: row.version,
@@ -306,7 +303,7 @@ pub(super) async fn spending(
     .await?;
     let mut found: HashMap<String, BTreeMap<Date, Amount>> = HashMap::new();
     for row in rows {
-        let spent = Amount::from_decimal(row.spent, center.currency).map_err(decoding)?;
+        let spent = center.amount(row.spent)?;
         found.entry(row.detainee_id).or_default().insert(row.month, spent);
     }
     Ok(found)

@@ -9,14 +9,11 @@ use time::OffsetDateTime;
 use super::{Admission, CenterProfile, Detainee, DetaineeState, Settings, room::Standing};
 use crate::{
     clock::Zone,
+    db::decoding,
     ids::{AccountNo, CenterId, CenterNo, DetaineeId},
     ledger::{Center, Code, account},
-    money::{Amount, Currency},
+    money::Currency,
 };
-
-fn decoding<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
-    sqlx::Error::Decode(Box::new(error))
-}
 
 fn state_of(name: &str) -> sqlx::Result<DetaineeState> {
     DetaineeState::from_name(name).ok_or_else(|| sqlx::Error::Decode(format!("unknown state {name}").into()))
@@ -94,7 +91,7 @@ pub(super) async fn list_profiles(
 }
 
 pub(super) async fn settings(conn: &mut PgConnection, center: &Center) -> sqlx::Result<Settings> {
-    let amount = |value: Decimal| Amount::from_decimal(value, center.currency).map_err(decoding);
+    let amount = |value: Decimal| center.amount(value);
     let tiers = sqlx::query!(
         "select tier, amount from tier_limit where center_id = $1 order by tier",
         center.no.0

@@ -23,6 +23,11 @@ const READ_CONNECTIONS_MAX: u32 = 12;
 /// How long a caller waits for a connection, in seconds.
 const ACQUIRE_TIMEOUT_S: u64 = 3;
 
+/// What was stored cannot be read as what it must be.
+pub fn decoding<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(error))
+}
+
 /// A connection lent by a pool.
 pub type Reader = sqlx::pool::PoolConnection<sqlx::Postgres>;
 

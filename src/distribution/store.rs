@@ -11,18 +11,11 @@ use super::{
     entity::{CourtOrder, Policy},
 };
 use crate::{
+    db::decoding,
     ids::{CourtOrderId, DetaineeId},
     ledger::{Center, RowSet},
     money::Amount,
 };
-
-fn decoding<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
-    sqlx::Error::Decode(Box::new(error))
-}
-
-fn amount(value: Decimal, center: &Center) -> sqlx::Result<Amount> {
-    Amount::from_decimal(value, center.currency).map_err(decoding)
-}
 
 /// The policy that holds; the default when there never was another.
 pub(super) async fn policy(conn: &mut PgConnection, center: &Center) -> sqlx::Result<Policy> {
@@ -38,7 +31,7 @@ pub(super) async fn policy(conn: &mut PgConnection, center: &Center) -> sqlx::Re
     };
     Ok(Policy {
         savings_percent: row.savings_percent,
-        savings_cap: row.savings_cap.map(|cap| amount(cap, center)).transpose()?,
+        savings_cap: row.savings_cap.map(|cap| center.amount(cap)).transpose()?,
         version: row.version,
         changed_at: Some(row.changed_at),
     })
@@ -90,8 +83,8 @@ pub(super) async fn court_orders(
         found.entry(row.detainee_id).or_default().push(CourtOrder {
             id: CourtOrderId::parse(&row.court_order_id).map_err(decoding)?,
             document: row.document,
-            total: amount(row.total, center)?,
-            collected: amount(row.collected, center)?,
+            total: center.amount(row.total)?,
+            collected: center.amount(row.collected)?,
             position: row.position,
             created_at: row.created_at,
         });

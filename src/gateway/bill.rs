@@ -52,6 +52,27 @@ pub struct BillRow {
     pub time: OffsetDateTime,
 }
 
+impl BillRow {
+    /// Our number of what the row is about: the refund's of a refund, else the order's.
+    pub fn number(&self) -> &str {
+        self.refund_number.as_deref().unwrap_or(&self.order_number)
+    }
+
+    /// As it stands in the file.
+    pub fn to_record(&self) -> BillRecord {
+        BillRecord {
+            kind: self.kind,
+            order_number: self.order_number.clone(),
+            refund_number: self.refund_number.clone().unwrap_or_default(),
+            gateway_id: self.gateway_id.clone(),
+            amount: self.amount.to_string(),
+            fee: self.fee.to_string(),
+            currency: self.amount.currency().code().to_owned(),
+            time: self.time.format(&Rfc3339).unwrap_or_else(|_| self.time.to_string()),
+        }
+    }
+}
+
 /// Why a bill cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BillError {
@@ -188,16 +209,16 @@ pub fn write(rows: &[BillRow]) -> Result<Vec<u8>, csv::Error> {
             BillKind::Payment => "payment",
             BillKind::Refund => "refund",
         };
-        let time = row.time.format(&Rfc3339).unwrap_or_else(|_| row.time.to_string());
+        let record = row.to_record();
         writer.write_record([
             kind,
-            &row.order_number,
-            row.refund_number.as_deref().unwrap_or(""),
-            &row.gateway_id,
-            &row.amount.to_string(),
-            &row.fee.to_string(),
-            row.amount.currency().code(),
-            &time,
+            &record.order_number,
+            &record.refund_number,
+            &record.gateway_id,
+            &record.amount,
+            &record.fee,
+            &record.currency,
+            &record.time,
         ])?;
     }
     writer

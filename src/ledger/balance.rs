@@ -1,6 +1,5 @@
 //! Balances, now and at any moment of the past.
 
-use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
@@ -82,7 +81,7 @@ pub async fn at(
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(|row| in_currency(row.balance, center)).collect()
+    rows.into_iter().map(|row| center.amount(row.balance)).collect()
 }
 
 /// Some accounts' balances and the last transaction they include, from one snapshot.
@@ -102,7 +101,7 @@ pub async fn now(db: impl PgExecutor<'_>, center: &Center, accounts: &[AccountNo
     let seq = rows.first().map_or(Seq::ZERO, |row| Seq(row.seq));
     let balances = rows
         .into_iter()
-        .map(|row| in_currency(row.balance, center))
+        .map(|row| center.amount(row.balance))
         .collect::<sqlx::Result<_>>()?;
     Ok((balances, seq))
 }
@@ -171,13 +170,9 @@ pub async fn list(
             };
             Ok(AccountBalance {
                 account,
-                balance: in_currency(row.balance, center)?,
+                balance: center.amount(row.balance)?,
                 opened_at: row.opened_at,
             })
         })
         .collect()
-}
-
-pub(super) fn in_currency(value: Decimal, center: &Center) -> sqlx::Result<Amount> {
-    Amount::from_decimal(value, center.currency).map_err(|error| sqlx::Error::Decode(error.into()))
 }

@@ -1,13 +1,15 @@
 //! What never changes about a center: its number, currency and time zone; and its journal's head.
 
+use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use crate::{
     clock::Zone,
+    db::decoding,
     ids::{AccountNo, CenterId, CenterNo, Seq},
     ledger::{account, chart},
-    money::Currency,
+    money::{Amount, Currency},
 };
 
 /// A center as the ledger knows it.
@@ -21,6 +23,13 @@ pub struct Center {
     pub currency: Currency,
     /// The zone of its business dates.
     pub zone: Zone,
+}
+
+impl Center {
+    /// Reads a stored amount.
+    pub fn amount(&self, value: Decimal) -> sqlx::Result<Amount> {
+        Amount::from_decimal(value, self.currency).map_err(decoding)
+    }
 }
 
 /// Where a center's journal stands.

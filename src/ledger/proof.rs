@@ -8,7 +8,7 @@ use crate::{
     ids::Seq,
     ledger::{
         Center, Code, Side,
-        balance::{self, AsOf, in_currency},
+        balance::{self, AsOf},
     },
     money::{Amount, MoneyError},
 };
@@ -78,7 +78,7 @@ pub async fn prove(conn: &mut PgConnection, center: &Center, as_of: AsOf) -> sql
         terms.push(Term {
             code,
             accounts,
-            sum: in_currency(sum, center)?,
+            sum: center.amount(sum)?,
         });
     }
     terms.sort_by_key(|term| term.code);

@@ -5,7 +5,7 @@ use time::{Date, OffsetDateTime};
 
 use crate::{
     ids::{AccountNo, Seq},
-    ledger::{Center, Side, balance::in_currency},
+    ledger::{Center, Side},
     money::Amount,
 };
 
@@ -87,10 +87,10 @@ pub async fn lines_after(
                 recorded_at: row.recorded_at,
                 effective_date: row.effective_date,
                 side: if row.debited { Side::Debit } else { Side::Credit },
-                amount: in_currency(row.amount, center)?,
-                balance: in_currency(row.balance, center)?,
+                amount: center.amount(row.amount)?,
+                balance: center.amount(row.balance)?,
                 counterparty: AccountNo(row.counterparty),
-                counterparty_balance: in_currency(row.counterparty_balance, center)?,
+                counterparty_balance: center.amount(row.counterparty_balance)?,
             })
         })
         .collect()

@@ -24,6 +24,7 @@ use std::collections::HashMap;
 pub use entity::{Refund, RefundState, Release, ReleaseEnd, parse_refund_number, refund_number};
 use entity::{RefundRow, credit_facts};
 pub use error::RefundRefusal;
+pub use store::{SucceededRefund, succeeded_in_tx};
 use time::OffsetDateTime;
 use unspent::Unspent;
 

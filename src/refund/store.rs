@@ -1,6 +1,5 @@
 //! All SQL of this domain.
 
-use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
@@ -9,19 +8,12 @@ use super::{
     unspent::Movement,
 };
 use crate::{
+    db::decoding,
     ids::{AccountNo, CenterNo, DetaineeId, RemittanceId, Seq},
     ledger::{Center, Declined, record},
     money::Amount,
-    proto::{JournalRecord, TransactionKind},
+    proto::{JournalRecord, TransactionKind, journal_record::Facts},
 };
-
-fn decoding<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
-    sqlx::Error::Decode(Box::new(error))
-}
-
-fn amount(value: Decimal, center: &Center) -> sqlx::Result<Amount> {
-    Amount::from_decimal(value, center.currency).map_err(decoding)
-}
 
 /// The transaction that credited a remittance, if it is credited.
 pub(super) async fn credit_seq(
@@ -66,7 +58,7 @@ pub(super) async fn movements(
         let record = row.record.as_deref().map(record::decode).transpose()?;
         movements.push(Movement {
             seq: Seq(row.seq),
-            amount: amount(row.amount, center)?,
+            amount: center.amount(row.amount)?,
             meaning: meaning(kind, row.is_debit, record.as_ref())?,
         });
         if kind == TransactionKind::Credit {
@@ -130,6 +122,64 @@ pub(super) async fn insert_leg(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// A refund that the gateway has paid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SucceededRefund {
+    /// The refund.
+    pub refund: Seq,
+    /// The gateway's own number.
+    pub gateway_refund: String,
+    /// How much.
+    pub amount: Amount,
+    /// The transaction that recorded it.
+    pub end: Seq,
+    /// When.
+    pub recorded_at: OffsetDateTime,
+}
+
+/// The refunds of a channel that succeeded: those with some numbers, and those that were recorded from an instant up to
+/// before another. What a bill is compared with.
+pub async fn succeeded_in_tx(
+    conn: &mut PgConnection,
+    center: &Center,
+    channel: &str,
+    refunds: &[Seq],
+    (from, before): (OffsetDateTime, OffsetDateTime),
+) -> sqlx::Result<Vec<SucceededRefund>> {
+    let seqs: Vec<i64> = refunds.iter().map(|seq| seq.0).collect();
+    sqlx::query!(
+        "select f.seq, f.amount, l.at, t.seq as end_seq, t.record
+         from refund_leg l
+         join refund f on f.center_id = l.center_id and f.seq = l.seq
+         join remittance r on r.center_id = f.center_id and r.remittance_id = f.remittance_id
+         join journal_transaction t on t.center_id = l.center_id and t.seq = l.end_seq
+         where l.center_id = $1 and l.state = 'SUCCEEDED' and r.channel = $2
+           and (l.seq = any($3) or l.at >= $4 and l.at < $5)",
+        center.no.0,
+        channel,
+        &seqs,
+        from,
+        before,
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(|row| {
+        let gateway_refund = match record::decode(&row.record)?.facts {
+            Some(Facts::Outcome(outcome)) => outcome.reference,
+            _ => return Err(sqlx::Error::Decode("a refund's outcome without its facts".into())),
+        };
+        Ok(SucceededRefund {
+            refund: Seq(row.seq),
+            gateway_refund,
+            amount: center.amount(row.amount)?,
+            end: Seq(row.end_seq),
+            recorded_at: row.at,
+        })
+    })
+    .collect()
 }
 
 /// There is nothing more to ask.
@@ -233,7 +283,7 @@ pub(super) async fn refunds(
                 remittance: RemittanceId::parse(&row.remittance_id).map_err(decoding)?,
                 detainee: DetaineeId::parse(&row.detainee_id).map_err(decoding)?,
                 credit: Seq(row.credit_seq),
-                amount: amount(row.amount, center)?,
+                amount: center.amount(row.amount)?,
                 state: states.max().unwrap_or(RefundState::Requested),
                 end: row.end_seq.map(Seq),
             })

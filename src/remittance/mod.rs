@@ -23,7 +23,7 @@ pub use create::{METHOD, NewRemittance};
 pub use credit::CreditRemittance;
 pub use entity::{Leg, LegState, Payer, PayerLink, PaymentFacts, Remittance, order_number, parse_order_number};
 pub use error::RemittanceRefusal;
-pub use store::{LinkFilter, RemittanceFilter};
+pub use store::{LinkFilter, PostedPayment, RemittanceFilter, posted_in_tx};
 
 use crate::{
     custody::Custody,

@@ -10,14 +10,11 @@ use uuid::Uuid;
 
 use super::entity::{Leg, LegState, Payer, PayerLink, PaymentFacts, Remittance};
 use crate::{
+    db::decoding,
     ids::{AccountNo, CenterNo, DetaineeId, PayerId, RemittanceId, RequestId, Seq},
     ledger::{Center, Request, RowSet, record},
     money::Amount,
 };
-
-fn decoding<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
-    sqlx::Error::Decode(Box::new(error))
-}
 
 pub(super) async fn insert_payer(conn: &mut PgConnection, center: CenterNo, payer: &Payer) -> sqlx::Result<()> {
     sqlx::query!(
@@ -314,7 +311,7 @@ async fn with_legs(
                 request_id: RequestId(row.request_id),
                 payer: PayerId::parse(&row.payer_id).map_err(decoding)?,
                 detainee: DetaineeId::parse(&row.detainee_id).map_err(decoding)?,
-                amount: Amount::from_decimal(row.amount, center.currency).map_err(decoding)?,
+                amount: center.amount(row.amount)?,
                 channel: row.channel,
                 clearing: AccountNo(row.clearing_no),
                 preview: record::decode_credit(&row.preview)?.parts,
@@ -401,7 +398,62 @@ pub(super) async fn in_flight(
     )
     .fetch_one(conn)
     .await?;
-    Amount::from_decimal(sum, center.currency).map_err(decoding)
+    center.amount(sum)
+}
+
+/// A payment that is in the ledger.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PostedPayment {
+    /// The remittance it paid.
+    pub remittance: RemittanceId,
+    /// The gateway's own number.
+    pub gateway_transaction: String,
+    /// How much.
+    pub amount: Amount,
+    /// The transaction that credited it or put it into suspense.
+    pub seq: Seq,
+    /// When that was recorded.
+    pub recorded_at: OffsetDateTime,
+}
+
+/// The payments of a channel that are in the ledger: those of some remittances, and those that were paid, by the gateway's
+/// word, from an instant up to before another. What a bill is compared with.
+pub async fn posted_in_tx(
+    conn: &mut PgConnection,
+    center: &Center,
+    channel: &str,
+    remittances: &[RemittanceId],
+    (from, before): (OffsetDateTime, OffsetDateTime),
+) -> sqlx::Result<Vec<PostedPayment>> {
+    let ids: Vec<&str> = remittances.iter().map(RemittanceId::as_str).collect();
+    sqlx::query!(
+        r#"select r.remittance_id, r.amount, paid.gateway_transaction as "gateway_transaction!",
+                  posted.seq as "seq!", posted.at
+           from remittance_leg paid
+           join remittance r on r.center_id = paid.center_id and r.remittance_id = paid.remittance_id
+           join remittance_leg posted on posted.center_id = paid.center_id
+               and posted.remittance_id = paid.remittance_id and posted.state in ('CREDITED', 'SUSPENDED')
+           where paid.center_id = $1 and paid.state = 'PAID' and r.channel = $2
+             and (paid.remittance_id = any($3) or paid.paid_at >= $4 and paid.paid_at < $5)"#,
+        center.no.0,
+        channel,
+        &ids as &[&str],
+        from,
+        before,
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(|row| {
+        Ok(PostedPayment {
+            remittance: RemittanceId::parse(&row.remittance_id).map_err(decoding)?,
+            gateway_transaction: row.gateway_transaction,
+            amount: center.amount(row.amount)?,
+            seq: Seq(row.seq),
+            recorded_at: row.at,
+        })
+    })
+    .collect()
 }
 
 /// Takes up to `limit` remittances that are due to be asked about, with the number of questions this one included. Others

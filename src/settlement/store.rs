@@ -1,24 +1,15 @@
 //! All SQL of this domain.
 
-use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgExecutor};
 use time::Date;
 
 use super::entity::{End, Row, SettlementLine, Sums};
 use crate::{
+    db::decoding,
     ids::{AccountNo, CenterNo, Seq, VendorId},
     ledger::{Center, record, statement::Position},
-    money::Amount,
     proto::TransactionKind,
 };
-
-fn decoding<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
-    sqlx::Error::Decode(Box::new(error))
-}
-
-fn amount(value: Decimal, center: &Center) -> sqlx::Result<Amount> {
-    Amount::from_decimal(value, center.currency).map_err(decoding)
-}
 
 /// The last posting that the vendor's settlements cover; 0 when there is none.
 pub(super) async fn covered(conn: &mut PgConnection, center: CenterNo, vendor: &VendorId) -> sqlx::Result<Seq> {
@@ -55,8 +46,8 @@ pub(super) async fn sums(
     .await?;
     Ok(Sums {
         count: row.count,
-        credited: amount(row.credited, center)?,
-        returned: amount(row.returned, center)?,
+        credited: center.amount(row.credited)?,
+        returned: center.amount(row.returned)?,
     })
 }
 
@@ -91,7 +82,7 @@ pub(super) async fn lines(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let gained = amount(row.amount, center)?;
+            let gained = center.amount(row.amount)?;
             Ok(SettlementLine {
                 position: Position {
                     seq: Seq(row.seq),
@@ -175,7 +166,7 @@ pub(super) async fn list(
                 vendor: VendorId::parse(&row.vendor_id).map_err(decoding)?,
                 after: Seq(row.after_seq),
                 through: Seq(row.through_seq),
-                total: amount(row.total, center)?,
+                total: center.amount(row.total)?,
                 end: end.map(|(seq, end)| (Seq(seq), end)),
             })
         })

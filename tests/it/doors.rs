@@ -19,6 +19,7 @@ use custody_ledger::{
         commissary_service_client::CommissaryServiceClient, custody_service_client::CustodyServiceClient,
         ledger_service_client::LedgerServiceClient, request_outcome::State,
     },
+    reconciliation::Reconciliations,
     refund::Refunds,
     remittance::Remittances,
     settlement::Settlements,
@@ -56,6 +57,11 @@ impl House {
             distributions: Distributions::new(world.process.lanes.clone(), world.process.custody.clone()),
             settlements: Settlements::new(world.process.lanes.clone()),
             refunds: Refunds::new(
+                world.process.lanes.clone(),
+                world.process.custody.clone(),
+                Channels::default(),
+            ),
+            reconciliations: Reconciliations::new(
                 world.process.lanes.clone(),
                 world.process.custody.clone(),
                 Channels::default(),

@@ -3,7 +3,9 @@
 mod bad_bytes;
 mod bad_input;
 mod bad_names;
+mod bills;
 mod database;
+mod demonstration;
 mod doors;
 mod economy;
 mod faults;
@@ -15,6 +17,7 @@ mod offline;
 mod outages;
 mod payout;
 mod purchase;
+mod reconciliation;
 mod refund;
 mod remittance;
 mod scenarios;

@@ -14,13 +14,13 @@ use custody_ledger::{
     },
     ids::{CourtOrderId, PayerId, RequestId},
     ledger::{Request, center},
-    remittance::{LegState, NewRemittance, Remittance, Remittances, order_number},
+    remittance::{CreditRemittance, LegState, NewRemittance, Remittance, Remittances, order_number},
 };
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::world::{World, cny, id, reason};
+use crate::world::{World, buy, cny, id, reason};
 
 struct Bench {
     world: World,
@@ -163,6 +163,30 @@ async fn a_paid_remittance_is_split_once_however_often_it_is_told() {
     assert_eq!(orders[0].collected, cny("30"));
     assert_eq!(bench.world.verified().await, 2);
     assert!(bench.rejected().await.is_empty());
+}
+
+/// Whoever learnt of a payment a moment too late asks for the same credit in a later batch, here or in another process. The
+/// leg's own key meets the repetition before the journal's does; that is no failure, and no neighbour in the batch has one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credit_asked_for_again_in_a_later_batch_is_a_replay() {
+    let bench = Bench::build().await;
+    let (center, process) = (&bench.world.center, &bench.world.process);
+    let remittance = bench.create("D1", "50").await;
+    bench.pay(&remittance, PayOptions::default()).await;
+    let paid = bench.remittances.remittance(center, &remittance.id).await.unwrap();
+    assert_eq!(paid.state(), LegState::Credited);
+    for lanes in [&process.lanes, &bench.world.another_process().lanes] {
+        let command = CreditRemittance::of(&paid).unwrap();
+        let (again, bought) = tokio::join!(
+            lanes.submit(center, command),
+            buy(process, center, Uuid::new_v4(), "D1", &[("RICE", 1)])
+        );
+        let again = again.unwrap();
+        assert_eq!((again.replayed, Some(again.seq())), (true, paid.seq()));
+        assert!(!bought.unwrap().replayed);
+    }
+    assert_eq!(bench.world.available("D1").await, "45.00");
+    assert_eq!(bench.world.verified().await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

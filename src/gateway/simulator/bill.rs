@@ -3,10 +3,7 @@
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::control::BillEntry;
-use crate::{
-    gateway::bill::{BillKind, BillRow},
-    money::Amount,
-};
+use crate::{gateway::bill::BillRow, money::Amount};
 
 /// Of a payment, in thousandths: 0.6 %.
 const FEE_PER_MILLE: i64 = 6;
@@ -70,9 +67,5 @@ impl BillEdits {
 }
 
 fn is(row: &BillRow, entry: &BillEntry) -> bool {
-    let number = match row.kind {
-        BillKind::Payment => Some(&row.order_number),
-        BillKind::Refund => row.refund_number.as_ref(),
-    };
-    row.kind == entry.kind && number == Some(&entry.number)
+    row.kind == entry.kind && row.number() == entry.number
 }

@@ -13,6 +13,7 @@
 //! | `POST /control/bill/plant` | [`BillRecord`] | `null` |
 //! | `POST /control/bill/drop`, `…/duplicate` | [`BillEntry`] | `null` |
 //! | `POST /control/bill/change` | [`BillChange`] | `null` |
+//! | `POST /control/clock` | [`TurnClock`] | `null` |
 //!
 //! Every body may be left out where all its fields have defaults.
 
@@ -119,6 +120,13 @@ pub struct BillChange {
     pub entry: BillEntry,
     /// A decimal in the entry's currency.
     pub amount: String,
+}
+
+/// The time from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnClock {
+    #[serde(with = "time::serde::rfc3339")]
+    pub time: OffsetDateTime,
 }
 
 /// One notification on its way.
@@ -244,6 +252,11 @@ impl SimulatorControl {
     /// Writes a row of the bill twice.
     pub async fn duplicate_bill_row(&self, entry: &BillEntry) -> Result<(), ControlError> {
         self.post("bill/duplicate", entry).await
+    }
+
+    /// Turns the simulator's clock, if it was started with one of its own.
+    pub async fn turn_clock(&self, time: OffsetDateTime) -> Result<(), ControlError> {
+        self.post("clock", &TurnClock { time }).await
     }
 
     /// Every order, by number.

@@ -13,7 +13,7 @@ use super::{
     Gateway,
     bill::BillEdit,
     book::{Paid, Paying, Refund, Refusal},
-    control::{BillChange, BillEntry, Delivery, NotifyOptions, PayOptions, RefundAnswer, Release, Released},
+    control::{BillChange, BillEntry, Delivery, NotifyOptions, PayOptions, RefundAnswer, Release, Released, TurnClock},
     read_json,
 };
 use crate::{
@@ -38,6 +38,7 @@ pub(super) fn router() -> Router<Arc<Gateway>> {
         .route("/bill/drop", post(drop_row))
         .route("/bill/change", post(change))
         .route("/bill/duplicate", post(duplicate))
+        .route("/clock", post(turn_clock))
 }
 
 type Shared = State<Arc<Gateway>>;
@@ -173,6 +174,15 @@ async fn change(State(gateway): Shared, body: Bytes) -> Result<Json<()>, Refusal
     let amount = read_amount(&amount, entry_amount(&gateway, &entry)?)?;
     gateway.book().edits.push(BillEdit::Change(entry, amount));
     Ok(Json(()))
+}
+
+async fn turn_clock(State(gateway): Shared, body: Bytes) -> Result<Json<()>, Refusal> {
+    let TurnClock { time } = read_json(&body)?;
+    if gateway.clock.turn_to(time) {
+        Ok(Json(()))
+    } else {
+        Err(Refusal::Invalid("the simulator runs by the machine's clock".to_owned()))
+    }
 }
 
 /// The amount behind a bill entry, so that a mistake is only planted in what exists.

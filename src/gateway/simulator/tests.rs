@@ -524,6 +524,21 @@ async fn the_bill_shows_what_is_planted_in_it() {
 }
 
 #[tokio::test]
+async fn a_clock_of_its_own_can_be_turned() {
+    let world = World::start().await;
+    let tomorrow = world.clock.now() + Duration::from_secs(86_400);
+    let refused = world.control.turn_clock(tomorrow).await.unwrap_err();
+    assert!(matches!(refused, ControlError::Refused { .. }), "{refused}");
+
+    let clock = Clock::starting_at(world.clock.now());
+    let config = SimulatorConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)), SecretString::from("s"));
+    let simulator = Simulator::start(config, clock.clone()).await.unwrap();
+    let control = SimulatorControl::try_new(simulator.base_url()).unwrap();
+    control.turn_clock(tomorrow).await.unwrap();
+    assert!(clock.now() >= tomorrow);
+}
+
+#[tokio::test]
 async fn a_gateway_that_is_away_or_does_not_know_us_is_told_apart() {
     let world = World::start().await;
     let channel = |base_url: String, secret: &str| {

@@ -197,8 +197,7 @@ impl Balances {
         for row in rows {
             let code = Code::from_number(row.code)
                 .ok_or_else(|| sqlx::Error::Decode(format!("unknown account code {}", row.code).into()))?;
-            let balance = Amount::from_decimal(row.balance, center.currency)
-                .map_err(|error| sqlx::Error::Decode(error.into()))?;
+            let balance = center.amount(row.balance)?;
             self.known.insert(
                 AccountNo(row.account_no),
                 Held {

@@ -6,7 +6,7 @@ use super::source::Source;
 
 /// From the ground up. A module may import what is on a lower floor, and its neighbours if they do not import it.
 const FLOORS: &[&[&str]] = &[
-    &["clock", "config", "ids", "money", "proto", "telemetry"],
+    &["clock", "config", "ids", "launch", "money", "proto", "telemetry"],
     &["db"],
     &["access", "gateway", "ledger"],
     &["custody"],
@@ -22,6 +22,7 @@ const FLOORS: &[&[&str]] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("gateway", &["clock", "ids", "money"]),
     ("config", &[]),
+    ("launch", &[]),
     ("telemetry", &[]),
     ("proto", &[]),
 ];

@@ -1,0 +1,87 @@
+//! A desk: somebody with a token and a connection to the service.
+
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+use crate::{
+    ids::RequestId,
+    proto::{
+        commissary_service_client::CommissaryServiceClient, custody_service_client::CustodyServiceClient,
+        distribution_service_client::DistributionServiceClient, ledger_service_client::LedgerServiceClient,
+        reconciliation_service_client::ReconciliationServiceClient, refund_service_client::RefundServiceClient,
+        remittance_service_client::RemittanceServiceClient, settlement_service_client::SettlementServiceClient,
+    },
+};
+
+/// A connection on which every call carries a token.
+pub type Line = InterceptedService<Channel, Bearer>;
+
+/// Adds the token to each call.
+#[derive(Clone)]
+pub struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// A token and a connection of its own.
+#[derive(Clone)]
+pub struct Desk {
+    line: Line,
+}
+
+impl Desk {
+    /// Takes a seat; the connection is made when it is first used.
+    pub fn at(address: &str, token: &str) -> anyhow::Result<Desk> {
+        let channel = Endpoint::from_shared(format!("http://{address}"))?.connect_lazy();
+        let bearer = Bearer(format!("Bearer {token}").parse()?);
+        Ok(Desk {
+            line: InterceptedService::new(channel, bearer),
+        })
+    }
+
+    pub fn custody(&self) -> CustodyServiceClient<Line> {
+        CustodyServiceClient::new(self.line.clone())
+    }
+
+    pub fn remittance(&self) -> RemittanceServiceClient<Line> {
+        RemittanceServiceClient::new(self.line.clone())
+    }
+
+    pub fn distribution(&self) -> DistributionServiceClient<Line> {
+        DistributionServiceClient::new(self.line.clone())
+    }
+
+    pub fn commissary(&self) -> CommissaryServiceClient<Line> {
+        CommissaryServiceClient::new(self.line.clone())
+    }
+
+    pub fn settlement(&self) -> SettlementServiceClient<Line> {
+        SettlementServiceClient::new(self.line.clone())
+    }
+
+    pub fn refund(&self) -> RefundServiceClient<Line> {
+        RefundServiceClient::new(self.line.clone())
+    }
+
+    pub fn reconciliation(&self) -> ReconciliationServiceClient<Line> {
+        ReconciliationServiceClient::new(self.line.clone())
+    }
+
+    pub fn ledger(&self) -> LedgerServiceClient<Line> {
+        LedgerServiceClient::new(self.line.clone())
+    }
+}
+
+/// A request id that whoever asks has written down before asking: the same parts give the same id.
+pub fn request_id(parts: &[&str]) -> String {
+    let all: Vec<&str> = std::iter::once("demo").chain(parts.iter().copied()).collect();
+    RequestId::derived(&all).to_string()
+}

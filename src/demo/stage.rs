@@ -1,0 +1,268 @@
+//! The stage: the service with its private PostgreSQL and the gateway's simulator, each in a process of its own.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+use secrecy::{ExposeSecret as _, SecretString};
+use tempfile::TempDir;
+use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
+use uuid::Uuid;
+
+use super::desk::Desk;
+use crate::{
+    access::{Actor, Issuer, Role, Scope, TokenKey},
+    clock::Clock,
+    db::embedded::{self, Embedded},
+    gateway::simulator::SimulatorControl,
+    ids::{CenterId, PayerId, TerminalId},
+    launch::{self, Program},
+};
+
+/// How many of the service's last words are told when the demonstration fails.
+const LAST_WORDS: usize = 20;
+/// How long the demonstration's tokens hold.
+const TOKEN_TTL: Duration = Duration::days(3);
+
+/// Where everything is kept.
+enum Home {
+    /// Removed at the end.
+    Scratch(TempDir),
+    /// Stays.
+    Kept(PathBuf),
+}
+
+impl Home {
+    fn path(&self) -> &Path {
+        match self {
+            Home::Scratch(directory) => directory.path(),
+            Home::Kept(path) => path,
+        }
+    }
+}
+
+/// The processes, the clock that they agree on, and who may speak to them.
+pub struct Stage {
+    home: Home,
+    clock: Clock,
+    secret: SecretString,
+    simulator: Option<Program>,
+    service: Option<Program>,
+}
+
+impl Stage {
+    /// Makes room, in `keep` or in a directory that is removed at the end. Nothing is started yet.
+    ///
+    /// # Errors
+    /// There is something in `keep` already.
+    pub fn prepare(keep: Option<PathBuf>, time: OffsetDateTime) -> anyhow::Result<Stage> {
+        let home = match keep {
+            None => Home::Scratch(tempfile::Builder::new().prefix("custody-demo-").tempdir()?),
+            Some(path) => {
+                fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+                if fs::read_dir(&path)?.next().is_some() {
+                    bail!("--keep {}: the directory must be empty", path.display());
+                }
+                Home::Kept(path)
+            }
+        };
+        Ok(Stage {
+            home,
+            clock: Clock::starting_at(time),
+            secret: SecretString::from(Uuid::new_v4().simple().to_string()),
+            simulator: None,
+            service: None,
+        })
+    }
+
+    /// The directory of the service's data.
+    pub fn directory(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Starts the simulator. Its first clock is the stage's; later it is turned with it.
+    pub async fn start_simulator(&mut self) -> anyhow::Result<&str> {
+        let mut command = launch::own("gateway-simulator")?;
+        command
+            .args(["--listen", "127.0.0.1:0", "--dev", "--dev-clock", &self.now()?])
+            .env("CUSTODY_GATEWAY_SECRET", self.secret.expose_secret())
+            .stderr(self.log()?);
+        let simulator = Program::start(command, "gateway simulator ready on ")
+            .await
+            .context("the gateway's simulator")?;
+        Ok(self.simulator.insert(simulator).address())
+    }
+
+    /// Starts the service, or starts it again on what it left behind.
+    pub async fn start_service(&mut self) -> anyhow::Result<&str> {
+        let gateway = self.gateway_url()?;
+        let mut command = launch::own("serve")?;
+        command
+            .args(["--listen", "127.0.0.1:0", "--dev", "--dev-clock", &self.now()?])
+            .args(["--gateway-url", &gateway, "--data-dir"])
+            .arg(self.directory())
+            .env("CUSTODY_GATEWAY_SECRET", self.secret.expose_secret())
+            .stderr(self.log()?);
+        let service = Program::start(command, "custody ready on ")
+            .await
+            .context("the service")?;
+        Ok(self.service.insert(service).address())
+    }
+
+    /// Asks the service to stop, as an operator does.
+    pub async fn stop_service(&mut self) -> anyhow::Result<()> {
+        let service = self.service.take().context("the service is not running")?;
+        service.stop().await.context("the service")
+    }
+
+    /// Kills the service in the midst of whatever it does. Its PostgreSQL goes on.
+    pub async fn kill_service(&mut self) -> anyhow::Result<()> {
+        let service = self.service.take().context("the service is not running")?;
+        service.kill().await.context("the service")
+    }
+
+    /// Turns the clock, here and at the gateway. The service has to be stopped: it reads the time when it starts.
+    pub async fn turn_clock(&mut self, time: OffsetDateTime) -> anyhow::Result<()> {
+        self.clock.turn_to(time);
+        self.gateway()?.turn_clock(time).await?;
+        Ok(())
+    }
+
+    /// What plays the payers at the gateway.
+    pub fn gateway(&self) -> anyhow::Result<SimulatorControl> {
+        Ok(SimulatorControl::try_new(self.gateway_url()?)?)
+    }
+
+    /// Where the gateway is.
+    pub fn gateway_url(&self) -> anyhow::Result<String> {
+        let simulator = self
+            .simulator
+            .as_ref()
+            .context("the gateway's simulator is not running")?;
+        Ok(format!("http://{}", simulator.address()))
+    }
+
+    /// What the service and the gateway share.
+    pub fn secret(&self) -> SecretString {
+        self.secret.clone()
+    }
+
+    /// The clock that everything on the stage agrees on.
+    pub fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
+    /// A desk for an admin of all centers.
+    pub fn admin(&self) -> anyhow::Result<Desk> {
+        self.desk("admin", Role::Admin, Scope::default())
+    }
+
+    /// A desk for an auditor of all centers.
+    pub fn auditor(&self) -> anyhow::Result<Desk> {
+        self.desk("auditor", Role::Auditor, Scope::default())
+    }
+
+    /// A desk in a center's finance office.
+    pub fn finance(&self, center: &str) -> anyhow::Result<Desk> {
+        self.desk("finance", Role::Finance, scope(center)?)
+    }
+
+    /// A desk in a center's commissary.
+    pub fn commissary(&self, center: &str) -> anyhow::Result<Desk> {
+        self.desk("commissary", Role::Commissary, scope(center)?)
+    }
+
+    /// A terminal.
+    pub fn terminal(&self, center: &str, terminal: &str) -> anyhow::Result<Desk> {
+        let scope = Scope {
+            terminal: Some(TerminalId::parse(terminal)?),
+            ..scope(center)?
+        };
+        self.desk(terminal, Role::Terminal, scope)
+    }
+
+    /// A payer's telephone.
+    pub fn payer(&self, center: &str, payer: &str) -> anyhow::Result<Desk> {
+        let scope = Scope {
+            payer: Some(PayerId::parse(payer)?),
+            ..scope(center)?
+        };
+        self.desk(payer, Role::Payer, scope)
+    }
+
+    fn desk(&self, subject: &str, role: Role, scope: Scope) -> anyhow::Result<Desk> {
+        let service = self.service.as_ref().context("the service is not running")?;
+        let key = TokenKey::load_or_create(self.directory())?;
+        let actor = Actor::new(subject, role, scope)?;
+        let token = Issuer::new(key).issue(&actor, TOKEN_TTL, self.clock.now())?;
+        Desk::at(service.address(), &token)
+    }
+
+    fn now(&self) -> anyhow::Result<String> {
+        Ok(self.clock.now().format(&Rfc3339)?)
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory().join("demo.log")
+    }
+
+    fn log(&self) -> anyhow::Result<File> {
+        Ok(OpenOptions::new().create(true).append(true).open(self.log_path())?)
+    }
+
+    /// What the processes logged last.
+    pub fn last_words(&self) -> String {
+        let log = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n")
+    }
+
+    /// The errors that the processes logged: there should be none.
+    pub fn errors(&self) -> anyhow::Result<Vec<String>> {
+        let log = fs::read_to_string(self.log_path())?;
+        let is_error = |line: &&str| {
+            let entry: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+            // What is no entry is a panic, or the like.
+            !matches!(entry["level"].as_str(), Some("WARN" | "INFO"))
+        };
+        Ok(log.lines().filter(is_error).map(str::to_owned).collect())
+    }
+
+    /// Ends every process, PostgreSQL too, and removes what need not stay.
+    ///
+    /// # Errors
+    /// What could not be ended; everything is tried all the same.
+    pub async fn close(mut self) -> anyhow::Result<()> {
+        let service = match self.service.take() {
+            Some(service) => service.stop().await.context("the service"),
+            None => self.stop_orphan().await.context("the service's PostgreSQL"),
+        };
+        let simulator = match self.simulator.take() {
+            Some(simulator) => simulator.stop().await.context("the gateway's simulator"),
+            None => Ok(()),
+        };
+        let removed = match self.home {
+            Home::Scratch(directory) => directory.close().context("the scratch directory"),
+            Home::Kept(_) => Ok(()),
+        };
+        service.and(simulator).and(removed)
+    }
+
+    /// Stops the PostgreSQL of a service that was killed.
+    async fn stop_orphan(&self) -> anyhow::Result<()> {
+        if !self.directory().join("postgres").exists() || embedded::running_url(self.directory()).is_err() {
+            return Ok(());
+        }
+        let (orphan, _) = Embedded::start(self.directory()).await?;
+        orphan.stop().await
+    }
+}
+
+fn scope(center: &str) -> anyhow::Result<Scope> {
+    Ok(Scope {
+        center: Some(CenterId::parse(center)?),
+        ..Scope::default()
+    })
+}
