@@ -280,7 +280,7 @@ async fn a_full_queue_says_when_to_try_again() {
         );
     }
     assert!(bought > 0);
-    let left = 9000 - 250 * i64::try_from(bought).unwrap();
+    let left = 9000 - 250 * i64::from(bought);
     assert_eq!(
         hall.balances("D1").await[0],
         format!("{}.{:02}", left / 100, left % 100)
