@@ -180,7 +180,12 @@ impl Remittances {
     }
 
     /// Asks about an order; closes it when it is past its expiry.
-    async fn ask(&self, center: &Center, gate: &Gate, remittance: Remittance) -> Result<Remittance, LedgerError> {
+    pub(super) async fn ask(
+        &self,
+        center: &Center,
+        gate: &Gate,
+        remittance: Remittance,
+    ) -> Result<Remittance, LedgerError> {
         let number = order_number(center.no, &remittance.id);
         let closes = self.lanes.clock().now() >= remittance.expires_at && remittance.leg(LegState::Expired).is_none();
         let answer = if closes {

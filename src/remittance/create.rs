@@ -12,12 +12,15 @@ use crate::{
     custody::{self, CustodyRefusal, Detainee, DetaineeState},
     db::Conn,
     distribution,
-    gateway::{Gate, GatewayError, NewPayment},
+    gateway::{Gate, GatewayError, NewPayment, PaymentState},
     ids::{DetaineeId, PayerId, RemittanceId},
     ledger::{Center, Code, LedgerError, Request, account, balance, center, outcome, record},
     money::Amount,
     proto::CreditFacts,
 };
+
+/// The method that a remittance's request names.
+pub const METHOD: &str = "custody.v1.RemittanceService/CreateRemittance";
 
 /// What is told when a remittance is created.
 #[derive(Debug, Clone)]
@@ -148,10 +151,6 @@ impl Remittances {
         gate: &Gate,
         remittance: Remittance,
     ) -> Result<Remittance, LedgerError> {
-        let refusal = |remittance: &Remittance, problem: String| R::Gateway {
-            remittance: remittance.id.clone(),
-            problem,
-        };
         if let Some(failed) = remittance.leg(LegState::Failed) {
             return Err(refusal(&remittance, failed.detail.clone()).into());
         }
@@ -174,17 +173,33 @@ impl Remittances {
                 };
                 self.add_leg(center, &remittance.id, &pending).await
             }
-            Err(error @ GatewayError::Refused { .. }) => {
+            Err(error @ GatewayError::Refused { .. }) => self.not_opened(center, gate, remittance, &error).await,
+            // Whether the order was opened is not known; the same request, or the poll, finds out.
+            Err(error) => Err(unavailable(remittance, error.to_string())),
+        }
+    }
+
+    /// The gateway refused to open an order. An earlier attempt whose answer was lost may have been taken, so the order is
+    /// closed before it counts as failed: what has failed nobody can pay.
+    async fn not_opened(
+        &self,
+        center: &Center,
+        gate: &Gate,
+        remittance: Remittance,
+        error: &GatewayError,
+    ) -> Result<Remittance, LedgerError> {
+        match gate
+            .channel
+            .close_payment(&order_number(center.no, &remittance.id))
+            .await
+        {
+            Ok(PaymentState::Closed) | Err(GatewayError::Refused { .. }) => {
                 let failed = leg(LegState::Failed, self.lanes.clock().now(), &error.to_string());
                 self.add_leg(center, &remittance.id, &failed).await?;
                 Err(refusal(&remittance, error.to_string()).into())
             }
-            // Whether the order was opened is not known; the same request, or the poll, finds out.
-            Err(error) => Err(R::GatewayUnavailable {
-                remittance: remittance.id,
-                problem: error.to_string(),
-            }
-            .into()),
+            Ok(PaymentState::Paid { .. }) => self.ask(center, gate, remittance).await,
+            Ok(PaymentState::Unpaid) | Err(_) => Err(unavailable(remittance, error.to_string())),
         }
     }
 
@@ -200,6 +215,19 @@ impl Remittances {
         drop(conn);
         self.remittance(center, id).await
     }
+}
+
+fn refusal(remittance: &Remittance, problem: String) -> R {
+    R::Gateway {
+        remittance: remittance.id.clone(),
+        problem,
+    }
+}
+
+/// Whether the gateway has the order is not known.
+fn unavailable(remittance: Remittance, problem: String) -> LedgerError {
+    let remittance = remittance.id;
+    R::GatewayUnavailable { remittance, problem }.into()
 }
 
 /// A leg without payment.

@@ -20,7 +20,7 @@ mod store;
 mod verify;
 
 pub use confirm::{Learnt, Paid, RejectedNotice};
-pub use create::NewRemittance;
+pub use create::{METHOD, NewRemittance};
 pub use credit::CreditRemittance;
 pub use entity::{Leg, LegState, Payer, PayerLink, PaymentFacts, Remittance, order_number, parse_order_number};
 pub use error::RemittanceRefusal;
@@ -30,7 +30,7 @@ pub use verify::RemittancesCheck;
 use crate::{
     custody::Custody,
     gateway::Channels,
-    ids::{DetaineeId, PayerId, RemittanceId},
+    ids::{DetaineeId, PayerId, RemittanceId, RequestId},
     ledger::{
         Center, Lanes, LedgerError,
         transaction::{self, Transaction},
@@ -143,6 +143,20 @@ impl Remittances {
         let mut conn = self.lanes.database().read.acquire().await?;
         let found = store::remittance(&mut conn, center, id).await?;
         found.ok_or_else(|| RemittanceRefusal::RemittanceNotFound { remittance: id.clone() }.into())
+    }
+
+    /// Who asked for a remittance under a request id, and what it made.
+    pub async fn created_by(
+        &self,
+        center: &Center,
+        request: RequestId,
+    ) -> Result<Option<(String, Remittance)>, LedgerError> {
+        let mut conn = self.lanes.database().read.acquire().await?;
+        let Some(asked) = store::asked(&mut conn, center.no, request).await? else {
+            return Ok(None);
+        };
+        let found = store::remittance(&mut conn, center, &asked.id).await?;
+        Ok(found.map(|remittance| (asked.actor, remittance)))
     }
 
     /// Up to `limit` remittances, newest first.

@@ -38,7 +38,7 @@ impl Settlements {
 
     /// Puts what a vendor is owed up to the end of a business date in transit.
     ///
-    /// Errors: NOT_FOUND, DATE_NOT_OVER, NOTHING_TO_PAY.
+    /// Errors: NOT_FOUND, DATE_NOT_OVER, NOTHING_TO_PAY, SETTLEMENT_EXCEEDS_PAYABLE.
     pub async fn close(
         &self,
         center: &Center,

@@ -4,16 +4,22 @@ use std::time::Duration;
 
 use custody_ledger::{
     access::Role,
-    gateway::simulator::{
-        SimulatorControl,
-        control::{NotifyOptions, PayOptions, RefundAnswer},
+    gateway::{
+        Channel as _, NewPayment,
+        simulator::{
+            SimulatorControl,
+            control::{NotifyOptions, PayOptions, RefundAnswer},
+        },
+        webhook::wire::OrderState,
     },
     proto::{
-        CreateRefundRequest, GetRequestOutcomeRequest, RefreshRefundRequest, RefreshRemittanceRequest, Refund,
-        Remittance, RequestOutcome, refund, remittance, request_outcome,
+        CreateRefundRequest, GetRequestOutcomeRequest, ListRemittancesRequest, ListRemittancesResponse,
+        RefreshRefundRequest, RefreshRemittanceRequest, Refund, Remittance, RequestOutcome, refund, remittance,
+        request_outcome,
     },
 };
 use prost::Message;
+use time::OffsetDateTime;
 use tokio::{sync::watch, time::timeout};
 use tonic::{Code, transport::Endpoint};
 use tonic_types::StatusExt as _;
@@ -23,6 +29,7 @@ use crate::{
     messages_from_text::Descriptors,
     service::purchase_of,
     whole_service::{self, Hall, Refused, money, remittance_of},
+    world::cny,
 };
 
 /// A caller that stores what it asks before it asks, and asks again until it has an answer.
@@ -236,6 +243,45 @@ async fn while_the_gateway_is_away_an_order_waits_and_a_refund_is_set_aside() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_the_gateway_has_otherwise_is_closed_before_it_counts_as_failed() {
+    let mut hall = Hall::open().await;
+    hall.stop_gateway().await;
+    let new = remittance_of("P1", "D1", "20.00", Uuid::new_v4());
+    let create = "RemittanceService/CreateRemittance";
+    hall.refused("no gateway", create, new.encode_to_vec()).await;
+    let list = ListRemittancesRequest {
+        parent: "centers/C1".into(),
+        ..Default::default()
+    };
+    let listed: ListRemittancesResponse = hall.ask("RemittanceService/ListRemittances", &list).await.unwrap();
+    let number = listed.remittances[0].order_number.clone();
+
+    // An earlier life opened it with another address for notifications.
+    hall.start_gateway().await;
+    let other = NewPayment {
+        order_number: number.clone(),
+        amount: cny("20.00"),
+        description: "remittance".into(),
+        expires_at: OffsetDateTime::now_utc() + time::Duration::HOUR,
+        notify_url: "http://127.0.0.1:9/".into(),
+    };
+    hall.gateway().create_payment(&other).await.unwrap();
+    for _ in 0..2 {
+        let refused = hall.refused("otherwise", create, new.encode_to_vec()).await;
+        assert!(refused.is(Code::FailedPrecondition, "GATEWAY_REFUSED"), "{refused:?}");
+    }
+    let orders = hall.control.orders().await.unwrap();
+    assert_eq!(
+        (orders[0].order_number.as_str(), orders[0].state),
+        (number.as_str(), OrderState::Closed)
+    );
+    assert_eq!(
+        hall.remittance(&listed.remittances[0].name).await.state(),
+        remittance::State::Failed
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_says_when_to_try_again() {
     let hall = Hall::open().await;
     let narrow = hall
@@ -265,7 +311,7 @@ async fn a_full_queue_says_when_to_try_again() {
         .err()
         .expect("bought while the journal was held");
     tx.rollback().await.unwrap();
-    let (mut bought, mut full) = (0, vec![first]);
+    let (mut bought, mut full) = (0_i64, vec![first]);
     for answer in calls.join_all().await {
         match answer {
             Ok(_) => bought += 1,
@@ -282,7 +328,7 @@ async fn a_full_queue_says_when_to_try_again() {
         );
     }
     assert!(bought > 0);
-    let left = 9000 - 250 * i64::try_from(bought).unwrap();
+    let left = 9000 - 250 * bought;
     assert_eq!(
         hall.balances("D1").await[0],
         format!("{}.{:02}", left / 100, left % 100)

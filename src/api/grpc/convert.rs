@@ -2,6 +2,7 @@
 
 use prost::Message;
 use prost_types::Timestamp;
+use rust_decimal::Decimal;
 use time::OffsetDateTime;
 use tonic::Status;
 
@@ -18,6 +19,10 @@ use crate::{
     proto::Money,
 };
 
+/// The most that can be asked for at once, 10¹² − 1. Far below what an amount can hold, so that no sum of one request
+/// overflows: 50 lines of 1,000 pieces are 5 × 10¹⁶.
+const ASKED_MAX: Decimal = Decimal::from_parts(0xD4A5_0FFF, 0xE8, 0, false, 0);
+
 /// The most characters of a name, a reference or a reason.
 const TEXT_CHARS_MAX: usize = 500;
 
@@ -33,7 +38,12 @@ pub fn amount_in(money: Option<&Money>, currency: Currency, field: &str) -> Resu
             .with_fact("got", &money.currency_code)
             .about(field));
     }
-    Amount::parse(&money.amount, currency).map_err(|error| invalid_field(format!("{field}.amount"), error.to_string()))
+    let named = |message: String| invalid_field(format!("{field}.amount"), message);
+    let amount = Amount::parse(&money.amount, currency).map_err(|error| named(error.to_string()))?;
+    if amount.value() > ASKED_MAX {
+        return Err(named(format!("more than {ASKED_MAX}")));
+    }
+    Ok(amount)
 }
 
 /// Reads an amount above zero.

@@ -9,7 +9,8 @@ use super::{
     auth::{actor, until_expired},
     convert::{money, timestamp, typed},
     name::{
-        AccountName, CenterName, PurchaseName, RefundName, ReleaseName, ReturnName, SettlementName, TransactionName,
+        AccountName, CenterName, PurchaseName, RefundName, ReleaseName, RemittanceName, ReturnName, SettlementName,
+        TransactionName,
     },
     page::{Page, leg_cursor},
     scope,
@@ -36,6 +37,7 @@ use crate::{
         RequestOutcome, Side, Transaction, TransactionKind, WatchTransactionsRequest, as_of::Point,
         ledger_service_server::LedgerService, request_outcome,
     },
+    remittance::{self, Remittance, Remittances},
 };
 
 /// The service over the lanes.
@@ -43,12 +45,17 @@ use crate::{
 pub struct LedgerApi {
     lanes: Lanes,
     custody: Custody,
+    remittances: Remittances,
 }
 
 impl LedgerApi {
     /// The service.
-    pub fn new(lanes: Lanes, custody: Custody) -> LedgerApi {
-        LedgerApi { lanes, custody }
+    pub fn new(lanes: Lanes, custody: Custody, remittances: Remittances) -> LedgerApi {
+        LedgerApi {
+            lanes,
+            custody,
+            remittances,
+        }
     }
 
     async fn reader(&self) -> Result<Reader, Status> {
@@ -213,6 +220,23 @@ fn outcome_out(id: RequestId, stored: Option<&outcome::Stored>, center: &Center)
             out.record_time = stored.recorded_at().and_then(timestamp);
         }
     }
+    out
+}
+
+/// A remittance that was ordered: it has a resource and, at first, no transaction.
+fn ordered_out(ordered: &Remittance, center: &Center) -> RequestOutcome {
+    let name = RemittanceName {
+        center: center.id.as_str(),
+        remittance: ordered.id.as_str(),
+    };
+    let mut out = RequestOutcome {
+        request_id: ordered.request_id.to_string(),
+        method: remittance::METHOD.to_owned(),
+        resource: name.to_string(),
+        record_time: timestamp(ordered.created_at),
+        ..RequestOutcome::default()
+    };
+    out.set_state(request_outcome::State::Succeeded);
     out
 }
 
@@ -388,7 +412,14 @@ impl LedgerService for LedgerApi {
             .map_err(LedgerError::from)?;
         // Whoever asked may know; so may those who read everything. To anyone else it is as if it were not there.
         let reads_all = matches!(actor.role, Role::Admin | Role::Finance | Role::Auditor);
-        let visible = stored.filter(|stored| reads_all || stored.actor() == actor.name());
+        let may_know = |asker: &str| reads_all || asker == actor.name();
+        if stored.is_none()
+            && let Some((asker, remittance)) = self.remittances.created_by(&center, id).await?
+            && may_know(&asker)
+        {
+            return Ok(Response::new(ordered_out(&remittance, &center)));
+        }
+        let visible = stored.filter(|stored| may_know(stored.actor()));
         Ok(Response::new(outcome_out(id, visible.as_ref(), &center)))
     }
 

@@ -25,8 +25,6 @@ use crate::{
     remittance::{self, LegState, LinkFilter, NewRemittance, RemittanceFilter, Remittances, order_number},
 };
 
-const CREATE: &str = "custody.v1.RemittanceService/CreateRemittance";
-
 /// The service over its domain.
 #[derive(Clone)]
 pub struct RemittanceApi {
@@ -252,7 +250,7 @@ impl RemittanceService for RemittanceApi {
             return Err(invalid_field("channel", "is required").into());
         }
         let new = NewRemittance {
-            request: request(&message.request_id, CREATE, message, actor)?,
+            request: request(&message.request_id, remittance::METHOD, message, actor)?,
             payer,
             detainee: scope::detainee(&self.linked, actor, &center, detainee.detainee, "detainee").await?,
             amount: positive_amount_in(message.amount.as_ref(), center.currency, "amount")?,
