@@ -16,7 +16,10 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use uuid::Uuid;
 
-use super::arena::Target;
+use super::{
+    arena::Target,
+    cpu::{Meter, PerCall},
+};
 use crate::proto::{CreatePurchaseLine, CreatePurchaseRequest, commissary_service_client::CommissaryServiceClient};
 
 /// HTTP/2 connections that the calls are spread over.
@@ -32,6 +35,8 @@ pub struct Measured {
     pub elapsed: Duration,
     /// Latencies in microseconds.
     pub latencies: Histogram<u64>,
+    /// What a call cost the processor.
+    pub cpu: PerCall,
 }
 
 impl Measured {
@@ -55,10 +60,15 @@ async fn connect(address: &str) -> anyhow::Result<Vec<Channel>> {
 }
 
 /// The call that does nothing: the limit of this machine, this protocol and this load generator.
-pub async fn health_checks(address: &str, in_flight: usize, length: Duration) -> anyhow::Result<Measured> {
+pub async fn health_checks(
+    address: &str,
+    meter: Meter,
+    in_flight: usize,
+    length: Duration,
+) -> anyhow::Result<Measured> {
     let channels = connect(address).await?;
     let clients = channels.into_iter().map(HealthClient::new).collect::<Vec<_>>();
-    measure(in_flight, length, move |worker| {
+    measure(meter, in_flight, length, move |worker| {
         let mut client = clients[worker % clients.len()].clone();
         async move {
             client
@@ -74,6 +84,7 @@ pub async fn health_checks(address: &str, in_flight: usize, length: Duration) ->
 /// Purchases of 3 lines each.
 pub async fn purchases(
     address: &str,
+    meter: Meter,
     targets: &[Target],
     in_flight: usize,
     length: Duration,
@@ -94,7 +105,7 @@ pub async fn purchases(
             .map(|(target, token)| (names(target), token))
             .collect(),
     );
-    measure(in_flight, length, move |worker| {
+    measure(meter, in_flight, length, move |worker| {
         let mut client = clients[worker % clients.len()].clone();
         let targets = targets.clone();
         async move {
@@ -147,7 +158,7 @@ fn purchase(names: &Names, random: &mut SmallRng) -> CreatePurchaseRequest {
     }
 }
 
-async fn measure<F, C>(in_flight: usize, length: Duration, call: C) -> anyhow::Result<Measured>
+async fn measure<F, C>(meter: Meter, in_flight: usize, length: Duration, call: C) -> anyhow::Result<Measured>
 where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,
     C: Fn(usize) -> F + Send + Sync + 'static,
@@ -173,12 +184,17 @@ where
             }
         });
     }
+    tokio::time::sleep_until(start.into()).await;
+    let before = meter.read();
+    tokio::time::sleep_until(end.into()).await;
+    let after = meter.read();
     let mut latencies = Histogram::<u64>::new_with_max(LATENCY_MAX_US, 3)?;
     while let Some(worker) = workers.join_next().await {
         latencies.add(worker??)?;
     }
     Ok(Measured {
         calls: latencies.len(),
+        cpu: after.since(before, latencies.len()),
         elapsed: start.elapsed(),
         latencies,
     })
