@@ -73,6 +73,7 @@ async fn serve(config: &Config, clock: Clock, url: &str) -> anyhow::Result<()> {
     let channels = channels(config.gateway.as_ref(), address, clock)?;
     let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
     let refunds = Refunds::new(lanes.clone(), custody.clone(), channels);
+    let stop = CancellationToken::new();
     let router = server::router(Doors {
         lanes: lanes.clone(),
         custody: custody.clone(),
@@ -83,10 +84,10 @@ async fn serve(config: &Config, clock: Clock, url: &str) -> anyhow::Result<()> {
         refunds: refunds.clone(),
         auth,
         message_size_max,
+        stop: stop.clone(),
     })
     .await?;
 
-    let stop = CancellationToken::new();
     tokio::spawn(cancel_on_signal(stop.clone()));
     let polling = tokio::spawn(jobs::polling::run(remittances, refunds, custody, stop.clone()));
     announce(&format!("custody ready on {address}"))?;

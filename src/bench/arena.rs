@@ -62,7 +62,6 @@ impl Arena {
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(directory.path())
             .stdout(Stdio::piped())
-            .env("RUST_LOG", "warn")
             .kill_on_drop(true)
             .spawn()?;
         let stdout = child.stdout.take().context("no standard output")?;

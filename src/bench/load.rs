@@ -7,14 +7,13 @@ use std::{
 
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
-use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
+use rand::Rng;
 use tonic::{
     Request,
-    metadata::MetadataValue,
+    metadata::{Ascii, MetadataValue},
     transport::{Channel, Endpoint},
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-use uuid::Uuid;
 
 use super::{
     arena::Target,
@@ -98,27 +97,27 @@ pub async fn purchases(
         .iter()
         .map(|target| MetadataValue::try_from(format!("Bearer {}", target.token)))
         .collect::<Result<Vec<_>, _>>()?;
-    let targets: Arc<Vec<_>> = Arc::new(
-        targets
-            .iter()
-            .zip(tokens)
-            .map(|(target, token)| (names(target), token))
-            .collect(),
-    );
+    let targets: Vec<(Names, Token)> = targets.iter().map(names).zip(tokens).collect();
     measure(meter, in_flight, length, move |worker| {
         let mut client = clients[worker % clients.len()].clone();
-        let targets = targets.clone();
+        let request = request(&targets);
         async move {
-            let mut random = SmallRng::from_os_rng();
-            let (names, token) = &targets[random.random_range(0..targets.len())];
-            let mut request = Request::new(purchase(names, &mut random));
-            request.metadata_mut().insert("authorization", token.clone());
             client.create_purchase(request).await.context("purchase")?;
             Ok(())
         }
     })
     .await
 }
+
+fn request(targets: &[(Names, Token)]) -> Request<CreatePurchaseRequest> {
+    let mut random = rand::rng();
+    let (names, token) = &targets[random.random_range(0..targets.len())];
+    let mut request = Request::new(purchase(names, &mut random));
+    request.metadata_mut().insert("authorization", token.clone());
+    request
+}
+
+type Token = MetadataValue<Ascii>;
 
 struct Names {
     parent: String,
@@ -143,7 +142,7 @@ fn names(target: &Target) -> Names {
     }
 }
 
-fn purchase(names: &Names, random: &mut SmallRng) -> CreatePurchaseRequest {
+fn purchase(names: &Names, random: &mut impl Rng) -> CreatePurchaseRequest {
     let lines = (0..3)
         .map(|_| CreatePurchaseLine {
             product: names.products[random.random_range(0..names.products.len())].clone(),
@@ -154,7 +153,9 @@ fn purchase(names: &Names, random: &mut SmallRng) -> CreatePurchaseRequest {
         parent: names.parent.clone(),
         detainee: names.detainees[random.random_range(0..names.detainees.len())].clone(),
         lines,
-        request_id: Uuid::new_v4().to_string(),
+        request_id: uuid::Builder::from_random_bytes(random.random())
+            .into_uuid()
+            .to_string(),
     }
 }
 

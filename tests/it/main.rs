@@ -3,6 +3,7 @@
 mod database;
 mod doors;
 mod faults;
+mod lending;
 mod model;
 mod purchase;
 mod refund;

@@ -2,7 +2,8 @@
 
 use std::pin::Pin;
 
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, stream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     access::Role,
-    api::status::{internal, invalid_field},
+    api::status::{internal, invalid_field, unavailable},
     custody::Custody,
     db::Reader,
     ids::{AccountNo, RequestId, Seq},
@@ -43,12 +44,14 @@ use crate::{
 pub struct LedgerApi {
     lanes: Lanes,
     custody: Custody,
+    /// Cancelled when the service is to stop.
+    stop: CancellationToken,
 }
 
 impl LedgerApi {
     /// The service.
-    pub fn new(lanes: Lanes, custody: Custody) -> LedgerApi {
-        LedgerApi { lanes, custody }
+    pub fn new(lanes: Lanes, custody: Custody, stop: CancellationToken) -> LedgerApi {
+        LedgerApi { lanes, custody, stop }
     }
 
     async fn reader(&self) -> Result<Reader, Status> {
@@ -408,6 +411,9 @@ impl LedgerService for LedgerApi {
         let database = self.lanes.database().clone();
         let stream = watch::follow(database, center.clone(), committed, Seq(message.after_seq))
             .map(move |found| found.map(|found| transaction_out(found, &center)).map_err(Status::from));
+        // It has no end of its own: only a stop is followed by something.
+        let stopped = stream::once(async { Err(unavailable()) });
+        let stream = stream.take_until(self.stop.clone().cancelled_owned()).chain(stopped);
         Ok(Response::new(Box::pin(stream)))
     }
 }
