@@ -75,6 +75,7 @@ async fn serve(config: &Config, clock: Clock, url: &str) -> anyhow::Result<()> {
     let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
     let refunds = Refunds::new(lanes.clone(), custody.clone(), channels.clone());
     let reconciliations = Reconciliations::new(lanes.clone(), custody.clone(), channels);
+    let stop = CancellationToken::new();
     let router = server::router(Doors {
         lanes: lanes.clone(),
         custody: custody.clone(),
@@ -86,10 +87,10 @@ async fn serve(config: &Config, clock: Clock, url: &str) -> anyhow::Result<()> {
         reconciliations,
         auth,
         message_size_max,
+        stop: stop.clone(),
     })
     .await?;
 
-    let stop = CancellationToken::new();
     tokio::spawn(cancel_on_signal(stop.clone()));
     let polling = tokio::spawn(jobs::polling::run(remittances, refunds, custody, stop.clone()));
     announce(&format!("custody ready on {address}"))?;

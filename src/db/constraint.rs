@@ -3,10 +3,9 @@
 use sqlx::Error;
 
 /// The constraints that say a request was answered before, by this process or by another.
-const REQUEST_REPEATED: [&str; 4] = [
+const REQUEST_REPEATED: [&str; 3] = [
     "journal_transaction_pkey",
     "journal_transaction_request_unique",
-    "journal_transaction_recorded_at_unique",
     "refused_request_pkey",
 ];
 

@@ -35,7 +35,9 @@ async fn doors(bench: &Bench) -> (String, String) {
     let (lanes, custody) = (process.lanes.clone(), process.custody.clone());
     let key = TokenKey::generate().unwrap();
     let verifier = CachedVerifier::new(Verifier::new(key.public()));
+    let stop = CancellationToken::new();
     let router = server::router(Doors {
+        stop: stop.clone(),
         commissary: process.commissary.clone(),
         distributions: Distributions::new(lanes.clone(), custody.clone()),
         settlements: Settlements::new(lanes.clone()),
@@ -51,7 +53,7 @@ async fn doors(bench: &Bench) -> (String, String) {
     .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(server::serve(listener, router, CancellationToken::new()));
+    tokio::spawn(server::serve(listener, router, stop));
     let scope = Scope {
         center: Some(CenterId::parse("C1").unwrap()),
         payer: None,

@@ -52,6 +52,7 @@ impl House {
         let world = World::build().await;
         let key = TokenKey::generate().unwrap();
         let verifier = CachedVerifier::new(Verifier::new(key.public()));
+        let stop = CancellationToken::new();
         let router = server::router(Doors {
             lanes: world.process.lanes.clone(),
             custody: world.process.custody.clone(),
@@ -75,12 +76,12 @@ impl House {
             ),
             auth: AuthLayer::new(verifier, Clock::system()),
             message_size_max: 65_536,
+            stop: stop.clone(),
         })
         .await
         .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let stop = CancellationToken::new();
         let served = tokio::spawn(server::serve(listener, router, stop.clone()));
         House {
             world,
@@ -396,4 +397,43 @@ async fn browsers_deadlines_and_the_open_services_are_served() {
     house.stop.cancel();
     let served = timeout(Duration::from_secs(15), house.served).await.unwrap();
     served.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_is_told_and_ends_what_has_no_end() {
+    let house = House::open().await;
+    house.world.endow("D1", "100").await;
+    let channel = house.channel().await;
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
+    let mut states = health
+        .watch(tonic_health::pb::HealthCheckRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    let first = states.message().await.unwrap().unwrap();
+    assert_eq!(
+        first.status(),
+        tonic_health::pb::health_check_response::ServingStatus::Serving
+    );
+    let watch = WatchTransactionsRequest {
+        parent: "centers/C1".into(),
+        after_seq: 0,
+    };
+    let mut transactions = LedgerServiceClient::new(channel)
+        .watch_transactions(with_token(&house.token(Role::Auditor, None), watch))
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(transactions.message().await.unwrap().is_some());
+
+    house.stop.cancel();
+    let told = states.message().await.unwrap().unwrap();
+    assert_eq!(
+        told.status(),
+        tonic_health::pb::health_check_response::ServingStatus::NotServing
+    );
+    let ended = transactions.message().await.unwrap_err();
+    assert_eq!(ended.code(), tonic::Code::Unavailable);
+    let served = timeout(Duration::from_secs(3), house.served).await;
+    served.expect("nothing is waited for").unwrap().unwrap();
 }

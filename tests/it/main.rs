@@ -34,6 +34,7 @@ mod demonstration;
 mod doors;
 mod faults;
 mod gateway_power_cuts;
+mod lending;
 mod messages_from_text;
 mod model;
 mod notifications;

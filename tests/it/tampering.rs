@@ -6,7 +6,11 @@ use custody_ledger::{
     commissary::ReturnLine,
     distribution::NewCourtOrder,
     ids::CourtOrderId,
-    ledger::{balance::AsOf, proof, verify::VerifyError},
+    ledger::{
+        balance::{self, AsOf},
+        proof,
+        verify::VerifyError,
+    },
     remittance::LegState,
     verification,
 };
@@ -477,4 +481,33 @@ async fn a_database_that_is_none_of_the_service_s_is_said_so() {
         code == Some(2) && text.contains("the database cannot be used: "),
         "{text}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instant_is_found_between_transactions() {
+    let world = World::build().await;
+    let mut conn = world.process.database.read.acquire().await.unwrap();
+    let long_ago = time::macros::datetime!(2001-01-01 00:00 UTC);
+    let mut resolved = async |at| {
+        let seq = balance::resolve(&mut conn, &world.center, AsOf::Instant(at)).await;
+        seq.unwrap().0
+    };
+    assert_eq!(resolved(long_ago).await, 0, "an empty journal");
+    world.endow("D1", "50.00").await;
+    for _ in 0..6 {
+        world.buy("D1", &[("RICE", 1)]).await.unwrap();
+    }
+    let recorded: Vec<time::OffsetDateTime> =
+        sqlx::query_scalar("select recorded_at from journal_transaction where center_id = $1 order by seq")
+            .bind(world.center.no.0)
+            .fetch_all(&world.process.database.read)
+            .await
+            .unwrap();
+    assert_eq!(recorded.len(), 7);
+    for (seq, at) in (1..).zip(&recorded) {
+        assert_eq!(resolved(*at).await, seq);
+        assert_eq!(resolved(*at - time::Duration::MICROSECOND).await, seq - 1);
+    }
+    assert_eq!(resolved(long_ago).await, 0);
+    assert_eq!(resolved(recorded[6] + time::Duration::DAY).await, 7);
 }

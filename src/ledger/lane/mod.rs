@@ -44,8 +44,12 @@ pub use state::{Room, State};
 
 /// Most commands decided and committed together.
 const BATCH_MAX: usize = 512;
-/// Most times a batch is folded again because another process wrote, or because a connection was lost. All of the pool's
-/// connections may have been lost at once, and each is noticed by itself.
+/// How many of the commands that were in the lane before a batch waits for, in percent.
+const GATHERED_PERCENT: usize = 60;
+/// Longest a batch waits for them, in milliseconds.
+const GATHER_MS_MAX: u64 = 20;
+/// Most times a batch is folded again because another process wrote, or because a connection was lost. All connections may
+/// have been lost at once, and those of the general pool are noticed one by one.
 const REFOLD_ATTEMPTS_MAX: u32 = 8 + db::LANE_CONNECTIONS_MAX;
 /// Most rounds of loading that one batch may need before its commands can decide.
 const LOAD_ROUNDS_MAX: u32 = 4;

@@ -1,6 +1,9 @@
-//! A lane's task: drain, load, fold, commit, answer.
+//! A lane's task: drain, gather, load, fold, commit, answer.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -10,7 +13,8 @@ use tracing::{error, info_span, warn};
 use uuid::Uuid;
 
 use super::{
-    Answer, BATCH_MAX, IDLE_S, LOAD_ROUNDS_MAX, REFOLD_ATTEMPTS_MAX, STATE_KEYS_MAX, Ticket, Work,
+    Answer, BATCH_MAX, GATHER_MS_MAX, GATHERED_PERCENT, IDLE_S, LOAD_ROUNDS_MAX, REFOLD_ATTEMPTS_MAX, STATE_KEYS_MAX,
+    Ticket, Work,
     commit::commit,
     fold::{Batch, fold},
     rare,
@@ -42,6 +46,10 @@ pub(super) struct Task {
     queue: mpsc::Receiver<Ticket>,
     announce: watch::Sender<Seq>,
     state: Option<State>,
+    /// How many commands were in the lane when its last batch ended: those of the batch and those that waited.
+    crowd: usize,
+    /// How long the last batch took.
+    took: Duration,
 }
 
 impl Task {
@@ -59,6 +67,8 @@ impl Task {
             queue,
             announce,
             state: None,
+            crowd: 0,
+            took: Duration::ZERO,
         }
     }
 
@@ -73,10 +83,38 @@ impl Task {
             .await
             {
                 Ok(0) => return,
-                Ok(_) => self.process(&mut tickets).await,
-                Err(_) => self.state = None,
+                Ok(_) => {
+                    self.gather(&mut tickets).await;
+                    let (count, began) = (tickets.len(), Instant::now());
+                    self.process(&mut tickets).await;
+                    self.took = began.elapsed();
+                    self.crowd = count + self.queue.len();
+                }
+                Err(_) => {
+                    self.state = None;
+                    self.database.batch.close_idle(Duration::from_secs(IDLE_S));
+                }
             }
         }
+    }
+
+    /// Waits for more to commit together. Whoever was just answered often asks again at once; a batch begun with the first of
+    /// them makes all others wait for its commit, and a commit costs the same for one as for many. So the lane waits until
+    /// most of those it had before are there, but not longer than two batches take. It never waits for one caller alone.
+    async fn gather(&mut self, tickets: &mut Vec<Ticket>) {
+        // First, whatever has arrived at the sockets already.
+        tokio::task::yield_now().await;
+        let waiting = self.queue.len().min(BATCH_MAX - tickets.len());
+        if waiting > 0 {
+            self.queue.recv_many(tickets, waiting).await;
+        }
+        let wanted = (self.crowd * GATHERED_PERCENT / 100).min(BATCH_MAX);
+        let more = async {
+            while tickets.len() < wanted && self.queue.recv_many(tickets, wanted - tickets.len()).await > 0 {}
+        };
+        let longest = (self.took * 2).min(Duration::from_millis(GATHER_MS_MAX));
+        // What has not come by then is for the next batch.
+        let _ = timeout(longest, more).await;
     }
 
     /// Processes drained tickets in order; runs of hot commands together, each rare one alone.
@@ -140,18 +178,21 @@ impl Task {
         self.load(&mut state, tickets).await?;
         let old = state.head;
         let mut batch = Batch::default();
-        for index in 0..tickets.len() {
-            let Work::Hot(command) = &tickets[index].work else {
-                continue;
+        let broken = tickets.iter().position(|ticket| {
+            let Work::Hot(command) = &ticket.work else {
+                return false;
             };
-            if let Err(broken) = fold(command.as_ref(), &mut state, &self.clock, &mut batch) {
-                // Its state may be half changed: answer this one, and let the caller fold the others anew.
-                error!(center = %self.center.id, error = %broken, "a command broke an invariant");
-                let ticket = tickets.remove(index);
-                repeats.answer(&ticket.work.request().id.0, &Err(LedgerError::Internal));
-                let _ = ticket.reply.send(Err(LedgerError::Internal));
-                return Err(Attempt::Overtaken);
-            }
+            fold(command.as_ref(), &mut state, &self.clock, &mut batch)
+                .inspect_err(|broken| error!(center = %self.center.id, error = %broken, "a command broke an invariant"))
+                .is_err()
+        });
+        if let Some(index) = broken {
+            // Its state may be half changed: answer this one, and let the caller fold the others anew.
+            drop(batch);
+            let ticket = tickets.remove(index);
+            repeats.answer(&ticket.work.request().id.0, &Err(LedgerError::Internal));
+            let _ = ticket.reply.send(Err(LedgerError::Internal));
+            return Err(Attempt::Overtaken);
         }
         let mut answers = answers(&batch);
         let last = batch.last();
@@ -159,21 +200,24 @@ impl Task {
             .iter()
             .map(|ticket| info_span!(parent: &ticket.span, "ledger.commit", batch = tickets.len()))
             .collect();
-        let mut conn = self.database.lane.acquire().await.map_err(unreachable_or_failed)?;
-        let committed = commit(&mut conn, self.center.no, &old, &mut state.head, batch).await;
+        let mut lent = self.database.batch.lend().await.map_err(unreachable_or_failed)?;
+        let committed = commit(&mut lent.conn, self.center.no, &old, &mut state.head, batch).await;
         drop(spans);
         match committed {
-            Ok(true) => {}
-            Ok(false) => return Err(Attempt::Overtaken),
-            Err(error) if constraint::is_request_repeated(&error) => return Err(Attempt::Overtaken),
-            Err(error) if constraint::is_connection_lost(&error) => {
-                // Never give a connection of unknown state back to the pool.
-                drop(conn.detach());
-                return Err(Attempt::Lost);
+            Ok(is_committed) => {
+                lent.give_back();
+                if !is_committed {
+                    return Err(Attempt::Overtaken);
+                }
             }
+            Err(error) if constraint::is_request_repeated(&error) => {
+                lent.give_back();
+                return Err(Attempt::Overtaken);
+            }
+            // The connection is of unknown state, and is not given back.
+            Err(error) if constraint::is_connection_lost(&error) => return Err(Attempt::Lost),
             Err(error) => return Err(Attempt::Failed(error.to_string())),
         }
-        drop(conn);
         if state.keys() < STATE_KEYS_MAX {
             self.state = Some(state);
         }
@@ -190,10 +234,11 @@ impl Task {
     }
 
     async fn fresh_state(&self) -> Result<State, Attempt> {
-        let mut conn = self.database.lane.acquire().await.map_err(unreachable_or_failed)?;
-        let head = center::head(&mut conn, self.center.no, false)
+        let mut lent = self.database.batch.lend().await.map_err(unreachable_or_failed)?;
+        let head = center::head(&mut lent.conn, self.center.no, false)
             .await
             .map_err(unreachable_or_failed)?;
+        lent.give_back();
         Ok(State::new(self.center.clone(), head))
     }
 
@@ -207,8 +252,9 @@ impl Task {
             if !state.is_wanting() {
                 return Ok(());
             }
-            let mut conn = self.database.lane.acquire().await.map_err(unreachable_or_failed)?;
-            state.load(&mut conn).await.map_err(unreachable_or_failed)?;
+            let mut lent = self.database.batch.lend().await.map_err(unreachable_or_failed)?;
+            state.load(&mut lent.conn).await.map_err(unreachable_or_failed)?;
+            lent.give_back();
         }
         Err(Attempt::Failed("a command keeps asking for more state".into()))
     }
@@ -231,11 +277,7 @@ impl Task {
 
     async fn lookup(&self, ids: &[Uuid]) -> Option<HashMap<Uuid, Stored>> {
         for _ in 0..REFOLD_ATTEMPTS_MAX {
-            let found = match self.database.lane.acquire().await {
-                Ok(mut conn) => outcome::lookup(&mut conn, self.center.no, ids).await,
-                Err(error) => Err(error),
-            };
-            match found {
+            match self.lookup_once(ids).await {
                 Ok(found) => return Some(found),
                 Err(error) if constraint::is_connection_lost(&error) && !constraint::is_unreachable(&error) => {}
                 Err(error) => {
@@ -245,6 +287,13 @@ impl Task {
             }
         }
         None
+    }
+
+    async fn lookup_once(&self, ids: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Stored>> {
+        let mut lent = self.database.batch.lend().await?;
+        let found = outcome::lookup(&mut lent.conn, self.center.no, ids).await?;
+        lent.give_back();
+        Ok(found)
     }
 
     /// A batch that PostgreSQL refused for a reason of its own: each command alone, so that one cannot disturb the others.
@@ -300,7 +349,7 @@ impl Task {
 }
 
 /// What each request is told once the batch is committed.
-fn answers(batch: &Batch) -> HashMap<Uuid, Answer> {
+fn answers(batch: &Batch<'_>) -> HashMap<Uuid, Answer> {
     let posted = batch.entries.iter().map(|(request, entry, _)| {
         let posted = Posted {
             record: entry.record.clone(),
