@@ -172,7 +172,7 @@ async fn fill(url: &str, sizes: &[usize]) -> anyhow::Result<()> {
                 .await?;
         }
     }
-    lanes.close();
+    lanes.close().await;
     database.close().await;
     Ok(())
 }

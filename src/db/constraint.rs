@@ -31,6 +31,13 @@ pub fn is_unreachable(error: &Error) -> bool {
     }
 }
 
+/// Whether PostgreSQL gave a statement up because it took too long or waited for another too long, and so did nothing.
+pub fn is_given_up(error: &Error) -> bool {
+    // 57014: cancelled, here by statement_timeout. 55P03: lock_timeout. 25P03: idle in a transaction for too long.
+    matches!(error, Error::Database(inner)
+        if inner.code().is_some_and(|code| matches!(code.as_ref(), "57014" | "55P03" | "25P03")))
+}
+
 /// Whether PostgreSQL was not reached or went away. It says nothing about what was being committed.
 pub fn is_connection_lost(error: &Error) -> bool {
     match error {

@@ -58,6 +58,11 @@ impl Database {
             ("role", migrate::SERVICE_ROLE),
             ("statement_timeout", "15000"),
             ("timezone", "UTC"),
+            // A process that hangs in a transaction holds a center's head; one that has vanished is noticed by its socket.
+            ("idle_in_transaction_session_timeout", "10000"),
+            ("tcp_keepalives_idle", "10"),
+            ("tcp_keepalives_interval", "5"),
+            ("tcp_keepalives_count", "3"),
         ];
         let lane = options.clone().options(role).options([
             // Measured: with several centers, or without statistics, custom plans and sequential scans make a batch 50 to 100
@@ -65,6 +70,8 @@ impl Database {
             ("plan_cache_mode", "force_generic_plan"),
             ("enable_seqscan", "off"),
             ("synchronous_commit", "on"),
+            // A commit waits for another process's, which takes milliseconds.
+            ("lock_timeout", "5000"),
         ]);
         let read = options.options(role);
         Ok(Database {

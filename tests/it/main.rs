@@ -20,7 +20,8 @@
 //! - `tracing` one purchase is one trace; `demonstration` the demonstration, from end to end
 //!
 //! Power cuts and outages:
-//! - `faults` of the service and its PostgreSQL; `gateway_power_cuts` between the gateway and the ledger
+//! - `faults` of the service and its PostgreSQL; `hanging_database` one that is there and does not answer;
+//!   `gateway_power_cuts` between the gateway and the ledger
 //!
 //! The house's own order: `tidy` rules for the sources; `offline` what is generated and committed is up to date.
 
@@ -34,6 +35,7 @@ mod demonstration;
 mod doors;
 mod faults;
 mod gateway_power_cuts;
+mod hanging_database;
 mod lending;
 mod messages_from_text;
 mod model;

@@ -13,8 +13,8 @@ use tracing::{error, info_span, warn};
 use uuid::Uuid;
 
 use super::{
-    Answer, BATCH_MAX, GATHER_MS_MAX, GATHERED_PERCENT, IDLE_S, LOAD_ROUNDS_MAX, REFOLD_ATTEMPTS_MAX, STATE_KEYS_MAX,
-    Ticket, Work,
+    AHEAD_MAX, ANSWER_S_MAX, Answer, BATCH_MAX, GATHER_MS_MAX, GATHERED_PERCENT, IDLE_S, LOAD_ROUNDS_MAX, RARE_S_MAX,
+    REFOLD_ATTEMPTS_MAX, STATE_KEYS_MAX, Ticket, Work,
     commit::commit,
     fold::{Batch, fold},
     rare,
@@ -33,8 +33,10 @@ enum Attempt {
     Overtaken,
     /// The connection was lost; whether the statement was committed is not known.
     Lost,
-    /// PostgreSQL cannot be reached, and nothing was sent.
+    /// PostgreSQL cannot be reached, or gave up; nothing was committed.
     Unreachable,
+    /// One command broke an invariant and was answered; the others are as before.
+    Broken,
     /// Something else went wrong; nothing was committed.
     Failed(String),
 }
@@ -134,13 +136,21 @@ impl Task {
 
     async fn process_hot(&mut self, mut tickets: Vec<Ticket>) {
         let mut repeats = take_repeats(&mut tickets);
-        for _ in 0..REFOLD_ATTEMPTS_MAX {
+        let mut attempts = 0;
+        while attempts < REFOLD_ATTEMPTS_MAX {
             if tickets.is_empty() {
                 return;
             }
+            attempts += 1;
             let (count, mut failed) = (tickets.len(), None);
             match self.attempt(&mut tickets, &mut repeats).await {
                 Ok(()) => return,
+                // It is gone from the batch: the others must not run out of attempts because of it.
+                Err(Attempt::Broken) => {
+                    self.state = None;
+                    attempts -= 1;
+                    continue;
+                }
                 Err(Attempt::Overtaken) => self.state = None,
                 Err(Attempt::Lost) => {
                     self.state = None;
@@ -192,7 +202,7 @@ impl Task {
             let ticket = tickets.remove(index);
             repeats.answer(&ticket.work.request().id.0, &Err(LedgerError::Internal));
             let _ = ticket.reply.send(Err(LedgerError::Internal));
-            return Err(Attempt::Overtaken);
+            return Err(Attempt::Broken);
         }
         let mut answers = answers(&batch);
         let last = batch.last();
@@ -201,7 +211,7 @@ impl Task {
             .map(|ticket| info_span!(parent: &ticket.span, "ledger.commit", batch = tickets.len()))
             .collect();
         let mut lent = self.database.batch.lend().await.map_err(unreachable_or_failed)?;
-        let committed = commit(&mut lent.conn, self.center.no, &old, &mut state.head, batch).await;
+        let committed = in_time(commit(&mut lent.conn, self.center.no, &old, &mut state.head, batch)).await;
         drop(spans);
         match committed {
             Ok(is_committed) => {
@@ -216,7 +226,7 @@ impl Task {
             }
             // The connection is of unknown state, and is not given back.
             Err(error) if constraint::is_connection_lost(&error) => return Err(Attempt::Lost),
-            Err(error) => return Err(Attempt::Failed(error.to_string())),
+            Err(error) => return Err(unreachable_or_failed(error)),
         }
         if state.keys() < STATE_KEYS_MAX {
             self.state = Some(state);
@@ -235,10 +245,15 @@ impl Task {
 
     async fn fresh_state(&self) -> Result<State, Attempt> {
         let mut lent = self.database.batch.lend().await.map_err(unreachable_or_failed)?;
-        let head = center::head(&mut lent.conn, self.center.no, false)
+        let head = in_time(center::head(&mut lent.conn, self.center.no, false))
             .await
             .map_err(unreachable_or_failed)?;
         lent.give_back();
+        let ahead = head.recorded_at - self.clock.now();
+        if ahead > AHEAD_MAX {
+            // What is recorded now gets a time just after it: the business date may be wrong.
+            error!(center = %self.center.id, %ahead, "the journal is ahead of the clock");
+        }
         Ok(State::new(self.center.clone(), head))
     }
 
@@ -253,7 +268,9 @@ impl Task {
                 return Ok(());
             }
             let mut lent = self.database.batch.lend().await.map_err(unreachable_or_failed)?;
-            state.load(&mut lent.conn).await.map_err(unreachable_or_failed)?;
+            in_time(state.load(&mut lent.conn))
+                .await
+                .map_err(unreachable_or_failed)?;
             lent.give_back();
         }
         Err(Attempt::Failed("a command keeps asking for more state".into()))
@@ -291,7 +308,7 @@ impl Task {
 
     async fn lookup_once(&self, ids: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Stored>> {
         let mut lent = self.database.batch.lend().await?;
-        let found = outcome::lookup(&mut lent.conn, self.center.no, ids).await?;
+        let found = in_time(outcome::lookup(&mut lent.conn, self.center.no, ids)).await?;
         lent.give_back();
         Ok(found)
     }
@@ -317,8 +334,13 @@ impl Task {
         let mut answer = Err(LedgerError::Unavailable);
         for _ in 0..REFOLD_ATTEMPTS_MAX {
             let span = info_span!(parent: &ticket.span, "ledger.commit", batch = 1);
-            let ended = rare::run(&self.database, &self.center, &self.clock, command.as_ref()).await;
+            let run = rare::run(&self.database, &self.center, &self.clock, command.as_ref());
+            let ended = timeout(Duration::from_secs(RARE_S_MAX), run).await;
             drop(span);
+            let Ok(ended) = ended else {
+                warn!(center = %self.center.id, "a transaction took too long; what became of it is not known");
+                break;
+            };
             answer = match ended {
                 Ok(answer) => answer,
                 Err(Declined::Database(error)) if constraint::is_request_repeated(&error) => continue,
@@ -329,6 +351,10 @@ impl Task {
                         break;
                     }
                     continue;
+                }
+                Err(Declined::Database(error)) if constraint::is_given_up(&error) => {
+                    warn!(center = %self.center.id, %error, "a transaction was given up");
+                    break;
                 }
                 Err(broken) => {
                     error!(center = %self.center.id, error = %broken, "a command cannot be committed");
@@ -369,8 +395,16 @@ fn answers(batch: &Batch<'_>) -> HashMap<Uuid, Answer> {
     posted.chain(refused).collect()
 }
 
+/// An answer that does not come is a connection that is lost: what it was about is read anew.
+async fn in_time<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    match timeout(Duration::from_secs(ANSWER_S_MAX), work).await {
+        Ok(answer) => answer,
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+    }
+}
+
 fn unreachable_or_failed(error: sqlx::Error) -> Attempt {
-    if constraint::is_unreachable(&error) {
+    if constraint::is_unreachable(&error) || constraint::is_given_up(&error) {
         Attempt::Unreachable
     } else if constraint::is_connection_lost(&error) {
         Attempt::Lost
