@@ -6,17 +6,21 @@
 
 use std::{
     future::poll_fn,
+    io,
     panic::AssertUnwindSafe,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use axum::{Router, body::Body};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use hyper::{Request, body::Incoming, rt::Executor};
 use hyper_util::{rt::TokioIo, server::conn::auto::Builder, service::TowerToHyperService};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -38,12 +42,36 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Begun {
     }
 }
 
+/// A stream that does not offer to write several buffers at once. h2 then copies answers of up to 1 KiB one after the other
+/// into its own buffer and writes them together; of a stream that offers it, it asks a write for each answer above 256 bytes.
+struct Plain(TcpStream);
+
+impl AsyncRead for Plain {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Plain {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
 /// Serves a connection until it is closed. Once told to drain it takes no further calls and ends with the last one.
 pub(super) async fn run(stream: TcpStream, router: Router, drain: CancellationToken) {
     let begun = Begun::default();
     let service = TowerToHyperService::new(router.map_request(|request: Request<Incoming>| request.map(Body::new)));
     let builder = Builder::new(begun.clone());
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Plain(stream)), service));
     let mut drain = pin!(drain.cancelled_owned().fuse());
     let mut running = FuturesUnordered::new();
     let ended = poll_fn(|context| {
