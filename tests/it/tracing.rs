@@ -1,13 +1,20 @@
-//! One purchase is one trace, from the terminal to the commit, as a collector receives it.
+//! One purchase is one trace, from the terminal to the commit, and is counted, as a collector receives it.
 
 use std::sync::{Arc, Mutex};
 
 use custody_ledger::{clock::Clock, proto::commissary_service_client::CommissaryServiceClient};
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_server::{TraceService, TraceServiceServer},
+    collector::{
+        metrics::v1::{
+            ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+            metrics_service_server::{MetricsService, MetricsServiceServer},
+        },
+        trace::v1::{
+            ExportTraceServiceRequest, ExportTraceServiceResponse,
+            trace_service_server::{TraceService, TraceServiceServer},
+        },
     },
+    metrics::v1::Metric,
     trace::v1::Span,
 };
 use tonic::{Request, Response, Status, transport::server::TcpIncoming};
@@ -21,6 +28,24 @@ use crate::{
 #[derive(Clone, Default)]
 struct Collector {
     spans: Arc<Mutex<Vec<Span>>>,
+    metrics: Arc<Mutex<Vec<Metric>>>,
+}
+
+#[tonic::async_trait]
+impl MetricsService for Collector {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        let scopes = request
+            .into_inner()
+            .resource_metrics
+            .into_iter()
+            .flat_map(|resource| resource.scope_metrics);
+        let metrics = scopes.flat_map(|scope| scope.metrics);
+        self.metrics.lock().unwrap().extend(metrics);
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
+    }
 }
 
 #[tonic::async_trait]
@@ -46,6 +71,7 @@ async fn a_purchase_is_one_trace_from_the_terminal_to_the_commit() {
     let endpoint = format!("http://{}", incoming.local_addr().unwrap());
     let serving = tonic::transport::Server::builder()
         .add_service(TraceServiceServer::new(collector.clone()))
+        .add_service(MetricsServiceServer::new(collector.clone()))
         .serve_with_incoming(incoming);
     tokio::spawn(serving);
 
@@ -79,4 +105,14 @@ async fn a_purchase_is_one_trace_from_the_terminal_to_the_commit() {
     let commit = find("ledger.commit").expect("the commit's span arrived");
     assert_eq!(hex::encode(&call.parent_span_id), "00f067aa0ba902b7");
     assert_eq!(commit.parent_span_id, call.span_id);
+
+    let metrics = collector.metrics.lock().unwrap();
+    let find = |name: &str| metrics.iter().rev().find(|metric| metric.name == name);
+    let commands = format!("{:?}", find("custody.commands").expect("the commands' counter arrived"));
+    for part in ["custody.v1.CommissaryService/CreatePurchase", "POSTED"] {
+        assert!(commands.contains(part), "{part} is missing in {commands}");
+    }
+    for name in ["custody.lane.batch", "custody.lane.commit", "custody.lane.queue"] {
+        assert!(find(name).is_some(), "{name} did not arrive");
+    }
 }

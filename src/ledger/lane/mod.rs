@@ -15,6 +15,7 @@
 mod asked;
 mod commit;
 mod fold;
+mod instruments;
 mod rare;
 mod rows;
 mod state;
@@ -39,6 +40,7 @@ use crate::{
 };
 
 pub use asked::Asked;
+use instruments::Instruments;
 pub use rare::JournalTx;
 pub use rows::{RowSet, Rows};
 pub use state::{Room, State};
@@ -141,6 +143,7 @@ struct Inner {
     queue_max: usize,
     lanes: Mutex<HashMap<CenterNo, Lane>>,
     tasks: TaskTracker,
+    instruments: Instruments,
 }
 
 impl Lanes {
@@ -153,6 +156,7 @@ impl Lanes {
                 queue_max,
                 lanes: Mutex::default(),
                 tasks: TaskTracker::new(),
+                instruments: Instruments::new(),
             }),
         }
     }
@@ -192,6 +196,16 @@ impl Lanes {
     }
 
     async fn send(&self, center: &Center, work: Work) -> Result<Posted, LedgerError> {
+        let method = work.request().method;
+        let answer = self.ask(center, work).await;
+        self.inner.instruments.answered(method, &answer);
+        match answer? {
+            Outcome::Posted(posted) => Ok(posted),
+            Outcome::Refused { refusal, replayed } => Err(LedgerError::Refused { refusal, replayed }),
+        }
+    }
+
+    async fn ask(&self, center: &Center, work: Work) -> Answer {
         let (reply, answer) = oneshot::channel();
         let ticket = Ticket {
             work,
@@ -203,10 +217,7 @@ impl Lanes {
                 mpsc::error::TrySendError::Full(_) => LedgerError::QueueFull,
                 mpsc::error::TrySendError::Closed(_) => LedgerError::Unavailable,
             })?;
-        match answer.await.unwrap_or(Err(LedgerError::Unavailable))? {
-            Outcome::Posted(posted) => Ok(posted),
-            Outcome::Refused { refusal, replayed } => Err(LedgerError::Refused { refusal, replayed }),
-        }
+        answer.await.unwrap_or(Err(LedgerError::Unavailable))
     }
 
     fn with_lane<T>(&self, center: &Center, act: impl FnOnce(&Lane) -> T) -> T {
@@ -221,6 +232,7 @@ impl Lanes {
                 self.inner.clock.clone(),
                 tickets,
                 announce,
+                self.inner.instruments.clone(),
             );
             // Once closed, nothing is taken any more: the queue ends with its receiver.
             if !self.inner.tasks.is_closed() {

@@ -17,6 +17,7 @@ use super::{
     REFOLD_ATTEMPTS_MAX, STATE_KEYS_MAX, Ticket, Work,
     commit::commit,
     fold::{Batch, fold},
+    instruments::Instruments,
     rare,
     state::State,
 };
@@ -47,6 +48,7 @@ pub(super) struct Task {
     clock: Clock,
     queue: mpsc::Receiver<Ticket>,
     announce: watch::Sender<Seq>,
+    instruments: Instruments,
     state: Option<State>,
     /// How many commands were in the lane when its last batch ended: those of the batch and those that waited.
     crowd: usize,
@@ -61,6 +63,7 @@ impl Task {
         clock: Clock,
         queue: mpsc::Receiver<Ticket>,
         announce: watch::Sender<Seq>,
+        instruments: Instruments,
     ) -> Task {
         Task {
             center,
@@ -68,6 +71,7 @@ impl Task {
             clock,
             queue,
             announce,
+            instruments,
             state: None,
             crowd: 0,
             took: Duration::ZERO,
@@ -88,6 +92,7 @@ impl Task {
                 Ok(_) => {
                     self.gather(&mut tickets).await;
                     let (count, began) = (tickets.len(), Instant::now());
+                    self.instruments.began(&self.center.id, count, self.queue.len());
                     self.process(&mut tickets).await;
                     self.took = began.elapsed();
                     self.crowd = count + self.queue.len();
@@ -151,9 +156,13 @@ impl Task {
                     attempts -= 1;
                     continue;
                 }
-                Err(Attempt::Overtaken) => self.state = None,
+                Err(Attempt::Overtaken) => {
+                    self.state = None;
+                    self.instruments.refolds("OVERTAKEN");
+                }
                 Err(Attempt::Lost) => {
                     self.state = None;
+                    self.instruments.refolds("LOST");
                     warn!(center = %self.center.id, "a connection was lost; reading what became of the batch");
                 }
                 Err(Attempt::Unreachable) => {
@@ -211,7 +220,9 @@ impl Task {
             .map(|ticket| info_span!(parent: &ticket.span, "ledger.commit", batch = tickets.len()))
             .collect();
         let mut lent = self.database.batch.lend().await.map_err(unreachable_or_failed)?;
+        let began = Instant::now();
         let committed = in_time(commit(&mut lent.conn, self.center.no, &old, &mut state.head, batch)).await;
+        self.instruments.committed(began.elapsed());
         drop(spans);
         match committed {
             Ok(is_committed) => {
