@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     db::constraint,
     ids::{CenterNo, RequestId, Seq},
-    ledger::{Refusal, Request, record},
+    ledger::{Center, Refusal, Request, record},
     proto::JournalRecord,
 };
 
@@ -161,6 +161,27 @@ impl Stored {
 /// What is stored for one request id.
 pub async fn find(conn: &mut PgConnection, center: CenterNo, id: RequestId) -> sqlx::Result<Option<Stored>> {
     Ok(lookup(conn, center, &[id.0]).await?.remove(&id.0))
+}
+
+/// What is stored for a request id that the service derived itself, of which it was told that it is taken by another body.
+/// It must be a request of the service's own method; whoever asked then sees in it whether the same thing is done.
+///
+/// Errors: `Internal`, logged, when the id is taken by something else: what was to be done can then not be done.
+pub async fn own(
+    conn: &mut PgConnection,
+    center: &Center,
+    id: RequestId,
+    method: &'static str,
+) -> Result<Stored, LedgerError> {
+    match find(conn, center.no, id).await? {
+        Some(stored) if stored.method() == method => Ok(stored),
+        other => {
+            let taken_by = other.as_ref().map_or("nothing", Stored::method);
+            tracing::error!(center = %center.id, request_id = %id, method, taken_by,
+                "ALARM: a request id of the service's own is taken; what it stands for cannot be recorded");
+            Err(LedgerError::Internal)
+        }
+    }
 }
 
 /// What is stored for each of some request ids; at most one lane batch of them.

@@ -12,7 +12,9 @@ use crate::{
     custody,
     gateway::{self, Gate, GatewayError, NewRefund, RefundNotice},
     ids::{RequestId, Seq},
-    ledger::{Center, Code, Declined, Draft, JournalTx, LedgerError, RareCommand, Request, account},
+    ledger::{
+        Center, Code, Declined, Draft, JournalTx, LedgerError, RareCommand, Request, account, outcome as ledger_outcome,
+    },
     money::Amount,
     proto::{OutcomeFacts, RefundFacts, TransactionKind, journal_record::Facts},
     remittance::order_number,
@@ -177,7 +179,11 @@ impl Refunds {
             let command = EndRefund::of(center, row, &self.facts(center, row).await?, end, outcome);
             match self.lanes.submit_rare(center, command).await {
                 // Another told of it in other words, and was faster.
-                Ok(_) | Err(LedgerError::RequestReused { .. }) => {}
+            let id = command.request.id;
+                Err(LedgerError::RequestReused { .. }) => {
+                    let mut conn = self.lanes.database().lane.acquire().await?;
+                    ledger_outcome::own(&mut conn, center, id, METHOD).await?;
+                }
                 Err(error) => return Err(error),
             }
         }

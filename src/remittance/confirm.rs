@@ -5,6 +5,7 @@ use time::{Duration, OffsetDateTime, UtcOffset};
 use super::{
     CreditRemittance, Remittances,
     create::leg,
+    credit::METHOD,
     entity::{Leg, LegState, PaymentFacts, Remittance, next_poll, order_number, parse_order_number},
     error::RemittanceRefusal as R,
     store,
@@ -12,7 +13,7 @@ use super::{
 use crate::{
     gateway::{Gate, GatewayError, PaymentState},
     ids::{CenterNo, RemittanceId},
-    ledger::{Center, LedgerError},
+    ledger::{Center, LedgerError, outcome},
     money::Amount,
 };
 
@@ -110,21 +111,30 @@ impl Remittances {
         if payment.gateway_transaction != paid.gateway_transaction {
             return Ok(Err(RejectedNotice::OtherTransaction));
         }
-        match self.bring_in(&center, remittance).await {
-            // The request id of a credit is made of the gateway's transaction: another order's credit has it.
-            Err(LedgerError::RequestReused { .. }) => Ok(Err(RejectedNotice::OtherOrder)),
-            brought_in => Ok(Ok(brought_in?)),
-        }
+        self.bring_in(&center, remittance).await
     }
 
     /// Brings a paid remittance into the ledger, if it is not there.
-    async fn bring_in(&self, center: &Center, remittance: Remittance) -> Result<Remittance, LedgerError> {
+    async fn bring_in(
+        &self,
+        center: &Center,
+        remittance: Remittance,
+    ) -> Result<Result<Remittance, RejectedNotice>, LedgerError> {
         if remittance.is_posted() {
-            return Ok(remittance);
+            return Ok(Ok(remittance));
         }
         let command = CreditRemittance::of(&remittance).ok_or(LedgerError::Internal)?;
-        self.lanes.submit(center, command).await?;
-        self.remittance(center, &remittance.id).await
+        let id = command.request_id();
+        match self.lanes.submit(center, command).await {
+            Ok(_) => Ok(Ok(self.remittance(center, &remittance.id).await?)),
+            // The request id of a credit is made of the gateway's transaction: another order's credit has it.
+            Err(LedgerError::RequestReused { .. }) => {
+                let mut conn = self.lanes.database().lane.acquire().await?;
+                outcome::own(&mut conn, center, id, METHOD).await?;
+                Ok(Err(RejectedNotice::OtherOrder))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The remittance that an order number names.
@@ -171,7 +181,8 @@ impl Remittances {
             })?;
         match remittance.state() {
             LegState::Credited | LegState::Suspended | LegState::Failed => Ok(remittance),
-            LegState::Paid => self.bring_in(center, remittance).await,
+            // Paid by what has paid another order, it stays as it is.
+            LegState::Paid => Ok(self.bring_in(center, remittance.clone()).await?.unwrap_or(remittance)),
             LegState::Created if self.lanes.clock().now() < remittance.expires_at => {
                 self.open(center, gate, remittance).await
             }

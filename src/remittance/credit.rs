@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The method that a credit's request names. No caller can call it.
-const METHOD: &str = "custody.v1.RemittanceService/CreditRemittance";
+pub(super) const METHOD: &str = "custody.v1.RemittanceService/CreditRemittance";
 
 /// A paid remittance enters the ledger.
 #[derive(Debug)]
@@ -61,6 +61,11 @@ impl CreditRemittance {
             amount: remittance.amount,
             facts,
         })
+    }
+
+    /// The id of its request.
+    pub(super) fn request_id(&self) -> RequestId {
+        self.request.id
     }
 
     fn suspend(&self, why: &Refusal) -> Draft {

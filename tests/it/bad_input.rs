@@ -1,6 +1,8 @@
 //! What is malformed is refused at the door: amounts, request ids, texts, dates, sizes. Field by field, as a table; each with a
 //! code, a reason and the field's name, and nothing changes.
 
+use std::collections::BTreeSet;
+
 use custody_ledger::{
     access::{Role, Scope},
     ids::{CenterId, TerminalId},
@@ -12,6 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     hall::{Hall, Refused, money, remittance_of},
+    messages::Descriptors,
     service::purchase_of,
 };
 
@@ -464,6 +467,21 @@ const REQUESTS: [RequestRow; 10] = [
 async fn request_ids_are_needed_and_are_those_of_one_body() {
     let hall = Hall::open().await;
     let before = hall.everything().await;
+    let descriptors = Descriptors::read();
+    let asked: BTreeSet<String> = descriptors
+        .methods()
+        .into_iter()
+        .filter(|(method, message)| {
+            method != "LedgerService/GetRequestOutcome"
+                && message.field.iter().any(|field| field.name() == "request_id")
+        })
+        .map(|(method, _)| method)
+        .collect();
+    assert_eq!(
+        asked,
+        REQUESTS.iter().map(|row| row.method.to_owned()).collect(),
+        "every method with a request id"
+    );
     for RequestRow { method, make, .. } in REQUESTS {
         for id in [
             "",
@@ -471,6 +489,8 @@ async fn request_ids_are_needed_and_are_those_of_one_body() {
             "00000000-0000-0000-0000-000000000000",
             "{}",
             "not-a-uuid-at-all-not-a-uuid-at-all",
+            // Of version 5, as the service's own are: whoever takes one keeps what it stands for from being done.
+            "ca323061-3e3f-5690-a118-6dd4da2643a8",
         ] {
             let refused = hall.refused(id, method, make(id)).await;
             let told = (refused.code, refused.reason.as_str(), refused.field.as_deref());

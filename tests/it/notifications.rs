@@ -26,7 +26,7 @@ use crate::{
     world::id,
 };
 
-fn event(event: Event) -> String {
+pub fn event(event: Event) -> String {
     let body = EventBody {
         event_id: "evt_1".into(),
         created_at: OffsetDateTime::now_utc(),
@@ -36,7 +36,7 @@ fn event(event: Event) -> String {
 }
 
 /// `payment_succeeded`.
-fn paid(order_number: &str, gateway_transaction: &str, value: &str, currency: &str) -> String {
+pub fn paid(order_number: &str, gateway_transaction: &str, value: &str, currency: &str) -> String {
     event(Event::PaymentSucceeded {
         order_number: order_number.into(),
         payment: PaidBody {
