@@ -193,8 +193,8 @@ impl Remittances {
     /// Asks about an order; closes it when it is past its expiry.
     async fn ask(&self, center: &Center, gate: &Gate, remittance: Remittance) -> Result<Remittance, LedgerError> {
         let number = order_number(center.no, &remittance.id);
-        let closes = self.lanes.clock().now() >= remittance.expires_at && remittance.leg(LegState::Expired).is_none();
-        let answer = if closes {
+        let is_over = self.lanes.clock().now() >= remittance.expires_at;
+        let answer = if is_over && remittance.leg(LegState::Expired).is_none() {
             gate.channel.close_payment(&number).await
         } else {
             gate.channel.query_payment(&number).await
@@ -202,6 +202,13 @@ impl Remittances {
         match answer {
             Ok(PaymentState::Unpaid) => Ok(remittance),
             Ok(PaymentState::Closed) => self.expire(center, &remittance, "closed unpaid").await,
+            // What the gateway does not know nobody can pay.
+            Ok(PaymentState::Unknown) if is_over => self.expire(center, &remittance, "not known to the gateway").await,
+            Ok(PaymentState::Unknown) => Err(R::Gateway {
+                remittance: remittance.id,
+                problem: "the gateway does not know the order".to_owned(),
+            }
+            .into()),
             Ok(PaymentState::Paid {
                 gateway_transaction,
                 amount,
@@ -223,10 +230,6 @@ impl Remittances {
                         Ok(remittance)
                     }
                 }
-            }
-            // What the gateway does not know nobody can pay.
-            Err(error @ GatewayError::Refused { .. }) if closes => {
-                self.expire(center, &remittance, &error.to_string()).await
             }
             Err(error @ GatewayError::Refused { .. }) => Err(R::Gateway {
                 remittance: remittance.id,

@@ -12,7 +12,7 @@ use crate::{
     custody::{self, CustodyRefusal, Detainee, DetaineeState},
     db::Conn,
     distribution,
-    gateway::{Gate, GatewayError, NewPayment},
+    gateway::{Gate, GatewayError, NewPayment, PaymentState},
     ids::{DetaineeId, PayerId, RemittanceId},
     ledger::{Center, Code, LedgerError, Request, account, balance, center, outcome, record},
     money::Amount,
@@ -174,7 +174,13 @@ impl Remittances {
                 };
                 self.add_leg(center, &remittance.id, &pending).await
             }
-            Err(error @ GatewayError::Refused { .. }) => {
+            // An earlier attempt whose answer was lost may have been taken: nobody can pay only what the gateway never saw.
+            Err(error @ GatewayError::Refused { .. })
+                if matches!(
+                    gate.channel.query_payment(&payment.order_number).await,
+                    Ok(PaymentState::Unknown)
+                ) =>
+            {
                 let failed = leg(LegState::Failed, self.lanes.clock().now(), &error.to_string());
                 self.add_leg(center, &remittance.id, &failed).await?;
                 Err(refusal(&remittance, error.to_string()).into())
