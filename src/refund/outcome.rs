@@ -100,7 +100,9 @@ impl Refunds {
                 tracing::warn!(center = %center.id, refund = %seq, %error, "a refund cannot be brought further");
             }
             let next = next_ask(*attempts, self.lanes.clock().now());
-            store::ask_again(&database.lane, center.no, *seq, next).await?;
+            if let Err(error) = store::ask_again(&database.lane, center.no, *seq, next).await {
+                tracing::warn!(center = %center.id, refund = %seq, %error, "it is asked again after the lease");
+            }
         }
         Ok(due.len())
     }
@@ -177,9 +179,10 @@ impl Refunds {
         };
         if !row.state.is_end() {
             let command = EndRefund::of(center, row, &self.facts(center, row).await?, end, outcome);
-            match self.lanes.submit_rare(center, command).await {
-                // Another told of it in other words, and was faster.
             let id = command.request.id;
+            match self.lanes.submit_rare(center, command).await {
+                Ok(_) => {}
+                // Another told of it in other words, and was faster.
                 Err(LedgerError::RequestReused { .. }) => {
                     let mut conn = self.lanes.database().lane.acquire().await?;
                     ledger_outcome::own(&mut conn, center, id, METHOD).await?;

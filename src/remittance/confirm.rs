@@ -250,21 +250,27 @@ impl Remittances {
     }
 
     /// Asks about up to `limit` remittances of a center that are due, one after the other, and returns how many. A gateway
-    /// that is down only makes them due again later.
+    /// that is down only makes them due again later, and so does whatever else goes wrong with one of them.
     pub async fn poll_due(&self, center: &Center, limit: i64) -> Result<usize, LedgerError> {
         let now = self.lanes.clock().now();
         let mut conn = self.lanes.database().lane.acquire().await?;
         let due = store::claim_polls(&mut conn, center.no, now, now + POLL_LEASE, limit).await?;
         drop(conn);
         for (id, attempts) in &due {
-            if let Err(error) = self.refresh(center, id).await {
-                tracing::warn!(center = %center.id, remittance = %id, %error, "the gateway's answer is still open");
+            if let Err(error) = self.poll(center, id, *attempts).await {
+                tracing::warn!(center = %center.id, remittance = %id, %error, "when to ask again is not known; after the lease");
             }
-            let remittance = self.remittance(center, id).await?;
-            let next = next_poll(&remittance, *attempts, self.lanes.clock().now());
-            let mut conn = self.lanes.database().lane.acquire().await?;
-            store::set_poll(&mut conn, center.no, id, next).await?;
         }
         Ok(due.len())
+    }
+
+    async fn poll(&self, center: &Center, id: &RemittanceId, attempts: i32) -> Result<(), LedgerError> {
+        if let Err(error) = self.refresh(center, id).await {
+            tracing::warn!(center = %center.id, remittance = %id, %error, "the gateway's answer is still open");
+        }
+        let remittance = self.remittance(center, id).await?;
+        let next = next_poll(&remittance, attempts, self.lanes.clock().now());
+        let mut conn = self.lanes.database().lane.acquire().await?;
+        Ok(store::set_poll(&mut conn, center.no, id, next).await?)
     }
 }
