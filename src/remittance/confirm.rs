@@ -6,15 +6,21 @@ use super::{
     CreditRemittance, Remittances,
     create::leg,
     credit::METHOD,
-    entity::{Leg, LegState, PaymentFacts, Remittance, next_poll, order_number, parse_order_number},
+    entity::{LegState, PaymentFacts, Remittance, next_poll, order_number, parse_order_number},
     error::RemittanceRefusal as R,
     store,
+    suspense::CreditSuspended,
 };
 use crate::{
+    custody::DetaineeState,
     gateway::{Gate, GatewayError, PaymentState},
     ids::{CenterNo, RemittanceId},
-    ledger::{Center, LedgerError, outcome},
-    money::Amount,
+    ledger::{
+        Center, LedgerError, Outcome, center,
+        outcome::{self, Stored},
+    },
+    money::{Amount, MoneyError},
+    proto::journal_record::Facts,
 };
 
 /// How long a claimed poll is left alone by other processes.
@@ -47,7 +53,7 @@ pub enum Learnt {
 }
 
 impl Learnt {
-    const fn text(self) -> &'static str {
+    pub(super) const fn text(self) -> &'static str {
         match self {
             Learnt::ByNotification => "by notification",
             Learnt::ByQuery => "by query",
@@ -67,17 +73,14 @@ pub enum RejectedNotice {
     /// Another amount or currency than the order's.
     #[error("other_amount")]
     OtherAmount,
-    /// The order is paid by another of the gateway's transactions already.
-    #[error("other_transaction")]
-    OtherTransaction,
     /// The gateway's transaction has paid another order already.
     #[error("other_order")]
     OtherOrder,
 }
 
 impl Remittances {
-    /// Takes a payment: marks it paid and brings it into the ledger. Idempotent. What is not one of ours is told, and not
-    /// acted on.
+    /// Takes a payment: brings it into the ledger, and tells its remittance then. A further payment of an order is put into
+    /// suspense. Idempotent. What is not one of ours is told, and not acted on.
     pub async fn confirm(
         &self,
         channel: &str,
@@ -93,48 +96,78 @@ impl Remittances {
         if remittance.amount != paid.amount {
             return Ok(Err(RejectedNotice::OtherAmount));
         }
-        let remittance = match remittance.payment() {
-            Some(_) => remittance,
-            None => {
-                let leg = Leg {
-                    payment: Some(PaymentFacts {
-                        gateway_transaction: paid.gateway_transaction.clone(),
-                        paid_at: paid.paid_at.to_offset(UtcOffset::UTC),
-                    }),
-                    ..leg(LegState::Paid, self.lanes.clock().now(), learnt.text())
-                };
-                self.add_leg(&center, &remittance.id, &leg).await?
-            }
+        let payment = PaymentFacts {
+            gateway_transaction: paid.gateway_transaction.clone(),
+            paid_at: paid.paid_at.to_offset(UtcOffset::UTC),
         };
-        // Two may have learnt of it at once: the leg that was written first counts.
-        let payment = remittance.payment().ok_or(LedgerError::Internal)?;
-        if payment.gateway_transaction != paid.gateway_transaction {
-            return Ok(Err(RejectedNotice::OtherTransaction));
-        }
-        self.bring_in(&center, remittance).await
+        self.bring_in(&center, remittance, &payment, learnt).await
     }
 
-    /// Brings a paid remittance into the ledger, if it is not there.
+    /// Brings a payment of a remittance into the ledger, if it is not there.
     async fn bring_in(
         &self,
         center: &Center,
         remittance: Remittance,
+        payment: &PaymentFacts,
+        learnt: Learnt,
     ) -> Result<Result<Remittance, RejectedNotice>, LedgerError> {
-        if remittance.is_posted() {
+        let is_own = remittance
+            .payment()
+            .is_some_and(|own| own.gateway_transaction == payment.gateway_transaction);
+        if is_own && remittance.is_posted() {
             return Ok(Ok(remittance));
         }
-        let command = CreditRemittance::of(&remittance).ok_or(LedgerError::Internal)?;
+        let command = CreditRemittance::of(&remittance, payment, learnt);
         let id = command.request_id();
         match self.lanes.submit(center, command).await {
-            Ok(_) => Ok(Ok(self.remittance(center, &remittance.id).await?)),
-            // The request id of a credit is made of the gateway's transaction: another order's credit has it.
+            Ok(_) => {}
+            // The request id is made of the gateway's transaction. It was told in other words, or of another order.
             Err(LedgerError::RequestReused { .. }) => {
                 let mut conn = self.lanes.database().lane.acquire().await?;
-                outcome::own(&mut conn, center, id, METHOD).await?;
-                Ok(Err(RejectedNotice::OtherOrder))
+                let stored = outcome::own(&mut conn, center, id, METHOD).await?;
+                if remittance_of(&stored).as_deref() != Some(remittance.id.as_str()) {
+                    return Ok(Err(RejectedNotice::OtherOrder));
+                }
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
         }
+        Ok(Ok(self.remittance(center, &remittance.id).await?))
+    }
+
+    /// Credits what is left of a remittance's payment in suspense, if its detainee is active again and no refund of it is on
+    /// its way.
+    async fn credit_suspended(&self, center: &Center, id: &RemittanceId) -> Result<Remittance, LedgerError> {
+        let broken = |error: MoneyError| {
+            tracing::error!(%error, "money in suspense cannot be counted");
+            LedgerError::Internal
+        };
+        // Read before everything that is decided by it: whatever moves meanwhile, the lane decides again.
+        let mut conn = self.lanes.database().read.acquire().await?;
+        let head = center::head(&mut conn, center.no, false).await?;
+        drop(conn);
+        let remittance = self.remittance(center, id).await?;
+        let Some(payment) = remittance.own_suspended() else {
+            return Ok(remittance);
+        };
+        let detainee = self.custody.detainee(center, &remittance.detainee).await?;
+        let is_free = payment.in_transit().map_err(broken)?.is_zero() && payment.left().map_err(broken)?.is_positive();
+        if detainee.state != DetaineeState::Active || !is_free {
+            // Read again: it may have been credited between its legs and its payments were read.
+            return self.remittance(center, id).await;
+        }
+        let command = CreditSuspended::of(&remittance, payment, &head).map_err(broken)?;
+        let request = command.request_id();
+        match self.lanes.submit(center, command).await {
+            // Refused, something was faster; where it stands now is the answer.
+            Ok(_) | Err(LedgerError::Refused { .. }) => {}
+            // Two read different sums at the same moment of the journal: one of them was decided on.
+            Err(LedgerError::RequestReused { .. }) => {
+                let mut conn = self.lanes.database().lane.acquire().await?;
+                outcome::own(&mut conn, center, request, CreditSuspended::METHOD).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        self.remittance(center, id).await
     }
 
     /// The remittance that an order number names.
@@ -170,7 +203,7 @@ impl Remittances {
         Ok(store::insert_rejected(&mut conn, center, channel, reason, now, body).await?)
     }
 
-    /// Asks the gateway now what became of a remittance, and acts on the answer.
+    /// Asks the gateway now what became of a remittance, and acts on the answer. What is in suspense is credited, if it can be.
     pub async fn refresh(&self, center: &Center, id: &RemittanceId) -> Result<Remittance, LedgerError> {
         let remittance = self.remittance(center, id).await?;
         let gate = self
@@ -180,9 +213,8 @@ impl Remittances {
                 channel: remittance.channel.clone(),
             })?;
         match remittance.state() {
-            LegState::Credited | LegState::Suspended | LegState::Failed => Ok(remittance),
-            // Paid by what has paid another order, it stays as it is.
-            LegState::Paid => Ok(self.bring_in(center, remittance.clone()).await?.unwrap_or(remittance)),
+            LegState::Credited | LegState::Failed => Ok(remittance),
+            LegState::Suspended => self.credit_suspended(center, id).await,
             LegState::Created if self.lanes.clock().now() < remittance.expires_at => {
                 self.open(center, gate, remittance).await
             }
@@ -191,7 +223,12 @@ impl Remittances {
     }
 
     /// Asks about an order; closes it when it is past its expiry.
-    async fn ask(&self, center: &Center, gate: &Gate, remittance: Remittance) -> Result<Remittance, LedgerError> {
+    pub(super) async fn ask(
+        &self,
+        center: &Center,
+        gate: &Gate,
+        remittance: Remittance,
+    ) -> Result<Remittance, LedgerError> {
         let number = order_number(center.no, &remittance.id);
         let is_over = self.lanes.clock().now() >= remittance.expires_at;
         let answer = if is_over && remittance.leg(LegState::Expired).is_none() {
@@ -200,7 +237,7 @@ impl Remittances {
             gate.channel.query_payment(&number).await
         };
         match answer {
-            Ok(PaymentState::Unpaid) => Ok(remittance),
+            Ok(PaymentState::Unpaid { .. }) => Ok(remittance),
             Ok(PaymentState::Closed) => self.expire(center, &remittance, "closed unpaid").await,
             // What the gateway does not know nobody can pay.
             Ok(PaymentState::Unknown) if is_over => self.expire(center, &remittance, "not known to the gateway").await,
@@ -272,5 +309,17 @@ impl Remittances {
         let next = next_poll(&remittance, attempts, self.lanes.clock().now());
         let mut conn = self.lanes.database().lane.acquire().await?;
         Ok(store::set_poll(&mut conn, center.no, id, next).await?)
+    }
+}
+
+/// The remittance that a stored credit, or a payment put into suspense, was of.
+fn remittance_of(stored: &Stored) -> Option<String> {
+    let Outcome::Posted(posted) = stored.outcome() else {
+        return None;
+    };
+    match &posted.record.facts {
+        Some(Facts::Credit(facts)) => Some(facts.remittance.clone()),
+        Some(Facts::Suspense(facts)) => Some(facts.remittance.clone()),
+        _ => None,
     }
 }

@@ -88,6 +88,7 @@ impl Remittances {
             created_at: now,
             expires_at: now + Duration::seconds(settings.quote_ttl_s.into()),
             legs: vec![leg(LegState::Created, now, "")],
+            suspended: Vec::new(),
         };
         let preview = record::canonical(&preview);
         let first_poll = entity::first_poll(now);
@@ -166,32 +167,39 @@ impl Remittances {
             expires_at: remittance.expires_at,
             notify_url: gate.notify_url.clone(),
         };
-        match gate.channel.create_payment(&payment).await {
-            Ok(payment) => {
-                let pending = Leg {
-                    payment_url: Some(payment.payment_url),
-                    ..leg(LegState::Pending, self.lanes.clock().now(), "")
-                };
-                self.add_leg(center, &remittance.id, &pending).await
-            }
+        let error = match gate.channel.create_payment(&payment).await {
+            Ok(opened) => return self.pending(center, &remittance.id, opened.payment_url).await,
+            Err(error) => error,
+        };
+        let number = &payment.order_number;
+        let known = match error {
             // An earlier attempt whose answer was lost may have been taken: nobody can pay only what the gateway never saw.
-            Err(error @ GatewayError::Refused { .. })
-                if matches!(
-                    gate.channel.query_payment(&payment.order_number).await,
-                    Ok(PaymentState::Unknown)
-                ) =>
-            {
+            GatewayError::Refused { .. } => gate.channel.query_payment(number).await,
+            _ => Err(error.clone()),
+        };
+        match known {
+            Ok(PaymentState::Unpaid { payment_url }) => self.pending(center, &remittance.id, payment_url).await,
+            Ok(PaymentState::Unknown) => {
                 let failed = leg(LegState::Failed, self.lanes.clock().now(), &error.to_string());
                 self.add_leg(center, &remittance.id, &failed).await?;
                 Err(refusal(&remittance, error.to_string()).into())
             }
+            Ok(PaymentState::Paid { .. } | PaymentState::Closed) => self.ask(center, gate, remittance).await,
             // Whether the order was opened is not known; the same request, or the poll, finds out.
-            Err(error) => Err(R::GatewayUnavailable {
+            Err(_) => Err(R::GatewayUnavailable {
                 remittance: remittance.id,
                 problem: error.to_string(),
             }
             .into()),
         }
+    }
+
+    async fn pending(&self, center: &Center, id: &RemittanceId, url: String) -> Result<Remittance, LedgerError> {
+        let pending = Leg {
+            payment_url: Some(url),
+            ..leg(LegState::Pending, self.lanes.clock().now(), "")
+        };
+        self.add_leg(center, id, &pending).await
     }
 
     /// Adds a leg unless its state was reached before, and reads the remittance again.

@@ -104,6 +104,7 @@ const AMOUNTS: [AmountRow; 14] = [
                 amount,
                 reason: "wrong person".into(),
                 request_id: Uuid::new_v4().to_string(),
+                suspense_transaction: String::new(),
             }
             .encode_to_vec()
         },
@@ -367,6 +368,7 @@ fn refund(request_id: &str, remittance: &str, amount: &str, reason: &str) -> Vec
         amount: money(amount),
         reason: reason.into(),
         request_id: request_id.into(),
+        suspense_transaction: String::new(),
     }
     .encode_to_vec()
 }

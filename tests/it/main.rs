@@ -24,6 +24,7 @@ mod remittance;
 mod scenarios;
 mod service;
 mod settlement;
+mod suspense;
 mod tidy;
 mod tracing;
 mod trust;

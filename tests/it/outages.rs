@@ -75,6 +75,7 @@ impl Caller {
             amount: money("5.00"),
             reason: "too much".into(),
             request_id: request_id.to_string(),
+            suspense_transaction: String::new(),
         };
         let refund: Refund = self.insist("RefundService/CreateRefund", &asked).await;
         let refresh = RefreshRefundRequest { name: refund.name };
@@ -209,6 +210,7 @@ async fn while_the_gateway_is_away_an_order_waits_and_a_refund_is_set_aside() {
         amount: money("5.00"),
         reason: "too much".into(),
         request_id: Uuid::new_v4().to_string(),
+        suspense_transaction: String::new(),
     };
     let refund: Refund = hall.ask("RefundService/CreateRefund", &asked).await.unwrap();
     assert_eq!(hall.balances("D3").await[0], "45.00");

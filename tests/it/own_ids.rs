@@ -52,6 +52,7 @@ async fn an_outcome_whose_id_is_taken_is_not_taken_for_recorded() {
         amount: money("5.00"),
         reason: "too much".into(),
         request_id: Uuid::new_v4().to_string(),
+        suspense_transaction: String::new(),
     };
     let refund: Refund = hall.ask("RefundService/CreateRefund", &asked).await.unwrap();
     take(&hall, &["refund", &refund.refund_number]).await;

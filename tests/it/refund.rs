@@ -13,16 +13,16 @@ use custody_ledger::{
         },
         webhook::{WebhookChannel, WebhookConfig},
     },
-    ids::{AccountNo, RemittanceId, Seq},
+    ids::{AccountNo, PayerId, RemittanceId, Seq},
     ledger::{
         Code, Declined, Draft, JournalTx, LedgerError, Posted, Posting, RareCommand, Request, account, balance, chart,
     },
     proto::{CreditFacts, TransactionKind, journal_record::Facts},
-    refund::{RefundState, Refunds, refund_number},
+    refund::{NewRefund, RefundState, Refunds, refund_number},
+    remittance::Remittances,
 };
 use futures::future::{BoxFuture, FutureExt as _};
 use secrecy::SecretString;
-use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 
 use crate::world::{Process, World, cny, id, reason, request};
@@ -43,13 +43,28 @@ impl RareCommand for Credit {
     fn run<'a>(&'a self, tx: &'a mut JournalTx) -> BoxFuture<'a, Result<Draft, Declined>> {
         async move {
             let (no, moment) = (tx.center().no, tx.moment());
+            let id = self.facts.remittance.as_str();
             sqlx::query(
-                "insert into remittance_leg (center_id, remittance_id, state, at, detail, seq)
-                 values ($1, $2, 'CREDITED', $3, '', $4)",
+                "insert into remittance (center_id, remittance_id, number, request_id, actor, request, payer_id, detainee_id,
+                                         amount, channel, clearing_no, preview, created_at, expires_at)
+                 select $1, $2, count(*) + 1, gen_random_uuid(), 'payer/P1', '', 'P1', 'D1', $3::numeric, 'webhook', $4, '',
+                        $5, $5 + interval '1 hour' from remittance",
             )
             .bind(no.0)
-            .bind(&self.facts.remittance)
+            .bind(id)
+            .bind(&self.facts.amount)
+            .bind(self.clearing.0)
             .bind(moment.recorded_at)
+            .execute(tx.conn())
+            .await?;
+            sqlx::query(
+                "insert into remittance_leg (center_id, remittance_id, state, at, detail, gateway_transaction, paid_at, seq)
+                 values ($1, $2, 'PAID', $3, '', $4, $3, null), ($1, $2, 'CREDITED', $3, '', null, null, $5)",
+            )
+            .bind(no.0)
+            .bind(id)
+            .bind(moment.recorded_at)
+            .bind(&self.facts.gateway_transaction)
             .bind(moment.seq.0)
             .execute(tx.conn())
             .await?;
@@ -85,19 +100,16 @@ fn gate(base_url: String, secret: SecretString) -> Gate {
 impl Bench {
     async fn build() -> Bench {
         let world = World::build().await;
-        let mut owner = PgConnection::connect(&world.db.url).await.unwrap();
-        for statement in [
-            "create table if not exists remittance_leg (center_id integer, remittance_id text, state text,
-                                                        at timestamptz, detail text, seq bigint)",
-            "grant select, insert on remittance_leg to custody_service",
-        ] {
-            sqlx::query(statement).execute(&mut owner).await.unwrap();
-        }
         let secret = SecretString::from("shared");
         let config = SimulatorConfig::new(([127, 0, 0, 1], 0).into(), secret.clone());
         let simulator = Simulator::start(config, Clock::system()).await.unwrap();
         let channels = Channels::new([gate(simulator.base_url(), secret)]);
         let (lanes, custody) = (world.process.lanes.clone(), world.process.custody.clone());
+        let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
+        let payer = PayerId::parse("P1").unwrap();
+        let made = remittances.create_payer(&world.center, payer.clone(), "Mother".into(), "acct".into());
+        made.await.unwrap();
+        remittances.create_link(&world.center, &payer, &id("D1")).await.unwrap();
         let mut tx = world.process.database.lane.begin().await.unwrap();
         let (no, now) = (world.center.no, OffsetDateTime::now_utc());
         let clearing = account::find_or_open_in_tx(&mut tx, no, Code::GatewayClearing, "channels/webhook", now);
@@ -164,9 +176,8 @@ impl Bench {
         amount: &str,
     ) -> Result<Posted, LedgerError> {
         let id = RemittanceId::parse(remittance).unwrap();
-        refunds
-            .create(&self.world.center, asked, id, cny(amount), "wrong person".into())
-            .await
+        let new = NewRefund::of(id, cny(amount), "wrong person");
+        refunds.create(&self.world.center, asked, new).await
     }
 
     fn number(&self, seq: Seq) -> String {

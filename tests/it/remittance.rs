@@ -15,7 +15,7 @@ use custody_ledger::{
     ids::{CourtOrderId, PayerId, RequestId},
     jobs::polling::{self, Open},
     ledger::{Request, center},
-    remittance::{CreditRemittance, LegState, NewRemittance, Remittance, Remittances, order_number},
+    remittance::{CreditRemittance, Learnt, LegState, NewRemittance, Remittance, Remittances, order_number},
 };
 use secrecy::SecretString;
 use tokio::net::TcpListener;
@@ -177,7 +177,7 @@ async fn a_credit_asked_for_again_in_a_later_batch_is_a_replay() {
     let paid = bench.remittances.remittance(center, &remittance.id).await.unwrap();
     assert_eq!(paid.state(), LegState::Credited);
     for lanes in [&process.lanes, &bench.world.another_process().lanes] {
-        let command = CreditRemittance::of(&paid).unwrap();
+        let command = CreditRemittance::of(&paid, paid.payment().unwrap(), Learnt::ByQuery);
         let (again, bought) = tokio::join!(
             lanes.submit(center, command),
             buy(process, center, Uuid::new_v4(), "D1", &[("RICE", 1)])

@@ -186,7 +186,9 @@ async fn an_order_is_opened_paid_notified_and_found() {
     );
     assert_eq!(
         world.channel.query_payment("ORDER-1").await.unwrap(),
-        PaymentState::Unpaid
+        PaymentState::Unpaid {
+            payment_url: payment.payment_url.clone()
+        }
     );
     let mut other = order.clone();
     other.amount = yuan("100.01");
@@ -215,7 +217,7 @@ async fn an_order_is_opened_paid_notified_and_found() {
         (&paid.gateway_transaction, paid.paid_at)
     );
     let state = world.channel.query_payment("ORDER-1").await.unwrap();
-    let gateway_transaction = paid.gateway_transaction;
+    let gateway_transaction = paid.gateway_transaction.clone();
     assert_eq!(
         state,
         PaymentState::Paid {
@@ -231,6 +233,13 @@ async fn an_order_is_opened_paid_notified_and_found() {
     );
     let again = world.control.pay("ORDER-1", &PayOptions::default()).await;
     assert!(matches!(again, Err(ControlError::Refused { code, .. }) if code == "ALREADY_PAID"));
+    let again = PayOptions {
+        again: true,
+        lose: true,
+        ..PayOptions::default()
+    };
+    let second = world.control.pay("ORDER-1", &again).await.unwrap();
+    assert_ne!(second.gateway_transaction, paid.gateway_transaction);
     let page = reqwest::get(&payment.payment_url).await.unwrap().text().await.unwrap();
     assert!(page.starts_with("Order ORDER-1: 100.00 CNY, Paid."), "{page}");
     world.simulator.stop().await;
