@@ -206,12 +206,7 @@ impl Remittances {
     /// Asks the gateway now what became of a remittance, and acts on the answer. What is in suspense is credited, if it can be.
     pub async fn refresh(&self, center: &Center, id: &RemittanceId) -> Result<Remittance, LedgerError> {
         let remittance = self.remittance(center, id).await?;
-        let gate = self
-            .channels
-            .get(&remittance.channel)
-            .ok_or_else(|| R::ChannelNotFound {
-                channel: remittance.channel.clone(),
-            })?;
+        let gate = self.gate(&remittance.channel)?;
         match remittance.state() {
             LegState::Credited | LegState::Failed => Ok(remittance),
             LegState::Suspended => self.credit_suspended(center, id).await,

@@ -149,35 +149,6 @@ pub(super) async fn links(
     .collect()
 }
 
-/// What was stored of the request that created a remittance.
-pub(super) struct Asked {
-    pub id: RemittanceId,
-    pub actor: String,
-    pub body: Vec<u8>,
-}
-
-pub(super) async fn asked(
-    conn: &mut PgConnection,
-    center: CenterNo,
-    request: RequestId,
-) -> sqlx::Result<Option<Asked>> {
-    sqlx::query!(
-        "select remittance_id, actor, request from remittance where center_id = $1 and request_id = $2",
-        center.0,
-        request.0,
-    )
-    .fetch_optional(conn)
-    .await?
-    .map(|row| {
-        Ok(Asked {
-            id: RemittanceId::parse(&row.remittance_id).map_err(decoding)?,
-            actor: row.actor,
-            body: row.request,
-        })
-    })
-    .transpose()
-}
-
 /// Writes a remittance down with its first leg and its first poll. `preview` is as `record::canonical` wrote it. The caller
 /// holds the journal's head, so that numbers have no holes.
 pub(super) async fn insert_remittance(

@@ -306,7 +306,7 @@ struct RequestRow {
     fields: &'static str,
 }
 
-fn remittance(request_id: &str, detainee: &str, amount: &str) -> Vec<u8> {
+pub fn remittance(request_id: &str, detainee: &str, amount: &str) -> Vec<u8> {
     CreateRemittanceRequest {
         request_id: request_id.into(),
         ..remittance_of("P1", detainee, amount, Uuid::nil())
@@ -325,7 +325,7 @@ fn came_back(request_id: &str, quantity: i32, reason: &str) -> Vec<u8> {
     .encode_to_vec()
 }
 
-fn purchase(request_id: &str, quantity: i32) -> Vec<u8> {
+pub fn purchase(request_id: &str, quantity: i32) -> Vec<u8> {
     CreatePurchaseRequest {
         request_id: request_id.into(),
         ..purchase_of("C1", "D1", Uuid::nil(), &[("RICE", quantity)])
@@ -533,13 +533,13 @@ async fn request_ids_are_needed_and_are_those_of_one_body() {
             .refused_as("another caller", method, &stranger, (row.make)(&id))
             .await;
         assert_eq!(other.fields.as_deref(), Some("caller"), "{method}: {other:?}");
-        // A remittance moves no money by itself: its request is its own, and not in the journal.
+        // A remittance moves no money by itself and is not in the journal; its request has an outcome like every other.
         let remit = "RemittanceService/CreateRemittance";
         for (elsewhere, message) in [
             (remit, remittance(&id, "D1", "10")),
             ("SettlementService/CloseSettlement", close(&id, "2020-01-01")),
         ] {
-            if method == elsewhere || method == remit {
+            if method == elsewhere {
                 continue;
             }
             let other = hall.refused("another method", elsewhere, message).await;
@@ -551,6 +551,13 @@ async fn request_ids_are_needed_and_are_those_of_one_body() {
         }
         assert_eq!(hall.seq().await, seq, "{method}");
         assert_eq!(hall.everything().await, after, "{method}");
+        let ask = GetRequestOutcomeRequest {
+            parent: "centers/C1".into(),
+            request_id: id,
+        };
+        let told: RequestOutcome = hall.ask("LedgerService/GetRequestOutcome", &ask).await.unwrap();
+        assert_ne!(told.state(), request_outcome::State::NotRecorded, "{method}");
+        assert_eq!(told.method, format!("custody.v1.{method}"));
     }
     hall.verified().await;
 }

@@ -15,6 +15,7 @@ mod model;
 mod notifications;
 mod offline;
 mod outages;
+mod outcomes;
 mod own_ids;
 mod payout;
 mod purchase;

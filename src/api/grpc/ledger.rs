@@ -207,6 +207,11 @@ fn outcome_out(id: RequestId, stored: Option<&outcome::Stored>, center: &Center)
             out.resource = resource_of(&posted.record);
             out.record_time = posted.record.recorded_at;
         }
+        Outcome::Accepted { resource, .. } => {
+            out.set_state(request_outcome::State::Succeeded);
+            out.resource = format!("centers/{}/{resource}", center.id);
+            out.record_time = stored.recorded_at().and_then(timestamp);
+        }
         Outcome::Refused { refusal, .. } => {
             out.set_state(request_outcome::State::Refused);
             out.refusal = Some(refusal.clone());

@@ -190,6 +190,8 @@ impl Lanes {
         match answer.await.unwrap_or(Err(LedgerError::Unavailable))? {
             Outcome::Posted(posted) => Ok(posted),
             Outcome::Refused { refusal, replayed } => Err(LedgerError::Refused { refusal, replayed }),
+            // Of methods that take no lane; under another method the id is refused as reused.
+            Outcome::Accepted { .. } => Err(LedgerError::Internal),
         }
     }
 
