@@ -43,8 +43,8 @@ create table account (
     constraint account_center foreign key (center_id) references center (center_id)
 );
 
--- Balances are positive on the account's normal side. floor is null where the account may be negative. The insert half of
--- the lane's upsert carries no floor, so an account must exist before it is posted to.
+-- Balances are positive on the account's normal side. floor is null where the account may be negative. The lane only updates:
+-- an account must exist before it is posted to.
 create table account_balance (
     center_id  integer not null,
     account_no integer not null,
@@ -54,6 +54,7 @@ create table account_balance (
     constraint account_balance_floor check (floor is null or balance >= floor)
 ) with (fillfactor = 50);
 
+-- recorded_at grows with seq: an instant is found by bisection, without an index that every transaction would pay for.
 create table journal_transaction (
     center_id      integer     not null,
     seq            bigint      not null,
@@ -65,7 +66,6 @@ create table journal_transaction (
     leaf_hash      bytea       not null,
     constraint journal_transaction_pkey primary key (center_id, seq),
     constraint journal_transaction_request_unique unique (center_id, request_id),
-    constraint journal_transaction_recorded_at_unique unique (center_id, recorded_at),
     constraint journal_transaction_seq check (seq > 0),
     constraint journal_transaction_leaf_hash check (octet_length(leaf_hash) = 32)
 );
@@ -103,5 +103,8 @@ create table refused_request (
 
 -- History is append-only by privilege: the service's role cannot update, delete or truncate it.
 grant usage on schema public to custody_service;
-grant select, insert on center, account, journal_transaction, posting, refused_request to custody_service;
-grant select, insert, update on journal_head, account_balance to custody_service;
+-- What changes, it may update column by column: an account's floor, say, never.
+grant select, insert on center, account, journal_transaction, posting, refused_request, journal_head, account_balance
+    to custody_service;
+grant update (seq, rules_version, next_account_no, recorded_at) on journal_head to custody_service;
+grant update (balance) on account_balance to custody_service;

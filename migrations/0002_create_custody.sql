@@ -42,4 +42,8 @@ create table detainee (
     constraint detainee_state check (state in ('active', 'releasing', 'released'))
 );
 
-grant select, insert, update on center_settings, tier_limit, detainee to custody_service;
+grant select, insert on center_settings, tier_limit, detainee to custody_service;
+grant update (purchase_amount_max, festival_bonus, festival_months, remittance_amount_max, balance_cap, quote_ttl_s)
+    on center_settings to custody_service;
+grant update (amount) on tier_limit to custody_service;
+grant update (state) on detainee to custody_service;

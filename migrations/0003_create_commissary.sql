@@ -67,5 +67,6 @@ create table monthly_spending (
     constraint monthly_spending_spent check (spent >= 0)
 ) with (fillfactor = 50);
 
-grant select, insert on product_price, return_line to custody_service;
-grant select, insert, update on vendor, product, monthly_spending to custody_service;
+grant select, insert on vendor, product, product_price, return_line, monthly_spending to custody_service;
+grant update (price, available, version) on product to custody_service;
+grant update (spent) on monthly_spending to custody_service;

@@ -114,6 +114,9 @@ create table remittance_leg (
     constraint remittance_leg_seq check ((state in ('SUSPENDED', 'CREDITED')) = (seq is not null))
 );
 
+-- A transaction brings in one remittance; verification reads the legs in the journal's order.
+create unique index remittance_leg_by_seq on remittance_leg (center_id, seq) where seq is not null;
+
 -- Which remittances are asked about next, and when. Not history: a row goes once there is nothing more to ask.
 create table remittance_poll (
     center_id     integer     not null,
@@ -137,5 +140,7 @@ create table rejected_notification (
 
 grant select, insert on distribution_policy, court_order, payer, payer_link, remittance, remittance_leg,
     rejected_notification to custody_service;
-grant select, insert, update on court_order_collected to custody_service;
-grant select, insert, update, delete on remittance_poll to custody_service;
+grant select, insert on court_order_collected to custody_service;
+grant update (collected) on court_order_collected to custody_service;
+grant select, insert, delete on remittance_poll to custody_service;
+grant update (attempts, next_at) on remittance_poll to custody_service;

@@ -65,6 +65,8 @@ create table refund_leg (
 );
 -- A refund has one end.
 create unique index refund_leg_one_end on refund_leg (center_id, seq) where end_seq is not null;
+-- A transaction ends one refund; verification reads the ends in the journal's order.
+create unique index refund_leg_by_end on refund_leg (center_id, end_seq) where end_seq is not null;
 
 -- Refunds without an outcome, and when the gateway is asked next. Not history: a row goes with the outcome.
 create table refund_open (
@@ -102,4 +104,5 @@ create table release_end (
 );
 
 grant select, insert on settlement, settlement_end, refund, refund_leg, release, release_end to custody_service;
-grant select, insert, update, delete on refund_open to custody_service;
+grant select, insert, delete on refund_open to custody_service;
+grant update (attempts, next_at) on refund_open to custody_service;

@@ -72,6 +72,8 @@ create table bill_entry (
     constraint bill_entry_fee check (fee >= 0 and scale(fee) <= 4 and (fee > 0) = (fee_seq is not null))
 );
 create index bill_entry_by_date on bill_entry (center_id, channel, bill_date);
+-- Verification reads the fees in the journal's order.
+create index bill_entry_by_fee on bill_entry (center_id, fee_seq) where fee_seq is not null;
 
 -- What a day's bill is compared with.
 create index remittance_leg_paid on remittance_leg (center_id, paid_at) where state = 'PAID';

@@ -1,7 +1,8 @@
 //! The configuration of `custody serve`: defaults, then a TOML file, then the environment, then flags; the later wins.
 //!
 //! A key such as `server.data_dir` is `data_dir` in the section `[server]` of the file, and the environment variable
-//! `CUSTODY_SERVER_DATA_DIR`. Variables that begin with `CUSTODY_TEST_` belong to the tests and are passed over.
+//! `CUSTODY_SERVER_DATA_DIR`. Variables of other sections, such as `CUSTODY_TOKEN`, belong to other commands or to the tests, and
+//! are passed over; a key that its section does not have is an error.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -15,7 +16,14 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 const ENV_PREFIX: &str = "CUSTODY_";
-const ENV_PREFIX_OF_TESTS: &str = "CUSTODY_TEST_";
+
+/// Every section and its keys.
+const SECTIONS: &[(&str, &[&str])] = &[
+    ("server", &["listen", "data_dir", "database_url"]),
+    ("limits", &["lane_queue_max", "message_size_max_bytes"]),
+    ("gateway", &["channel", "base_url", "secret", "notify_url"]),
+    ("dev", &["enabled", "clock"]),
+];
 
 /// The least that a message may be limited to, in bytes: a purchase of 50 lines fits.
 const MESSAGE_SIZE_MIN_BYTES: usize = 16 * 1024;
@@ -28,7 +36,7 @@ pub struct Config {
     pub server: Server,
     /// How much it takes on.
     pub limits: Limits,
-    /// The payment gateway. Without one, remittances can only be recorded by hand.
+    /// The payment gateway. Without one, nobody can remit or be refunded.
     pub gateway: Option<Gateway>,
     /// What only developers may do.
     pub dev: Dev,
@@ -163,6 +171,16 @@ pub enum ConfigError {
     /// A key is unknown, missing, or has a value of the wrong kind.
     #[error(transparent)]
     Value(Box<figment::Error>),
+    /// An environment variable names a key that its section does not have.
+    #[error("{variable}: the section {section} has no such key; it has {keys}")]
+    Variable {
+        /// The variable.
+        variable: String,
+        /// The section.
+        section: &'static str,
+        /// Its keys.
+        keys: String,
+    },
     /// A value is outside what makes sense.
     #[error("{key}: {problem}")]
     Invalid {
@@ -205,9 +223,19 @@ impl Config {
                 inner: file,
             });
         }
+        let (mut environment, flags) = (Layer::environment(environment)?, Layer::flags(flags));
+        // The secret alone may be there for `custody gateway-simulator`. Whoever wants a gateway tells where it is.
+        let names_gateway = figment.find_value("gateway").is_ok() || flags.keys("gateway").is_some();
+        if !names_gateway
+            && environment
+                .keys("gateway")
+                .is_some_and(|keys| keys.keys().eq(["secret"]))
+        {
+            environment.sections.remove("gateway");
+        }
         let config: Config = figment
-            .merge(Layer::environment(environment))
-            .merge(Layer::flags(flags))
+            .merge(environment)
+            .merge(flags)
             .extract()
             .map_err(|error| ConfigError::Value(Box::new(error)))?;
         config.check()?;
@@ -281,13 +309,16 @@ impl<P: Provider> Provider for Named<P> {
 /// Settings by section and key, from one source.
 struct Layer {
     name: &'static str,
+    /// What errors call a key, from its section and name.
+    called: fn(&[&str]) -> String,
     sections: Dict,
 }
 
 impl Layer {
-    fn new(name: &'static str) -> Layer {
+    fn new(name: &'static str, called: fn(&[&str]) -> String) -> Layer {
         Layer {
             name,
+            called,
             sections: Dict::new(),
         }
     }
@@ -300,26 +331,40 @@ impl Layer {
         }
     }
 
+    /// The keys that are set in a section, if any is.
+    fn keys(&self, section: &str) -> Option<&Dict> {
+        self.sections.get(section).and_then(Value::as_dict)
+    }
+
     /// figment's own provider guesses the kind of each value, and would read a secret of digits as a number.
-    fn environment(variables: impl Iterator<Item = (String, String)>) -> Layer {
-        let mut layer = Layer::new("the environment (CUSTODY_SECTION_KEY)");
+    fn environment(variables: impl Iterator<Item = (String, String)>) -> Result<Layer, ConfigError> {
+        let mut layer = Layer::new("the environment", |keys| {
+            format!("{ENV_PREFIX}{}", keys.join("_").to_ascii_uppercase())
+        });
         for (name, text) in variables {
             let Some(name_in_section) = name.strip_prefix(ENV_PREFIX) else {
                 continue;
             };
-            if name.starts_with(ENV_PREFIX_OF_TESTS) {
-                continue;
-            }
             let lower = name_in_section.to_ascii_lowercase();
             let (section, key) = lower.split_once('_').unwrap_or((&lower, ""));
-            let value = match (section, key) {
+            let Some((section, keys)) = SECTIONS.iter().find(|(known, _)| *known == section) else {
+                continue;
+            };
+            if !keys.contains(&key) {
+                return Err(ConfigError::Variable {
+                    variable: name,
+                    section,
+                    keys: keys.join(", "),
+                });
+            }
+            let value = match (*section, key) {
                 ("limits", _) => text.parse::<usize>().map_or_else(|_| Value::from(text), Value::from),
                 ("dev", "enabled") => text.parse::<bool>().map_or_else(|_| Value::from(text), Value::from),
                 _ => Value::from(text),
             };
             layer.set(section, key, value);
         }
-        layer
+        Ok(layer)
     }
 
     fn flags(flags: ServeFlags) -> Layer {
@@ -341,7 +386,7 @@ impl Layer {
                 flags.dev_clock.and_then(|time| time.format(&Rfc3339).ok()),
             ),
         ];
-        let mut layer = Layer::new("the flags");
+        let mut layer = Layer::new("the flags", |keys| keys.join("."));
         for (section, key, text) in texts {
             if let Some(text) = text {
                 layer.set(section, key, text);
@@ -359,7 +404,8 @@ impl Layer {
 
 impl Provider for Layer {
     fn metadata(&self) -> Metadata {
-        Metadata::named(self.name).interpolater(|_, keys| keys.join("."))
+        let called = self.called;
+        Metadata::named(self.name).interpolater(move |_, keys| called(keys))
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
@@ -444,12 +490,78 @@ mod tests {
             assert!(error.contains(key) && !error.contains("default."), "{file:?}: {error}");
         }
         for (name, key) in [
-            ("CUSTODY_LIMITS_LANE_QUEUE_MAX", "limits.lane_queue_max"),
-            ("CUSTODY_SERVER_PORT", "port"),
+            ("CUSTODY_LIMITS_LANE_QUEUE_MAX", "usize"),
+            ("CUSTODY_SERVER_LISTEN", "socket address"),
+            (
+                "CUSTODY_SERVER_PORT",
+                "has no such key; it has listen, data_dir, database_url",
+            ),
+            ("CUSTODY_SERVER", "has no such key"),
+            ("CUSTODY_GATEWAY_SECERT", "channel, base_url, secret, notify_url"),
         ] {
             let error = load("", &[(name, "many")], ServeFlags::default()).unwrap_err();
-            assert!(error.contains(key), "{name}: {error}");
+            assert!(error.contains(key) && error.contains(name), "{name}: {error}");
         }
+    }
+
+    #[test]
+    fn every_key_of_every_section_can_be_a_variable() {
+        let text = |section, key| match (section, key) {
+            ("server", "listen") => "127.0.0.1:1",
+            ("server", "database_url") => "postgres://x",
+            ("limits", _) => "20000",
+            ("gateway", "base_url" | "notify_url") => "http://x",
+            ("dev", "enabled") => "true",
+            ("dev", "clock") => "2026-01-01T00:00:00Z",
+            _ => "x",
+        };
+        let variables: Vec<(String, &str)> = SECTIONS
+            .iter()
+            .flat_map(|(section, keys)| keys.iter().map(move |key| (*section, *key)))
+            .map(|(section, key)| {
+                (
+                    format!("{ENV_PREFIX}{section}_{key}").to_uppercase(),
+                    text(section, key),
+                )
+            })
+            .collect();
+        let variables: Vec<(&str, &str)> = variables.iter().map(|(name, text)| (name.as_str(), *text)).collect();
+        let config = load("", &variables, ServeFlags::default()).unwrap();
+        assert_eq!(config.limits.lane_queue_max, 20_000);
+        assert_eq!(config.gateway.unwrap().notify_url.as_deref(), Some("http://x"));
+        assert!(config.dev.clock.is_some());
+    }
+
+    #[test]
+    fn variables_of_other_commands_are_passed_over() {
+        let others = [
+            ("CUSTODY_TOKEN", "x"),
+            ("CUSTODY_SERVICE", "http://x"),
+            ("CUSTODY_TEST_DATABASE_URL", "x"),
+            ("CUSTODY_GATEWAY_SECRET", "x"),
+        ];
+        assert!(load("", &others, ServeFlags::default()).unwrap().gateway.is_none());
+        let error = load("[gateway]\nchannel = \"webhook\"", &others, ServeFlags::default()).unwrap_err();
+        assert!(error.contains("base_url"), "{error}");
+        let notify = ServeFlags {
+            gateway_notify_url: Some("http://x".to_owned()),
+            ..ServeFlags::default()
+        };
+        assert!(load("", &others, notify).unwrap_err().contains("base_url"));
+        let channel = [("CUSTODY_GATEWAY_CHANNEL", "x"), ("CUSTODY_GATEWAY_SECRET", "x")];
+        assert!(
+            load("", &channel, ServeFlags::default())
+                .unwrap_err()
+                .contains("base_url")
+        );
+        let url = ServeFlags {
+            gateway_url: Some("http://x".to_owned()),
+            ..ServeFlags::default()
+        };
+        assert_eq!(
+            load("", &others, url).unwrap().gateway.unwrap().secret.expose_secret(),
+            "x"
+        );
     }
 
     #[test]

@@ -9,9 +9,9 @@
 //! - [`custody`] centers and detainees
 //! - [`commissary`] vendors, products, purchases, returns
 //! - [`distribution`] how credits are split; [`remittance`] payers and the money they send
-//! - [`jobs`] what runs by the clock
 //! - [`settlement`] paying the vendors; [`refund`] money back to payers, and out with released people;
 //!   [`reconciliation`] the gateway's bill against the ledger
+//! - [`jobs`] what runs by the clock; [`verification`] everything stored beside the journals, against them
 //! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it
 //! - [`launch`] this program as a child process; [`demo`] the demonstration; [`bench`] the load generator
 //!
@@ -41,3 +41,4 @@ pub mod remittance;
 pub mod serve;
 pub mod settlement;
 pub mod telemetry;
+pub mod verification;

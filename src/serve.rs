@@ -34,8 +34,10 @@ use crate::{
 /// Serves until SIGTERM or Ctrl-C, then lets calls and lanes finish, and stops the private PostgreSQL if there is one.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let clock = config.dev.clock.map_or_else(Clock::system, Clock::starting_at);
+    let stop = CancellationToken::new();
+    tokio::spawn(cancel_on_signal(stop.clone()));
     let (embedded, url) = open_database(&config.server).await?;
-    let served = serve(&config, clock, &url).await;
+    let served = serve(&config, clock, &url, stop).await;
     let stopped = match embedded {
         Some(embedded) => embedded.stop().await.context("stopping PostgreSQL"),
         None => Ok(()),
@@ -57,8 +59,12 @@ async fn open_database(server: &Server) -> anyhow::Result<(Option<Embedded>, Str
     }
 }
 
-async fn serve(config: &Config, clock: Clock, url: &str) -> anyhow::Result<()> {
-    db::migrate(url).await?;
+async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken) -> anyhow::Result<()> {
+    // It may wait for another process's.
+    let Some(migrated) = stop.run_until_cancelled(db::migrate(url)).await else {
+        return Ok(());
+    };
+    migrated?;
     let database = Database::connect(url)?;
     let lanes = Lanes::new(database.clone(), clock.clone(), config.limits.lane_queue_max);
     let key = TokenKey::load_or_create(&config.server.data_dir)?;
@@ -86,17 +92,16 @@ async fn serve(config: &Config, clock: Clock, url: &str) -> anyhow::Result<()> {
         reconciliations,
         auth,
         message_size_max,
+        stop: stop.clone(),
     })
     .await?;
 
-    let stop = CancellationToken::new();
-    tokio::spawn(cancel_on_signal(stop.clone()));
     let polling = tokio::spawn(jobs::polling::run(remittances, refunds, custody, stop.clone()));
     announce(&format!("custody ready on {address}"))?;
     let served = server::serve(listener, router, stop.clone()).await;
     stop.cancel();
     polling.await?;
-    lanes.close();
+    lanes.close().await;
     database.close().await;
     Ok(served?)
 }

@@ -1,6 +1,6 @@
 //! The actor that a verified token stands for, and the checks of its scope.
 
-use crate::ids::{CenterId, DetaineeId, PayerId, RemittanceId, TerminalId};
+use crate::ids::{CenterId, DetaineeId, PayerId, RemittanceId, Seq, TerminalId};
 
 use super::Role;
 
@@ -94,6 +94,14 @@ pub enum Denied {
         actor: String,
         /// The remittance of the request.
         remittance: RemittanceId,
+    },
+    /// The actor is a payer and the refund is not to them, if there is one.
+    #[error("{actor} has no refund {refund}")]
+    Refund {
+        /// The journal name of the actor.
+        actor: String,
+        /// The number of the refund of the request.
+        refund: String,
     },
     /// The actor is another terminal.
     #[error("{actor} may not act for terminal {terminal}")]
@@ -217,6 +225,22 @@ impl Actor {
             Err(Denied::Remittance {
                 actor: self.name(),
                 remittance: remittance.clone(),
+            })
+        }
+    }
+
+    /// A payer must be the one who is refunded. `payer` is who that is; none if there is no such refund, which is denied alike.
+    /// Other roles are not confined to a payer.
+    ///
+    /// # Errors
+    /// [`Denied::Refund`].
+    pub fn require_refund(&self, refund: Seq, payer: Option<&PayerId>) -> Result<(), Denied> {
+        if self.confined_to_payer().is_none_or(|own| Some(own) == payer) {
+            Ok(())
+        } else {
+            Err(Denied::Refund {
+                actor: self.name(),
+                refund: refund.to_string(),
             })
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 use time::OffsetDateTime;
 
-use super::{Actor, TokenError, Verified, Verifier};
+use super::{TokenError, Verified, Verifier};
 
 /// The memory that the cache may take, in bytes.
 const CAPACITY: u64 = 4 * 1024 * 1024;
@@ -33,22 +33,22 @@ impl CachedVerifier {
         }
     }
 
-    /// The actor that a token stands for at `now`.
+    /// What a token that holds at `now` stands for, and until when.
     ///
     /// # Errors
     /// [`TokenError`].
-    pub fn verify(&self, token: &str, now: OffsetDateTime) -> Result<Arc<Actor>, TokenError> {
+    pub fn verify(&self, token: &str, now: OffsetDateTime) -> Result<Verified, TokenError> {
         if let Some(verified) = self.cache.get(token) {
             if let Err(error) = verified.check_time(now) {
                 self.cache.invalidate(token);
                 return Err(error);
             }
-            return Ok(verified.actor);
+            return Ok(verified);
         }
         let verified = self.verifier.verify_signature(token)?;
         verified.check_time(now)?;
         self.cache.insert(token.into(), verified.clone());
-        Ok(verified.actor)
+        Ok(verified)
     }
 }
 
@@ -58,7 +58,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::access::{Issuer, Role, Scope, TokenKey};
+    use crate::access::{Actor, Issuer, Role, Scope, TokenKey};
 
     const NOW: OffsetDateTime = datetime!(2031-05-06 07:08:09 UTC);
 
@@ -77,11 +77,11 @@ mod tests {
         let token = issuer.issue(&actor, Duration::HOUR, NOW).unwrap();
         let first = cached.verify(&token, NOW).unwrap();
         let second = cached.clone().verify(&token, NOW).unwrap();
-        assert!(Arc::ptr_eq(&first, &second));
-        assert_eq!(*first, actor);
+        assert!(Arc::ptr_eq(&first.actor, &second.actor));
+        assert_eq!(*first.actor, actor);
         assert_eq!(cached.verify(&token, NOW + Duration::HOUR), Err(TokenError::Expired));
         assert_eq!(cached.verify(&token, NOW - Duration::DAY), Err(TokenError::NotYetValid));
-        assert_eq!(*cached.verify(&token, NOW).unwrap(), actor);
+        assert_eq!(*cached.verify(&token, NOW).unwrap().actor, actor);
     }
 
     #[test]

@@ -42,6 +42,12 @@ pub enum KeyError {
         /// The file.
         path: PathBuf,
     },
+    /// There is no key, and none is to be made.
+    #[error("there is no key file {path}; `custody serve` makes it when it is first started with this data directory")]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// The cryptographic library makes no key.
     #[error("no key can be generated")]
     Generation,
@@ -114,6 +120,15 @@ impl TokenKey {
             source: io::ErrorKind::NotFound.into(),
         };
         read(&path)?.ok_or_else(gone)
+    }
+
+    /// Reads the key of a data directory.
+    ///
+    /// # Errors
+    /// [`KeyError`]; [`KeyError::Missing`] if there is none.
+    pub fn load(data_dir: &Path) -> Result<TokenKey, KeyError> {
+        let path = data_dir.join(DIRECTORY).join(FILE);
+        read(&path)?.ok_or(KeyError::Missing { path })
     }
 
     /// Makes a key that is kept nowhere, for tests.

@@ -89,13 +89,11 @@ impl Permission {
             | ListDetainees
             | ListPayers
             | ReadDistributionPolicy
-            | ReadRefunds
             | ReadReleases
             | ReadReconciliations
             | ReadLedger => &[Admin, Finance, Auditor],
-            ReadDetainee | ReadStatement | ReadPayer | ReadRemittances | ReadDistribution | ReadUnspent => {
-                &[Admin, Finance, Auditor, Payer]
-            }
+            ReadDetainee | ReadStatement | ReadPayer | ReadRemittances | ReadDistribution | ReadUnspent
+            | ReadRefunds => &[Admin, Finance, Auditor, Payer],
             ReadVendors | ListPurchases | ReadSettlements => &[Admin, Finance, Auditor, Commissary],
             ReadProducts | ReadPurchase => &[Admin, Finance, Auditor, Commissary, Terminal],
             ReadSpending => &[Admin, Finance, Auditor, Terminal],
@@ -306,8 +304,9 @@ mod tests {
         payer.sort_unstable();
         assert_eq!(
             payer.join(" "),
-            "CreateRemittance GetBalances GetDetainee GetDistribution GetPayer GetRemittance GetRequestOutcome \
-             GetUnspent ListPayerLinks ListRemittances ListStatementLines PreviewDistribution RefreshRemittance"
+            "CreateRemittance GetBalances GetDetainee GetDistribution GetPayer GetRefund GetRemittance GetRequestOutcome \
+             GetUnspent ListPayerLinks ListRefunds ListRemittances ListStatementLines PreviewDistribution \
+             RefreshRemittance"
         );
         let writes: Vec<_> = methods_of(Role::Commissary)
             .into_iter()

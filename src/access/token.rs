@@ -145,7 +145,7 @@ impl Issuer {
 }
 
 /// A token whose signature was verified: the actor, and when the token holds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     /// Whom the token stands for.
     pub actor: Arc<Actor>,

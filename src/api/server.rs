@@ -2,14 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, extract::Request, middleware::Next, response::Response, serve::ListenerExt as _};
+use axum::{Router, extract::Request, middleware::Next, response::Response};
 use futures::FutureExt as _;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Status, service::Routes};
+use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{Instrument as _, info_span};
 
 use super::{
+    connection,
     grpc::{
         auth::AuthLayer, commissary::CommissaryApi, custody::CustodyApi, deadline, distribution::DistributionApi,
         ledger::LedgerApi, reconciliation::ReconciliationApi, refund::RefundApi, remittance::RemittanceApi,
@@ -37,8 +39,13 @@ use crate::{
     telemetry,
 };
 
-/// How long calls in flight may take once the service was told to stop, in seconds.
+/// How long whoever asks is told that the service is about to stop before it takes no further connections and calls, in
+/// milliseconds.
+const NOTICE_MS: u64 = 250;
+/// How long calls in flight may take after that, in seconds.
 const DRAIN_S: u64 = 10;
+/// The pause after a connection could not be accepted, in milliseconds: there are too many of them, most likely.
+const ACCEPT_PAUSE_MS: u64 = 100;
 
 /// What is served, behind the guard.
 pub struct Doors {
@@ -62,6 +69,8 @@ pub struct Doors {
     pub auth: AuthLayer,
     /// The largest request that is read, in bytes.
     pub message_size_max: usize,
+    /// Cancelled when the service is to stop: streams without end then end, and health says so.
+    pub stop: CancellationToken,
 }
 
 impl Doors {
@@ -84,7 +93,7 @@ impl Doors {
         let reconciliation = ReconciliationApi::new(self.reconciliations.clone(), self.custody.clone());
         let custody = CustodyApi::new(self.custody.clone(), self.lanes.database().clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
-        let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone());
+        let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.stop.clone());
         Routes::new(CustodyServiceServer::new(custody).max_decoding_message_size(size_max))
             .add_service(CommissaryServiceServer::new(commissary).max_decoding_message_size(size_max))
             .add_service(LedgerServiceServer::new(ledger).max_decoding_message_size(size_max))
@@ -99,9 +108,8 @@ impl Doors {
 /// Puts everything on one router. Health and reflection are open to all; every other method needs a credential.
 pub async fn router(doors: Doors) -> anyhow::Result<Router> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    health
-        .set_service_status("", tonic_health::ServingStatus::Serving)
-        .await;
+    health.set_service_status("", ServingStatus::Serving).await;
+    tokio::spawn(tell_stopping(health, doors.stop.clone()));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -148,21 +156,51 @@ async fn traced(request: Request, next: Next) -> Response {
     next.run(request).instrument(span).await
 }
 
-/// Serves until told to stop, then lets the calls in flight finish; streams without end are cut after [`DRAIN_S`].
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> std::io::Result<()> {
-    let drained = async {
-        stop.cancelled().await;
-        tokio::time::sleep(Duration::from_secs(DRAIN_S)).await;
-    };
-    tokio::select! {
-        served = axum::serve(listener.tap_io(no_delay), router).with_graceful_shutdown(stop.clone().cancelled_owned()) => served,
-        () = drained => Ok(()),
-    }
+/// Tells whoever asks for health that the service stops, and then ends the streams of those who watch it.
+async fn tell_stopping(mut health: HealthReporter, stop: CancellationToken) {
+    stop.cancelled().await;
+    health.set_service_status("", ServingStatus::NotServing).await;
+    tokio::time::sleep(Duration::from_millis(NOTICE_MS)).await;
+    health.clear_service_status("").await;
 }
 
-/// Small answers must not wait for more to send.
-fn no_delay(stream: &mut TcpStream) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY cannot be set");
+/// Serves until told to stop, gives notice of it, and then lets the calls in flight finish for at most [`DRAIN_S`].
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> std::io::Result<()> {
+    let (connections, drain) = (TaskTracker::new(), CancellationToken::new());
+    let noticed = async {
+        stop.cancelled().await;
+        tokio::time::sleep(Duration::from_millis(NOTICE_MS)).await;
+    };
+    tokio::select! {
+        () = noticed => {}
+        () = accept(&listener, &router, &connections, &drain) => {}
+    }
+    drop(listener);
+    drain.cancel();
+    connections.close();
+    if tokio::time::timeout(Duration::from_secs(DRAIN_S), connections.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!("calls that did not end in {DRAIN_S} s are cut off");
+    }
+    Ok(())
+}
+
+async fn accept(listener: &TcpListener, router: &Router, connections: &TaskTracker, drain: &CancellationToken) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Small answers must not wait for more to send.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY cannot be set");
+                }
+                connections.spawn(connection::run(stream, router.clone(), drain.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+            }
+        }
     }
 }

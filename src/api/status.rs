@@ -62,6 +62,7 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         | Reason::NothingToPay
         | Reason::NotInTransit
         | Reason::DateNotOver
+        | Reason::SettlementExceedsPayable
         | Reason::MoneyInFlight => Code::FailedPrecondition,
         Reason::GatewayUnavailable => Code::Unavailable,
         Reason::QueueFull => Code::ResourceExhausted,

@@ -3,10 +3,7 @@
 use std::{path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, bail};
-use futures::{
-    future::{BoxFuture, FutureExt as _},
-    stream::{self, StreamExt as _, TryStreamExt as _},
-};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use rust_decimal::Decimal;
 use tempfile::TempDir;
 use tokio::{
@@ -14,14 +11,15 @@ use tokio::{
     process::{Child, Command},
 };
 
+use super::cpu::Meter;
 use crate::{
     access::{Actor, Issuer, Role, Scope, TokenKey},
     clock::Clock,
     commissary::{Category, Commissary, NewProduct},
-    custody::{Admission, Custody, NewCenter, Settings},
+    custody::{Admission, Custody, Detainee, NewCenter, Settings},
     db::{Database, embedded},
     ids::{AccountNo, CenterId, DetaineeId, ProductId, RequestId, TerminalId, VendorId},
-    ledger::{Center, Declined, Draft, JournalTx, Lanes, Posting, RareCommand, Request, chart},
+    ledger::{self, Center, Declined, Draft, Entry, Lanes, Moment, Posting, Request, Rows, State, chart},
     money::{Amount, Currency},
     proto::{OutcomeFacts, TransactionKind, journal_record::Facts},
 };
@@ -30,6 +28,10 @@ use crate::{
 const PRODUCTS: usize = 40;
 /// What each detainee starts with: enough for every purchase of every run.
 const ENDOWMENT: i64 = 1_000_000_000;
+/// Detainees admitted in one transaction.
+const ADMITTED_AT_ONCE: usize = 1000;
+/// Endowments kept in flight.
+const FILL_IN_FLIGHT: usize = 512;
 
 /// Where purchases go: a center, a token of one of its terminals, and its detainees.
 pub struct Target {
@@ -53,14 +55,13 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Starts a service and fills centers `C1`, `C2`, … with detainees, as many in each.
-    pub async fn open(centers: usize, detainees: usize) -> anyhow::Result<Arena> {
+    /// Starts a service and fills centers `C1`, `C2`, … with detainees, as many in each as `sizes` has it.
+    pub async fn open(sizes: &[usize]) -> anyhow::Result<Arena> {
         let directory = tempfile::Builder::new().prefix("custody-bench-").tempdir()?;
         let mut child = Command::new(std::env::current_exe()?)
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(directory.path())
             .stdout(Stdio::piped())
-            .env("RUST_LOG", "warn")
             .kill_on_drop(true)
             .spawn()?;
         let stdout = child.stdout.take().context("no standard output")?;
@@ -74,7 +75,7 @@ impl Arena {
             }
         };
         let url = embedded::running_url(directory.path())?;
-        fill(&url, centers, detainees).await.context("filling the centers")?;
+        fill(&url, sizes).await.context("filling the centers")?;
         let key = Issuer::new(TokenKey::load_or_create(directory.path())?);
         Ok(Arena {
             directory,
@@ -97,7 +98,7 @@ impl Arena {
 
     /// The first `centers` centers, with at most `detainees` people in all.
     pub fn targets(&self, centers: usize, detainees: usize) -> anyhow::Result<Vec<Target>> {
-        let people = (detainees / centers).max(1);
+        let people = people_in_each(centers, detainees);
         (1..=centers)
             .map(|number| {
                 let center = CenterId::parse(&format!("C{number}"))?;
@@ -117,6 +118,15 @@ impl Arena {
                 })
             })
             .collect()
+    }
+
+    /// Reads what the service and its PostgreSQL spend of the processor.
+    pub fn meter(&self) -> anyhow::Result<Meter> {
+        let file = self.directory.path().join("postgres/data/postmaster.pid");
+        let text = std::fs::read_to_string(file).context("postmaster.pid")?;
+        let postgres = text.lines().next().unwrap_or_default().trim().parse()?;
+        let server = self.child.id().context("the service is gone")?;
+        Ok(Meter { server, postgres })
     }
 
     /// The service's resident memory, in MiB, as Linux counts it.
@@ -142,32 +152,43 @@ impl Arena {
     }
 }
 
-async fn fill(url: &str, centers: usize, detainees: usize) -> anyhow::Result<()> {
+/// Opens the centers, as many detainees in each as `sizes` has it.
+async fn fill(url: &str, sizes: &[usize]) -> anyhow::Result<()> {
     let database = Database::connect(url)?;
-    let lanes = Lanes::new(database.clone(), Clock::system(), 4096);
+    let lanes = Lanes::new(database.clone(), Clock::system(), FILL_IN_FLIGHT);
     let custody = Custody::new(database.clone(), Clock::system());
     let commissary = Commissary::new(lanes.clone(), custody.clone());
-    // Every run needs a center 1 that holds all of them; the others are smaller.
-    let sizes = (1..=centers).map(|number| {
-        (
-            number,
-            if number == 1 {
-                detainees
-            } else {
-                (detainees / 4).min(2500)
-            },
-        )
-    });
-    for (number, people) in sizes {
+    for (number, people) in (1..).zip(sizes) {
         let center = open_center(&custody, &commissary, &format!("C{number}")).await?;
-        stream::iter((1..=people).map(|person| admit(&custody, &lanes, &center, person)))
-            .buffer_unordered(8)
-            .try_collect::<Vec<()>>()
-            .await?;
+        for first in (1..=*people).step_by(ADMITTED_AT_ONCE) {
+            let last = (first + ADMITTED_AT_ONCE - 1).min(*people);
+            let admissions = (first..=last).map(admission).collect::<Result<Vec<_>, _>>()?;
+            let admitted = custody.admit_all(&center, admissions).await?;
+            let amount = Amount::from_decimal(Decimal::from(ENDOWMENT), center.currency)?;
+            stream::iter(admitted)
+                .map(|detainee| lanes.submit(&center, Endowment::new(&detainee, amount)))
+                .buffer_unordered(FILL_IN_FLIGHT)
+                .try_collect::<Vec<_>>()
+                .await?;
+        }
     }
-    lanes.close();
+    lanes.close().await;
     database.close().await;
     Ok(())
+}
+
+fn admission(person: usize) -> anyhow::Result<Admission> {
+    Ok(Admission {
+        id: DetaineeId::parse(&format!("D{person}"))?,
+        name: format!("person {person}"),
+        name_zh: "某".into(),
+        tier: 1,
+    })
+}
+
+/// How many of `detainees` live in each of `centers` centers.
+pub fn people_in_each(centers: usize, detainees: usize) -> usize {
+    (detainees / centers.max(1)).max(1)
 }
 
 async fn open_center(custody: &Custody, commissary: &Commissary, name: &str) -> anyhow::Result<Center> {
@@ -207,35 +228,6 @@ async fn open_center(custody: &Custody, commissary: &Commissary, name: &str) -> 
     Ok(center)
 }
 
-async fn admit(custody: &Custody, lanes: &Lanes, center: &Center, person: usize) -> anyhow::Result<()> {
-    let id = DetaineeId::parse(&format!("D{person}"))?;
-    let admission = Admission {
-        id,
-        name: format!("person {person}"),
-        name_zh: "某".into(),
-        tier: 1,
-    };
-    let detainee = custody.admit(center, admission).await?;
-    let request = Request {
-        id: RequestId::derived(&["bench", detainee.id.as_str()]),
-        method: "bench/Endow",
-        body: detainee.id.as_str().as_bytes().to_vec(),
-        actor: "bench".into(),
-    };
-    let amount = Amount::from_decimal(Decimal::from(ENDOWMENT), center.currency)?;
-    lanes
-        .submit_rare(
-            center,
-            Endowment {
-                request,
-                to: detainee.available(),
-                amount,
-            },
-        )
-        .await?;
-    Ok(())
-}
-
 /// Money from nowhere but the bank, so that there is something to spend.
 struct Endowment {
     request: Request,
@@ -243,24 +235,46 @@ struct Endowment {
     amount: Amount,
 }
 
-impl RareCommand for Endowment {
+impl Endowment {
+    fn new(detainee: &Detainee, amount: Amount) -> Endowment {
+        let request = Request {
+            id: RequestId::derived(&["bench", detainee.id.as_str()]),
+            method: "bench/Endow",
+            body: detainee.id.as_str().as_bytes().to_vec(),
+            actor: "bench".into(),
+        };
+        Endowment {
+            request,
+            to: detainee.available(),
+            amount,
+        }
+    }
+}
+
+impl ledger::Command for Endowment {
     fn request(&self) -> &Request {
         &self.request
     }
 
-    fn run<'a>(&'a self, _: &'a mut JournalTx) -> BoxFuture<'a, Result<Draft, Declined>> {
-        async move {
-            let facts = OutcomeFacts {
-                reference: "bench".into(),
-                reason: String::new(),
-            };
-            let posting = Posting::new(chart::BANK, self.to, self.amount);
-            Ok(Draft::new(
-                TransactionKind::Credit,
-                vec![posting],
-                Facts::Outcome(facts),
-            ))
-        }
-        .boxed()
+    fn want(&self, state: &mut State) {
+        state.want_account(chart::BANK);
+        state.want_account(self.to);
+    }
+
+    fn decide(&self, _: &State, _: &Moment) -> Result<Draft, Declined> {
+        let facts = OutcomeFacts {
+            reference: "bench".into(),
+            reason: String::new(),
+        };
+        let posting = Posting::new(chart::BANK, self.to, self.amount);
+        Ok(Draft::new(
+            TransactionKind::Credit,
+            vec![posting],
+            Facts::Outcome(facts),
+        ))
+    }
+
+    fn apply(&self, _: &Entry, _: &mut State, _: &mut Rows) -> Result<(), Declined> {
+        Ok(())
     }
 }

@@ -7,16 +7,18 @@ use std::{
 
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
-use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
+use rand::Rng;
 use tonic::{
     Request,
-    metadata::MetadataValue,
+    metadata::{Ascii, MetadataValue},
     transport::{Channel, Endpoint},
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-use uuid::Uuid;
 
-use super::arena::Target;
+use super::{
+    arena::Target,
+    cpu::{Meter, PerCall},
+};
 use crate::proto::{CreatePurchaseLine, CreatePurchaseRequest, commissary_service_client::CommissaryServiceClient};
 
 /// HTTP/2 connections that the calls are spread over.
@@ -32,6 +34,8 @@ pub struct Measured {
     pub elapsed: Duration,
     /// Latencies in microseconds.
     pub latencies: Histogram<u64>,
+    /// What a call cost the processor.
+    pub cpu: PerCall,
 }
 
 impl Measured {
@@ -55,10 +59,15 @@ async fn connect(address: &str) -> anyhow::Result<Vec<Channel>> {
 }
 
 /// The call that does nothing: the limit of this machine, this protocol and this load generator.
-pub async fn health_checks(address: &str, in_flight: usize, length: Duration) -> anyhow::Result<Measured> {
+pub async fn health_checks(
+    address: &str,
+    meter: Meter,
+    in_flight: usize,
+    length: Duration,
+) -> anyhow::Result<Measured> {
     let channels = connect(address).await?;
     let clients = channels.into_iter().map(HealthClient::new).collect::<Vec<_>>();
-    measure(in_flight, length, move |worker| {
+    measure(meter, in_flight, length, move |worker| {
         let mut client = clients[worker % clients.len()].clone();
         async move {
             client
@@ -74,6 +83,7 @@ pub async fn health_checks(address: &str, in_flight: usize, length: Duration) ->
 /// Purchases of 3 lines each.
 pub async fn purchases(
     address: &str,
+    meter: Meter,
     targets: &[Target],
     in_flight: usize,
     length: Duration,
@@ -87,27 +97,27 @@ pub async fn purchases(
         .iter()
         .map(|target| MetadataValue::try_from(format!("Bearer {}", target.token)))
         .collect::<Result<Vec<_>, _>>()?;
-    let targets: Arc<Vec<_>> = Arc::new(
-        targets
-            .iter()
-            .zip(tokens)
-            .map(|(target, token)| (names(target), token))
-            .collect(),
-    );
-    measure(in_flight, length, move |worker| {
+    let targets: Vec<(Names, Token)> = targets.iter().map(names).zip(tokens).collect();
+    measure(meter, in_flight, length, move |worker| {
         let mut client = clients[worker % clients.len()].clone();
-        let targets = targets.clone();
+        let request = request(&targets);
         async move {
-            let mut random = SmallRng::from_os_rng();
-            let (names, token) = &targets[random.random_range(0..targets.len())];
-            let mut request = Request::new(purchase(names, &mut random));
-            request.metadata_mut().insert("authorization", token.clone());
             client.create_purchase(request).await.context("purchase")?;
             Ok(())
         }
     })
     .await
 }
+
+fn request(targets: &[(Names, Token)]) -> Request<CreatePurchaseRequest> {
+    let mut random = rand::rng();
+    let (names, token) = &targets[random.random_range(0..targets.len())];
+    let mut request = Request::new(purchase(names, &mut random));
+    request.metadata_mut().insert("authorization", token.clone());
+    request
+}
+
+type Token = MetadataValue<Ascii>;
 
 struct Names {
     parent: String,
@@ -132,7 +142,7 @@ fn names(target: &Target) -> Names {
     }
 }
 
-fn purchase(names: &Names, random: &mut SmallRng) -> CreatePurchaseRequest {
+fn purchase(names: &Names, random: &mut impl Rng) -> CreatePurchaseRequest {
     let lines = (0..3)
         .map(|_| CreatePurchaseLine {
             product: names.products[random.random_range(0..names.products.len())].clone(),
@@ -143,11 +153,13 @@ fn purchase(names: &Names, random: &mut SmallRng) -> CreatePurchaseRequest {
         parent: names.parent.clone(),
         detainee: names.detainees[random.random_range(0..names.detainees.len())].clone(),
         lines,
-        request_id: Uuid::new_v4().to_string(),
+        request_id: uuid::Builder::from_random_bytes(random.random())
+            .into_uuid()
+            .to_string(),
     }
 }
 
-async fn measure<F, C>(in_flight: usize, length: Duration, call: C) -> anyhow::Result<Measured>
+async fn measure<F, C>(meter: Meter, in_flight: usize, length: Duration, call: C) -> anyhow::Result<Measured>
 where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,
     C: Fn(usize) -> F + Send + Sync + 'static,
@@ -173,12 +185,17 @@ where
             }
         });
     }
+    tokio::time::sleep_until(start.into()).await;
+    let before = meter.read();
+    tokio::time::sleep_until(end.into()).await;
+    let after = meter.read();
     let mut latencies = Histogram::<u64>::new_with_max(LATENCY_MAX_US, 3)?;
     while let Some(worker) = workers.join_next().await {
         latencies.add(worker??)?;
     }
     Ok(Measured {
         calls: latencies.len(),
+        cpu: after.since(before, latencies.len()),
         elapsed: start.elapsed(),
         latencies,
     })

@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - `arena`: a service with its own PostgreSQL and centers full of detainees
+//! - `cpu`: what a call costs the processor, at each of the three parties
 //! - `load`: calls kept in flight, and how long each took
 //! - `pgbench`: PostgreSQL's own benchmark on the same cluster
 //! - `report`: what is printed
@@ -10,6 +11,7 @@
 //! users call fast.
 
 mod arena;
+mod cpu;
 mod load;
 mod pgbench;
 mod report;
@@ -49,17 +51,17 @@ pub async fn run(flags: BenchFlags) -> anyhow::Result<()> {
     } else {
         vec![(flags.in_flight, flags.centers)]
     };
-    let centers_max = series.iter().map(|(_, centers)| *centers).max().unwrap_or(1);
     let length = Duration::from_secs(flags.seconds);
-    let arena = Arena::open(centers_max, flags.detainees).await?;
+    let arena = Arena::open(&sizes(&series, flags.detainees)).await?;
     let mut reports = Vec::with_capacity(series.len());
     for (in_flight, centers) in series {
-        let noop = load::health_checks(arena.address(), in_flight, length / 2).await?;
+        let meter = arena.meter()?;
+        let noop = load::health_checks(arena.address(), meter, in_flight, length / 2).await?;
         // TPC-B at one client is what one call in flight is compared with; everything else with 64 clients.
         let clients = if in_flight == 1 { 1 } else { 64 };
         let pgbench = pgbench::tpc_b(arena.database_url(), clients, length).await?;
         let targets = arena.targets(centers, flags.detainees)?;
-        let purchases = load::purchases(arena.address(), &targets, in_flight, length).await?;
+        let purchases = load::purchases(arena.address(), meter, &targets, in_flight, length).await?;
         let report = Report::of(in_flight, centers, &purchases, &noop, pgbench, arena.server_rss_mib()?);
         if flags.json {
             println!("{}", serde_json::to_string(&report)?);
@@ -70,4 +72,17 @@ pub async fn run(flags: BenchFlags) -> anyhow::Result<()> {
         println!("{}", report::table(&reports));
     }
     arena.close().await
+}
+
+/// How many detainees each center needs: as many as the run that spreads them least.
+fn sizes(series: &[(usize, usize)], detainees: usize) -> Vec<usize> {
+    let centers_max = series.iter().map(|(_, centers)| *centers).max().unwrap_or(1);
+    (1..=centers_max)
+        .map(|number| {
+            let runs = series.iter().filter(|(_, centers)| *centers >= number);
+            runs.map(|(_, centers)| arena::people_in_each(*centers, detainees))
+                .max()
+                .unwrap_or(1)
+        })
+        .collect()
 }

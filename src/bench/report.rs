@@ -3,7 +3,7 @@
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 use serde::Serialize;
 
-use super::load::Measured;
+use super::{cpu::PerCall, load::Measured};
 
 /// One run.
 #[derive(Debug, Serialize)]
@@ -19,6 +19,8 @@ pub struct Report {
     ratio_noop: f64,
     ratio_pgbench: f64,
     server_rss_mib: u64,
+    cpu_us_per_purchase: PerCall,
+    cpu_us_per_noop: PerCall,
 }
 
 impl Report {
@@ -45,6 +47,8 @@ impl Report {
             ratio_noop: rounded(purchases_per_s / noop_per_s),
             ratio_pgbench: rounded(purchases_per_s / pgbench_tps),
             server_rss_mib,
+            cpu_us_per_purchase: purchases.cpu,
+            cpu_us_per_noop: noop.cpu,
         }
     }
 }
@@ -64,8 +68,11 @@ pub fn table(reports: &[Report]) -> Table {
         "× no-op",
         "× pgbench",
         "server MiB",
+        "CPU µs: server, PostgreSQL, client",
+        "of a no-op: server, client",
     ]);
     for report in reports {
+        let (bought, nothing) = (report.cpu_us_per_purchase, report.cpu_us_per_noop);
         table.add_row([
             report.in_flight.to_string(),
             report.centers.to_string(),
@@ -78,6 +85,8 @@ pub fn table(reports: &[Report]) -> Table {
             format!("{:.2}", report.ratio_noop),
             format!("{:.2}", report.ratio_pgbench),
             report.server_rss_mib.to_string(),
+            format!("{} + {} + {}", bought.server, bought.postgres, bought.client),
+            format!("{} + {}", nothing.server, nothing.client),
         ]);
     }
     table

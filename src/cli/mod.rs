@@ -20,6 +20,9 @@ use custody_ledger::gateway::simulator::{self, SimulatorConfig};
 use custody_ledger::telemetry;
 use secrecy::SecretString;
 
+/// The exit code of a command that could not be carried out, where 1 says something else.
+const UNDONE: u8 = 2;
+
 /// A cashless detention-center ledger: remittance, distribution, commissary, settlement and refund over exact double entry.
 #[derive(Parser)]
 #[command(name = "custody", version, arg_required_else_help = true)]
@@ -38,7 +41,9 @@ enum Command {
     /// Bearer tokens.
     #[command(subcommand)]
     Token(token::TokenCommand),
-    /// Replay every journal and compare it with all that is stored beside it; exit code 1 if anything differs.
+    /// Replay every journal and compare it with all that is stored beside it.
+    ///
+    /// Exit code 0: everything agrees. 1: something differs; the first difference is named. 2: it could not be done.
     Verify(verify::VerifyFlags),
     /// The gateways' bills.
     #[command(subcommand)]
@@ -96,8 +101,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             custody_ledger::serve::run(config).await?;
             Ok(ExitCode::SUCCESS)
         }),
-        Command::Verify(flags) => in_runtime("custody", verify::run(flags)),
-        Command::Reconcile(command) => in_runtime("custody", reconcile::run(command)),
+        Command::Verify(flags) => or_undone(in_runtime("custody", verify::run(flags))),
+        Command::Reconcile(command) => or_undone(in_runtime("custody", reconcile::run(command))),
         Command::Demo(flags) => in_runtime("custody-demo", custody_ledger::demo::run(flags)),
         Command::Bench(flags) => in_runtime("custody-bench", async {
             custody_ledger::bench::run(flags).await?;
@@ -110,6 +115,14 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }),
     }
+}
+
+/// Tells "could not do it" from "did it, and has bad news", which is 1. Wrong arguments have the same code.
+fn or_undone(done: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    done.or_else(|error| {
+        eprintln!("custody: {error:#}");
+        Ok(ExitCode::from(UNDONE))
+    })
 }
 
 /// Starts the runtime and telemetry, and sends what telemetry still holds before the runtime ends.

@@ -24,7 +24,9 @@ const CHUNK_BYTES: usize = 32 * 1024;
 
 #[derive(Subcommand)]
 pub enum ReconcileCommand {
-    /// Compare a day's bill with the ledger, record its fees, and print what does not match; exit code 1 if anything does not.
+    /// Compare a day's bill with the ledger, record its fees, and print what does not match.
+    ///
+    /// Exit code 0: everything matches. 1: there are breaks; they are printed. 2: it could not be done.
     Import(ImportFlags),
 }
 

@@ -7,6 +7,7 @@ mod purchase;
 mod returns;
 mod room;
 mod store;
+mod verify;
 
 use std::collections::HashMap;
 
@@ -15,6 +16,7 @@ pub use error::CommissaryRefusal;
 pub use purchase::CreatePurchase;
 pub use returns::{CreateReturn, ReturnLine};
 use time::Date;
+pub use verify::CommissaryCheck;
 
 use crate::{
     clock,

@@ -4,6 +4,7 @@ mod entity;
 mod error;
 pub mod room;
 mod store;
+mod verify;
 
 use std::{
     collections::HashMap,
@@ -12,6 +13,7 @@ use std::{
 
 pub use entity::{CenterProfile, Detainee, DetaineeState, Settings};
 pub use error::CustodyRefusal;
+pub use verify::DetaineesCheck;
 
 use crate::{
     clock::Clock,
@@ -206,9 +208,29 @@ impl Custody {
 
     /// Admits a detainee: opens four accounts. The same admission again is answered with what is there.
     pub async fn admit(&self, center: &Center, admission: Admission) -> Result<Detainee, LedgerError> {
+        let mut admitted = self.admit_all(center, vec![admission]).await?;
+        admitted.pop().ok_or(LedgerError::Internal)
+    }
+
+    /// Admits many in one transaction, as [`Custody::admit`] does one: all of them or none.
+    pub async fn admit_all(&self, center: &Center, admissions: Vec<Admission>) -> Result<Vec<Detainee>, LedgerError> {
         let mut tx = self.database.lane.begin().await?;
         center::touch_rules_in_tx(&mut tx, center.no).await?;
-        if let Some(existing) = store::detainee(&mut tx, center.no, &admission.id).await? {
+        let mut admitted = Vec::with_capacity(admissions.len());
+        for admission in admissions {
+            admitted.push(self.admit_in_tx(&mut tx, center, admission).await?);
+        }
+        tx.commit().await?;
+        Ok(admitted)
+    }
+
+    async fn admit_in_tx(
+        &self,
+        conn: &mut Conn,
+        center: &Center,
+        admission: Admission,
+    ) -> Result<Detainee, LedgerError> {
+        if let Some(existing) = store::detainee(conn, center.no, &admission.id).await? {
             let same = existing.name == admission.name
                 && existing.name_zh == admission.name_zh
                 && existing.tier == admission.tier;
@@ -218,12 +240,10 @@ impl Custody {
                 Err(CustodyRefusal::AlreadyExists.into())
             };
         }
-        if !store::tier_exists(&mut tx, center.no, admission.tier).await? {
+        if !store::tier_exists(conn, center.no, admission.tier).await? {
             return Err(CustodyRefusal::UnknownTier { tier: admission.tier }.into());
         }
-        let detainee = store::insert_detainee(&mut tx, center.no, admission, self.clock.now()).await?;
-        tx.commit().await?;
-        Ok(detainee)
+        Ok(store::insert_detainee(conn, center.no, admission, self.clock.now()).await?)
     }
 
     /// A detainee.
@@ -254,6 +274,11 @@ impl Custody {
             _ => Err(LedgerError::Internal),
         }
     }
+}
+
+/// Every center, in the order of their numbers; the error is the database's own.
+pub async fn all_centers(conn: &mut Conn) -> db::Result<Vec<Center>> {
+    store::all_centers(conn).await
 }
 
 /// A detainee, inside the caller's transaction.

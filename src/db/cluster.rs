@@ -94,6 +94,11 @@ impl Cluster {
         })
     }
 
+    /// Whether there is a cluster under a data directory.
+    pub(super) fn is_in(data_dir: &Path) -> bool {
+        data_dir.join("postgres/data/PG_VERSION").exists()
+    }
+
     /// Where to connect. Whoever can reach the socket is trusted; its directory is closed to others.
     pub(super) fn url(&self) -> String {
         format!("postgres://postgres@localhost/postgres?host={}", self.sockets.display())

@@ -3,10 +3,9 @@
 use sqlx::Error;
 
 /// The constraints that say a request was answered before, by this process or by another.
-const REQUEST_REPEATED: [&str; 4] = [
+const REQUEST_REPEATED: [&str; 3] = [
     "journal_transaction_pkey",
     "journal_transaction_request_unique",
-    "journal_transaction_recorded_at_unique",
     "refused_request_pkey",
 ];
 
@@ -30,6 +29,13 @@ pub fn is_unreachable(error: &Error) -> bool {
             .is_some_and(|code| matches!(code.as_ref(), "57P03" | "53300" | "55000" | "3D000")),
         _ => false,
     }
+}
+
+/// Whether PostgreSQL gave a statement up because it took too long or waited for another too long, and so did nothing.
+pub fn is_given_up(error: &Error) -> bool {
+    // 57014: cancelled, here by statement_timeout. 55P03: lock_timeout. 25P03: idle in a transaction for too long.
+    matches!(error, Error::Database(inner)
+        if inner.code().is_some_and(|code| matches!(code.as_ref(), "57014" | "55P03" | "25P03")))
 }
 
 /// Whether PostgreSQL was not reached or went away. It says nothing about what was being committed.

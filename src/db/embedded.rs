@@ -108,6 +108,11 @@ pub fn running_url(data_dir: &Path) -> anyhow::Result<String> {
     Ok(cluster.url())
 }
 
+/// Whether a data directory holds a PostgreSQL. Nothing is made.
+pub fn has_cluster(data_dir: &Path) -> bool {
+    Cluster::is_in(data_dir)
+}
+
 fn lock(data_dir: &Path) -> anyhow::Result<File> {
     fs::create_dir_all(data_dir).with_context(|| format!("{} cannot be created", data_dir.display()))?;
     let file = File::create(data_dir.join("lock"))?;

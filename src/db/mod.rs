@@ -3,12 +3,14 @@
 mod cluster;
 pub mod constraint;
 pub mod embedded;
+mod lent;
 pub mod locate;
 mod migrate;
 
 use std::{str::FromStr as _, time::Duration};
 
 use anyhow::{Context as _, ensure};
+pub use lent::{Lender, Lent};
 pub use migrate::migrate;
 use sqlx::{
     ConnectOptions as _, PgPool,
@@ -16,10 +18,12 @@ use sqlx::{
 };
 pub use sqlx::{PgConnection as Conn, Result, postgres::PgArguments as Arguments};
 
-/// Most connections the lanes share.
-pub(crate) const LANE_CONNECTIONS_MAX: u32 = 8;
-/// Most connections that readers share. Together with the lanes' at most 20.
-const READ_CONNECTIONS_MAX: u32 = 12;
+/// Most connections that batches are committed over.
+const BATCH_CONNECTIONS_MAX: u32 = 6;
+/// Most connections that everyone else who writes shares.
+pub(crate) const LANE_CONNECTIONS_MAX: u32 = 6;
+/// Most connections that readers share. All three together are at most 20.
+const READ_CONNECTIONS_MAX: u32 = 8;
 /// How long a caller waits for a connection, in seconds.
 const ACQUIRE_TIMEOUT_S: u64 = 3;
 
@@ -31,10 +35,12 @@ pub fn decoding<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx:
 /// A connection lent by a pool.
 pub type Reader = sqlx::pool::PoolConnection<sqlx::Postgres>;
 
-/// Two pools on one database, both acting as the service's own role, which cannot change the journal.
+/// Three pools on one database, all acting as the service's own role, which cannot change the journal.
 #[derive(Clone)]
 pub struct Database {
-    /// For whoever writes: plans that do not depend on statistics.
+    /// For the lanes' batches.
+    pub batch: Lender,
+    /// For whoever else writes: plans that do not depend on statistics, as for batches.
     pub lane: PgPool,
     /// For readers.
     pub read: PgPool,
@@ -52,6 +58,11 @@ impl Database {
             ("role", migrate::SERVICE_ROLE),
             ("statement_timeout", "15000"),
             ("timezone", "UTC"),
+            // A process that hangs in a transaction holds a center's head; one that has vanished is noticed by its socket.
+            ("idle_in_transaction_session_timeout", "10000"),
+            ("tcp_keepalives_idle", "10"),
+            ("tcp_keepalives_interval", "5"),
+            ("tcp_keepalives_count", "3"),
         ];
         let lane = options.clone().options(role).options([
             // Measured: with several centers, or without statistics, custom plans and sequential scans make a batch 50 to 100
@@ -59,11 +70,18 @@ impl Database {
             ("plan_cache_mode", "force_generic_plan"),
             ("enable_seqscan", "off"),
             ("synchronous_commit", "on"),
+            // A commit waits for another process's, which takes milliseconds.
+            ("lock_timeout", "5000"),
         ]);
         let read = options.options(role);
         Ok(Database {
             // A lane's connection is not tried before each use, which would be a round trip more for each batch. A broken one is
             // noticed by the lane, which asks again.
+            batch: Lender::new(
+                lane.clone(),
+                BATCH_CONNECTIONS_MAX,
+                Duration::from_secs(ACQUIRE_TIMEOUT_S),
+            ),
             lane: pool(LANE_CONNECTIONS_MAX)
                 .test_before_acquire(false)
                 .connect_lazy_with(lane),
@@ -71,8 +89,9 @@ impl Database {
         })
     }
 
-    /// Closes both pools once their connections are given back.
+    /// Closes all pools once their connections are given back.
     pub async fn close(&self) {
+        self.batch.close().await;
         self.lane.close().await;
         self.read.close().await;
     }

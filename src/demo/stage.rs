@@ -117,10 +117,12 @@ impl Stage {
         service.stop().await.context("the service")
     }
 
-    /// Kills the service in the midst of whatever it does. Its PostgreSQL goes on.
-    pub async fn kill_service(&mut self) -> anyhow::Result<()> {
+    /// Kills the service in the midst of whatever it does, and tells which process it was. Its PostgreSQL goes on.
+    pub async fn kill_service(&mut self) -> anyhow::Result<u32> {
         let service = self.service.take().context("the service is not running")?;
-        service.kill().await.context("the service")
+        let process = service.id().context("the service has ended by itself")?;
+        service.kill().await.context("the service")?;
+        Ok(process)
     }
 
     /// Turns the clock, here and at the gateway. The service has to be stopped: it reads the time when it starts.

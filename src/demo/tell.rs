@@ -106,11 +106,11 @@ impl Progress {
         done
     }
 
-    /// Says something in between.
-    pub fn say(&self, sentences: impl AsRef<str>) {
+    /// Writes a line in between.
+    pub fn write(&self, line: impl AsRef<str>) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| say(sentences)),
-            None => say(sentences),
+            Some(bar) => bar.suspend(|| write(line)),
+            None => write(line),
         }
     }
 

@@ -5,11 +5,13 @@ mod error;
 mod posting;
 pub mod room;
 mod store;
+mod verify;
 
 use rust_decimal::Decimal;
 
 pub use entity::{COURT_ORDER, CourtOrder, Policy, REMAINDER, SAVINGS, distribute, parse_percent};
 pub use error::DistributionRefusal;
+pub use verify::CollectedCheck;
 
 use crate::{
     custody::{self, Custody, CustodyRefusal, Detainee},

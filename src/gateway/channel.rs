@@ -81,10 +81,7 @@ pub struct Payment {
 #[derive(Debug, Clone, PartialEq)]
 pub enum PaymentState {
     /// Open and not yet paid.
-    Unpaid {
-        /// Where the payer pays.
-        payment_url: String,
-    },
+    Unpaid,
     /// Paid. The amount is what the gateway took, to be compared with the order's.
     Paid {
         gateway_transaction: String,

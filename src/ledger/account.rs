@@ -68,9 +68,11 @@ pub async fn open_in_tx(
 ) -> sqlx::Result<AccountNo> {
     let count = i32::try_from(codes.len()).map_err(|_| sqlx::Error::Protocol("too many accounts at once".into()))?;
     let first = center::take_account_numbers_in_tx(conn, center, count).await?;
-    for (offset, code) in (0..).zip(codes) {
-        insert_in_tx(conn, center, AccountNo(first.0 + offset), *code, owner, at).await?;
-    }
+    let accounts: Vec<_> = (0..)
+        .zip(codes)
+        .map(|(offset, code)| (first.offset(offset), *code))
+        .collect();
+    insert_in_tx(conn, center, &accounts, owner, at).await?;
     Ok(first)
 }
 
@@ -107,30 +109,37 @@ pub async fn find_or_open_in_tx(
     }
 }
 
+/// Writes accounts of one owner down, under numbers that the caller has taken.
 pub(super) async fn insert_in_tx(
     conn: &mut PgConnection,
     center: CenterNo,
-    no: AccountNo,
-    code: Code,
+    accounts: &[(AccountNo, Code)],
     owner: &str,
     at: OffsetDateTime,
 ) -> sqlx::Result<()> {
+    let numbers: Vec<i32> = accounts.iter().map(|(no, _)| no.0).collect();
+    let codes: Vec<i16> = accounts.iter().map(|(_, code)| code.number()).collect();
     sqlx::query!(
-        "insert into account (center_id, account_no, code, owner, opened_at) values ($1, $2, $3, $4, $5)",
+        "insert into account (center_id, account_no, code, owner, opened_at)
+         select $1, a.*, $4, $5 from unnest($2::integer[], $3::smallint[]) a",
         center.0,
-        no.0,
-        code.number(),
+        &numbers,
+        &codes,
         owner,
         at,
     )
     .execute(&mut *conn)
     .await?;
-    let floor = code.never_negative().then_some(Decimal::ZERO);
+    let floors: Vec<Option<Decimal>> = accounts
+        .iter()
+        .map(|(_, code)| code.never_negative().then_some(Decimal::ZERO))
+        .collect();
     sqlx::query!(
-        "insert into account_balance (center_id, account_no, balance, floor) values ($1, $2, 0, $3)",
+        "insert into account_balance (center_id, account_no, balance, floor)
+         select $1, b.no, 0, b.floor from unnest($2::integer[], $3::numeric[]) b (no, floor)",
         center.0,
-        no.0,
-        floor,
+        &numbers,
+        &floors as &[Option<Decimal>],
     )
     .execute(conn)
     .await?;

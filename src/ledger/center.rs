@@ -88,9 +88,7 @@ pub async fn open_in_tx(conn: &mut PgConnection, new: NewCenter<'_>) -> sqlx::Re
     .execute(&mut *conn)
     .await?;
     let center = CenterNo(no);
-    for (account_no, code) in chart::CENTER_ACCOUNTS {
-        account::insert_in_tx(conn, center, account_no, code, "", new.at).await?;
-    }
+    account::insert_in_tx(conn, center, &chart::CENTER_ACCOUNTS, "", new.at).await?;
     Ok(center)
 }
 

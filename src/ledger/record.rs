@@ -20,7 +20,7 @@ pub(super) fn build(
     seq: Seq,
     moment: &Moment,
     request: &Request,
-    draft: &Draft,
+    draft: Draft,
     legs: &[PostedLeg],
 ) -> JournalRecord {
     JournalRecord {
@@ -36,7 +36,7 @@ pub(super) fn build(
         request: request.body.clone(),
         reverses: draft.reverses.map_or(0, |seq| seq.0),
         currency_code: center.currency.code().to_owned(),
-        facts: Some(draft.facts.clone()),
+        facts: Some(draft.facts),
     }
 }
 

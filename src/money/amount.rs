@@ -235,7 +235,29 @@ impl PartialOrd for Amount {
 /// The canonical text: exactly the decimals of the currency, and no code.
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.value, f)
+        // Amounts that fit 64 bits are written digit by digit: a record holds some twenty, and decimals print slowly.
+        let (Ok(mut units), None) = (u64::try_from(self.value.mantissa().unsigned_abs()), f.precision()) else {
+            return fmt::Display::fmt(&self.value, f);
+        };
+        let mut text = [b'0'; 24];
+        let mut start = text.len();
+        let scale = self.value.scale();
+        let mut put = |byte: u8| {
+            start -= 1;
+            text[start] = byte;
+        };
+        for place in 0.. {
+            if place == scale && place > 0 {
+                put(b'.');
+            }
+            put(b'0' + u8::try_from(units % 10).unwrap_or_default());
+            units /= 10;
+            if units == 0 && place >= scale {
+                break;
+            }
+        }
+        let digits = std::str::from_utf8(&text[start..]).map_err(|_| fmt::Error)?;
+        f.pad_integral(!self.is_negative(), "", digits)
     }
 }
 
@@ -331,6 +353,7 @@ mod tests {
         assert_eq!(largest.checked_add(cny("0.01")), Err(MoneyError::Overflow));
         assert_eq!(largest.negated().checked_sub(cny("0.01")), Err(MoneyError::Overflow));
         assert_eq!(largest.checked_mul(2), Err(MoneyError::Overflow));
+        assert_eq!(largest.to_string(), largest.value().to_string());
         assert_eq!(largest.checked_mul(u32::MAX), Err(MoneyError::Overflow));
         assert_eq!(cny("19.90").checked_mul(3), Ok(cny("59.70")));
         assert_eq!(cny("1").checked_sub(cny("2.50")).unwrap().to_string(), "-1.50");
@@ -364,6 +387,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_printed_is_read_again(amount in any_amount()) {
+            prop_assert_eq!(amount.to_string(), amount.value().to_string());
+            prop_assert_eq!(format!("{amount:>12}"), format!("{:>12}", amount.value()));
             let amount = amount.abs();
             prop_assert_eq!(Amount::parse(&amount.to_string(), amount.currency()), Ok(amount));
             prop_assert_eq!(Amount::from_decimal(amount.value(), amount.currency()), Ok(amount));

@@ -13,6 +13,7 @@ mod error;
 mod fees;
 mod posting;
 mod store;
+mod verify;
 
 use std::collections::HashSet;
 
@@ -23,6 +24,7 @@ use error::ReconciliationRefusal as R;
 use sha2::{Digest as _, Sha256};
 pub use store::Cursor;
 use time::{Date, OffsetDateTime};
+pub use verify::FeesCheck;
 
 use crate::{
     custody::Custody,

@@ -19,6 +19,7 @@ mod posting;
 mod release;
 mod store;
 mod unspent;
+mod verify;
 
 use std::collections::HashMap;
 
@@ -28,6 +29,7 @@ pub use error::RefundRefusal;
 pub use store::{SucceededRefund, succeeded_in_tx};
 use time::OffsetDateTime;
 use unspent::Unspent;
+pub use verify::RefundsCheck;
 
 use crate::{
     custody::Custody,
@@ -209,17 +211,27 @@ impl Refunds {
         self.read(center, &row).await
     }
 
-    /// Up to `limit` refunds before a number, newest first; of one detainee, of one remittance, or of all.
+    /// Up to `limit` refunds before a number, newest first; of one detainee, remittance or payer, or of all.
     pub async fn list(
         &self,
         center: &Center,
         detainee: Option<&DetaineeId>,
         remittance: Option<&RemittanceId>,
+        payer: Option<&PayerId>,
         before: Option<Seq>,
         limit: i64,
     ) -> Result<Vec<Refund>, LedgerError> {
         let from = before.map_or(Seq(i64::MAX), |seq| Seq(seq.0.saturating_sub(1)));
-        let rows = store::refunds(&self.lanes.database().read, center, detainee, remittance, from, limit).await?;
+        let rows = store::refunds(
+            &self.lanes.database().read,
+            center,
+            detainee,
+            remittance,
+            payer,
+            from,
+            limit,
+        )
+        .await?;
         let mut refunds = Vec::with_capacity(rows.len());
         for row in &rows {
             refunds.push(self.read(center, row).await?);

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     db::decoding,
-    ids::{AccountNo, CenterNo, DetaineeId, RemittanceId, Seq},
+    ids::{AccountNo, CenterNo, DetaineeId, PayerId, RemittanceId, Seq},
     ledger::{Center, Declined, record},
     money::Amount,
     proto::{JournalRecord, TransactionKind, journal_record::Facts},
@@ -234,12 +234,13 @@ pub(super) async fn count_open(conn: &mut PgConnection, center: CenterNo, detain
     .await
 }
 
-/// Up to `limit` refunds from a number down, newest first.
+/// Up to `limit` refunds from a number down, newest first. With a payer, only those of their remittances.
 pub(super) async fn refunds(
     db: impl PgExecutor<'_>,
     center: &Center,
     detainee: Option<&DetaineeId>,
     remittance: Option<&RemittanceId>,
+    payer: Option<&PayerId>,
     from: Seq,
     limit: i64,
 ) -> sqlx::Result<Vec<RefundRow>> {
@@ -251,11 +252,15 @@ pub(super) async fn refunds(
                where g.center_id = r.center_id and g.seq = r.seq) l
            where r.center_id = $1 and ($2::text is null or r.detainee_id = $2)
              and ($3::text is null or r.remittance_id = $3) and r.seq <= $4
-           order by r.seq desc limit $5"#,
+             and ($5::text is null or exists (
+                 select from remittance m
+                 where m.center_id = r.center_id and m.remittance_id = r.remittance_id and m.payer_id = $5))
+           order by r.seq desc limit $6"#,
         center.no.0,
         detainee.map(DetaineeId::as_str),
         remittance.map(RemittanceId::as_str),
         from.0,
+        payer.map(PayerId::as_str),
         limit,
     )
     .fetch_all(db)
@@ -280,7 +285,7 @@ pub(super) async fn refunds(
 
 /// One refund.
 pub(super) async fn refund(db: impl PgExecutor<'_>, center: &Center, seq: Seq) -> sqlx::Result<Option<RefundRow>> {
-    let found = refunds(db, center, None, None, seq, 1).await?;
+    let found = refunds(db, center, None, None, None, seq, 1).await?;
     Ok(found.into_iter().find(|row| row.seq == seq))
 }
 

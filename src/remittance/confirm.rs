@@ -98,7 +98,7 @@ impl Remittances {
         }
         let payment = PaymentFacts {
             gateway_transaction: paid.gateway_transaction.clone(),
-            paid_at: paid.paid_at.to_offset(UtcOffset::UTC),
+            paid_at: microseconds(paid.paid_at.to_offset(UtcOffset::UTC)),
         };
         self.bring_in(&center, remittance, &payment, learnt).await
     }
@@ -232,7 +232,7 @@ impl Remittances {
             gate.channel.query_payment(&number).await
         };
         match answer {
-            Ok(PaymentState::Unpaid { .. }) => Ok(remittance),
+            Ok(PaymentState::Unpaid) => Ok(remittance),
             Ok(PaymentState::Closed) => self.expire(center, &remittance, "closed unpaid").await,
             // What the gateway does not know nobody can pay.
             Ok(PaymentState::Unknown) if is_over => self.expire(center, &remittance, "not known to the gateway").await,
@@ -305,6 +305,11 @@ impl Remittances {
         let mut conn = self.lanes.database().lane.acquire().await?;
         Ok(store::set_poll(&mut conn, center.no, id, next).await?)
     }
+}
+
+/// As precise as it is kept, so that records and rows tell the same instant.
+fn microseconds(at: OffsetDateTime) -> OffsetDateTime {
+    at.replace_microsecond(at.microsecond()).unwrap_or(at)
 }
 
 /// The remittance that a stored credit, or a payment put into suspense, was of.

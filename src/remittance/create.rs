@@ -19,6 +19,9 @@ use crate::{
     proto::CreditFacts,
 };
 
+/// The method that a remittance's request names.
+pub const METHOD: &str = "custody.v1.RemittanceService/CreateRemittance";
+
 /// What is told when a remittance is created.
 #[derive(Debug, Clone)]
 pub struct NewRemittance {
@@ -80,7 +83,8 @@ impl Remittances {
                 Outcome::Posted(_) => Err(LedgerError::Internal),
             };
         }
-        let now = self.lanes.clock().now();
+        // After the last transaction, whatever the clocks of other processes say.
+        let now = self.lanes.clock().now().max(head.recorded_at + Duration::MICROSECOND);
         let quoted = self.quote(&mut tx, center, new, now).await;
         let outcome = match &quoted {
             Ok(id) => Ok(format!("{COLLECTION}{id}")),
@@ -187,10 +191,6 @@ impl Remittances {
         gate: &Gate,
         remittance: Remittance,
     ) -> Result<Remittance, LedgerError> {
-        let refusal = |remittance: &Remittance, problem: String| R::Gateway {
-            remittance: remittance.id.clone(),
-            problem,
-        };
         if let Some(failed) = remittance.leg(LegState::Failed) {
             return Err(refusal(&remittance, failed.detail.clone()).into());
         }
@@ -205,39 +205,42 @@ impl Remittances {
             expires_at: remittance.expires_at,
             notify_url: gate.notify_url.clone(),
         };
-        let error = match gate.channel.create_payment(&payment).await {
-            Ok(opened) => return self.pending(center, &remittance.id, opened.payment_url).await,
-            Err(error) => error,
-        };
-        let number = &payment.order_number;
-        let known = match error {
-            // An earlier attempt whose answer was lost may have been taken: nobody can pay only what the gateway never saw.
-            GatewayError::Refused { .. } => gate.channel.query_payment(number).await,
-            _ => Err(error.clone()),
-        };
-        match known {
-            Ok(PaymentState::Unpaid { payment_url }) => self.pending(center, &remittance.id, payment_url).await,
-            Ok(PaymentState::Unknown) => {
+        match gate.channel.create_payment(&payment).await {
+            Ok(payment) => {
+                let pending = Leg {
+                    payment_url: Some(payment.payment_url),
+                    ..leg(LegState::Pending, self.lanes.clock().now(), "")
+                };
+                self.add_leg(center, &remittance.id, &pending).await
+            }
+            Err(error @ GatewayError::Refused { .. }) => self.not_opened(center, gate, remittance, &error).await,
+            // Whether the order was opened is not known; the same request, or the poll, finds out.
+            Err(error) => Err(unavailable(remittance, error.to_string())),
+        }
+    }
+
+    /// The gateway refused to open an order. An earlier attempt whose answer was lost may have been taken, so the order is
+    /// closed before it counts as failed: what has failed nobody can pay.
+    async fn not_opened(
+        &self,
+        center: &Center,
+        gate: &Gate,
+        remittance: Remittance,
+        error: &GatewayError,
+    ) -> Result<Remittance, LedgerError> {
+        match gate
+            .channel
+            .close_payment(&order_number(center.no, &remittance.id))
+            .await
+        {
+            Ok(PaymentState::Closed | PaymentState::Unknown) => {
                 let failed = leg(LegState::Failed, self.lanes.clock().now(), &error.to_string());
                 self.add_leg(center, &remittance.id, &failed).await?;
                 Err(refusal(&remittance, error.to_string()).into())
             }
-            Ok(PaymentState::Paid { .. } | PaymentState::Closed) => self.ask(center, gate, remittance).await,
-            // Whether the order was opened is not known; the same request, or the poll, finds out.
-            Err(_) => Err(R::GatewayUnavailable {
-                remittance: remittance.id,
-                problem: error.to_string(),
-            }
-            .into()),
+            Ok(PaymentState::Paid { .. }) => self.ask(center, gate, remittance).await,
+            Ok(PaymentState::Unpaid) | Err(_) => Err(unavailable(remittance, error.to_string())),
         }
-    }
-
-    async fn pending(&self, center: &Center, id: &RemittanceId, url: String) -> Result<Remittance, LedgerError> {
-        let pending = Leg {
-            payment_url: Some(url),
-            ..leg(LegState::Pending, self.lanes.clock().now(), "")
-        };
-        self.add_leg(center, id, &pending).await
     }
 
     /// Adds a leg unless its state was reached before, and reads the remittance again.
@@ -252,6 +255,19 @@ impl Remittances {
         drop(conn);
         self.remittance(center, id).await
     }
+}
+
+fn refusal(remittance: &Remittance, problem: String) -> R {
+    R::Gateway {
+        remittance: remittance.id.clone(),
+        problem,
+    }
+}
+
+/// Whether the gateway has the order is not known.
+fn unavailable(remittance: Remittance, problem: String) -> LedgerError {
+    let remittance = remittance.id;
+    R::GatewayUnavailable { remittance, problem }.into()
 }
 
 /// A leg without payment.

@@ -19,13 +19,15 @@ mod error;
 mod posting;
 mod store;
 pub mod suspense;
+mod verify;
 
 pub use confirm::{Learnt, Paid, RejectedNotice};
-pub use create::NewRemittance;
+pub use create::{METHOD, NewRemittance};
 pub use credit::CreditRemittance;
 pub use entity::{Leg, LegState, Payer, PayerLink, PaymentFacts, Remittance, order_number, parse_order_number};
 pub use error::RemittanceRefusal;
 pub use store::{LinkFilter, PostedPayment, RemittanceFilter, posted_in_tx};
+pub use verify::RemittancesCheck;
 
 use crate::{
     custody::Custody,

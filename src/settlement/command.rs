@@ -44,7 +44,8 @@ impl CloseSettlement {
         let through = balance::last_recorded_at(tx.conn(), &center, over_at - Duration::MICROSECOND).await?;
         let after = store::covered(tx.conn(), center.no, &self.vendor).await?;
         let sums = store::sums(tx.conn(), &center, vendor.payable_no, after, through).await?;
-        let (facts, total) = entity::facts(&self.vendor, self.through_date, after, through, sums)?;
+        let payable = tx.balance(vendor.payable_no).await?;
+        let (facts, total) = entity::facts(&self.vendor, self.through_date, after, through, sums, payable)?;
         let row = Row {
             seq: moment.seq,
             vendor: self.vendor.clone(),

@@ -97,19 +97,24 @@ pub(super) struct Sums {
     pub returned: Amount,
 }
 
-/// What a new settlement is, from what it covers.
+/// What a new settlement is, from what it covers and what the vendor is owed now.
 ///
-/// Errors: NOTHING_TO_PAY.
+/// Errors: NOTHING_TO_PAY, SETTLEMENT_EXCEEDS_PAYABLE.
 pub(super) fn facts(
     vendor: &VendorId,
     date: Date,
     after: Seq,
     through: Seq,
     sums: Sums,
+    payable: Amount,
 ) -> Result<(SettlementFacts, Amount), Declined> {
     let total = sums.credited.checked_sub(sums.returned)?;
     if !total.is_positive() {
         return Err(SettlementRefusal::NothingToPay { total }.into());
+    }
+    // What came back since is the next settlement's business, but nothing is paid that is not owed.
+    if total.exceeds(payable)? {
+        return Err(SettlementRefusal::ExceedsPayable { total, payable }.into());
     }
     let facts = SettlementFacts {
         vendor: vendor.to_string(),
@@ -129,9 +134,9 @@ mod tests {
     use time::macros::date;
 
     use super::*;
-    use crate::money::Currency;
+    use crate::{ledger::Reason, money::Currency};
 
-    fn decided(credited: &str, returned: &str) -> Result<String, Declined> {
+    fn decided(credited: &str, returned: &str, payable: &str) -> Result<String, Declined> {
         let amount = |text| Amount::parse(text, Currency::parse("CNY").unwrap()).unwrap();
         let sums = Sums {
             count: 3,
@@ -139,7 +144,7 @@ mod tests {
             returned: amount(returned),
         };
         let vendor = VendorId::parse("V1").unwrap();
-        facts(&vendor, date!(2031 - 05 - 06), Seq(3), Seq(9), sums).map(|(facts, total)| {
+        facts(&vendor, date!(2031 - 05 - 06), Seq(3), Seq(9), sums, amount(payable)).map(|(facts, total)| {
             assert_eq!(facts.total, total.to_string());
             facts.total
         })
@@ -147,12 +152,20 @@ mod tests {
 
     #[test]
     fn only_what_is_owed_is_paid() {
-        assert_eq!(decided("10", "2.50").unwrap(), "7.50");
-        for (credited, returned) in [("0", "0"), ("2", "2"), ("2", "5")] {
-            let Err(Declined::Refused(refusal)) = decided(credited, returned) else {
+        assert_eq!(decided("10", "2.50", "7.50").unwrap(), "7.50");
+        assert_eq!(decided("10", "2.50", "30").unwrap(), "7.50");
+        let refused = [
+            ("0", "0", "0", Reason::NothingToPay),
+            ("2", "2", "0", Reason::NothingToPay),
+            ("2", "5", "0", Reason::NothingToPay),
+            ("130", "0", "30", Reason::SettlementExceedsPayable),
+            ("130", "0", "129.99", Reason::SettlementExceedsPayable),
+        ];
+        for (credited, returned, payable, reason) in refused {
+            let Err(Declined::Refused(refusal)) = decided(credited, returned, payable) else {
                 panic!("{credited} - {returned} is paid");
             };
-            assert_eq!(refusal.reason(), crate::ledger::Reason::NothingToPay);
+            assert_eq!(refusal.reason(), reason);
         }
     }
 

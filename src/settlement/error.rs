@@ -35,6 +35,14 @@ pub enum SettlementRefusal {
         /// What was sold less what came back; zero or below.
         total: Amount,
     },
+    /// Goods came back after the date, and the vendor is owed less by now.
+    #[error("{total} was owed up to then, and only {payable} is owed now: settle up to a later date")]
+    ExceedsPayable {
+        /// What was sold less what came back, up to the date.
+        total: Amount,
+        /// What the vendor is owed now.
+        payable: Amount,
+    },
     /// It is paid or has failed already.
     #[error("the settlement is {state} already")]
     NotInTransit {
@@ -56,6 +64,9 @@ impl From<SettlementRefusal> for Refusal {
                 .with_fact("through_date", date)
                 .about("through_date"),
             R::NothingToPay { total } => because(Reason::NothingToPay).with_fact("total", total),
+            R::ExceedsPayable { total, payable } => because(Reason::SettlementExceedsPayable)
+                .with_fact("total", total)
+                .with_fact("payable", payable),
             R::NotInTransit { state } => because(Reason::NotInTransit).with_fact("state", state),
         }
     }

@@ -8,12 +8,14 @@ mod entity;
 mod error;
 mod posting;
 mod store;
+mod verify;
 
 pub use command::{CloseSettlement, EndSettlement};
 use entity::Row;
 pub use entity::{End, Settlement, SettlementLine};
 pub use error::SettlementRefusal;
 use time::Date;
+pub use verify::SettlementsCheck;
 
 use crate::{
     commissary,
@@ -36,7 +38,7 @@ impl Settlements {
 
     /// Puts what a vendor is owed up to the end of a business date in transit.
     ///
-    /// Errors: NOT_FOUND, DATE_NOT_OVER, NOTHING_TO_PAY.
+    /// Errors: NOT_FOUND, DATE_NOT_OVER, NOTHING_TO_PAY, SETTLEMENT_EXCEEDS_PAYABLE.
     pub async fn close(
         &self,
         center: &Center,

@@ -13,9 +13,9 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    hall::{Hall, Refused, money, remittance_of},
-    messages::Descriptors,
+    messages_from_text::Descriptors,
     service::purchase_of,
+    whole_service::{Hall, Refused, money, remittance_of},
 };
 
 /// A message with an amount, or without.
@@ -255,6 +255,7 @@ async fn amounts_that_are_not_money_are_refused_in_every_field() {
             "١",
             "1.",
             ".5",
+            "1000000000000",
             "999999999999999999999999999999",
             "1.000000000000000000000000000001",
         ];

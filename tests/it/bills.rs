@@ -35,7 +35,9 @@ async fn doors(bench: &Bench) -> (String, String) {
     let (lanes, custody) = (process.lanes.clone(), process.custody.clone());
     let key = TokenKey::generate().unwrap();
     let verifier = CachedVerifier::new(Verifier::new(key.public()));
+    let stop = CancellationToken::new();
     let router = server::router(Doors {
+        stop: stop.clone(),
         commissary: process.commissary.clone(),
         distributions: Distributions::new(lanes.clone(), custody.clone()),
         settlements: Settlements::new(lanes.clone()),
@@ -51,7 +53,7 @@ async fn doors(bench: &Bench) -> (String, String) {
     .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(server::serve(listener, router, CancellationToken::new()));
+    tokio::spawn(server::serve(listener, router, stop));
     let scope = Scope {
         center: Some(CenterId::parse("C1").unwrap()),
         payer: None,
@@ -231,8 +233,13 @@ async fn the_command_line_imports_a_bill_and_names_what_does_not_match() {
     );
 
     let (code, text) = import(&address, &token, b"half a bill").await;
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(text.contains("INVALID_FIELD: the bill's header is"), "{text}");
-    let (_, text) = import(&address, "nonsense", &bill).await;
-    assert!(text.contains("NOT_AUTHENTICATED"), "{text}");
+    let (code, text) = import(&address, "nonsense", &bill).await;
+    assert!(code == Some(2) && text.contains("NOT_AUTHENTICATED"), "{text}");
+    let (code, text) = import("http://127.0.0.1:1", &token, &bill).await;
+    assert!(
+        code == Some(2) && text.contains("connecting to http://127.0.0.1:1"),
+        "{text}"
+    );
 }

@@ -1,5 +1,4 @@
-//! The database under the ledger: the private PostgreSQL through starts, stops and faults, migrations, and what the service's
-//! role may not do.
+//! The database under the ledger: the private PostgreSQL through starts, stops and faults, and migrations.
 
 use std::{
     fs,
@@ -16,9 +15,6 @@ use custody_ledger::db::{self, Database, constraint, embedded::Embedded};
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use tempfile::TempDir;
 use uuid::Uuid;
-
-/// Tables of history, to which the service may only add.
-const HISTORY: [&str; 5] = ["journal_transaction", "posting", "account", "refused_request", "center"];
 
 async fn connect(url: &str) -> PgConnection {
     PgConnection::connect(url).await.unwrap()
@@ -94,20 +90,28 @@ async fn a_killed_database_is_started_again_and_pools_find_it() {
     database.read.execute("select").await.unwrap();
     database.lane.execute("select").await.unwrap();
 
-    kill(&postmaster_pid(dir.path()));
-    let mut lost = 0;
+    // Whether anyone notices is a matter of when: a pool that tries a connection just then replaces it in silence.
+    let killed = postmaster_pid(dir.path());
+    kill(&killed);
     for _ in 0..300 {
-        match database.lane.execute("select 1").await {
-            Ok(_) if lost > 0 => break,
-            Ok(_) => {}
-            Err(error) => {
-                assert!(constraint::is_connection_lost(&error), "{error:?}");
-                lost += 1;
-            }
+        if let Err(error) = database.lane.execute("select 1").await {
+            assert!(constraint::is_connection_lost(&error), "{error:?}");
+        }
+        let is_another = fs::read_to_string(dir.path().join("postgres/data/postmaster.pid")).is_ok_and(|text| {
+            text.lines().nth(7).is_some_and(|state| state.trim() == "ready") && !text.starts_with(&killed)
+        });
+        if is_another {
+            break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(lost > 0, "nothing was noticed");
+    assert_ne!(postmaster_pid(dir.path()), killed);
+    for _ in 0..8 {
+        // Connections from before may still be found broken, each once.
+        if database.lane.execute("select 1").await.is_ok() {
+            break;
+        }
+    }
     database.lane.execute("select 1").await.unwrap();
     database.read.execute("select 1").await.unwrap();
     database.close().await;
@@ -194,38 +198,6 @@ async fn migrations_take_turns() {
         .execute("select seq from journal_head")
         .await
         .unwrap();
-}
-
-#[tokio::test]
-async fn the_service_cannot_change_history() {
-    let url = new_database().await;
-    db::migrate(&url).await.unwrap();
-    let database = Database::connect(&url).unwrap();
-    for pool in [&database.lane, &database.read] {
-        let user: String = sqlx::query_scalar("select current_user::text")
-            .fetch_one(pool)
-            .await
-            .unwrap();
-        assert_eq!(user, "custody_service");
-        for table in HISTORY {
-            for statement in [
-                format!("update {table} set center_id = center_id"),
-                format!("delete from {table}"),
-                format!("truncate {table}"),
-                format!("drop table {table}"),
-                format!("alter table {table} add column forged int"),
-            ] {
-                let error = pool
-                    .execute(sqlx::AssertSqlSafe(statement.clone()))
-                    .await
-                    .err()
-                    .unwrap_or_else(|| panic!("`{statement}` was allowed"));
-                let code = error.as_database_error().and_then(|error| error.code());
-                assert_eq!(code.as_deref(), Some("42501"), "{statement}");
-            }
-        }
-    }
-    database.close().await;
 }
 
 #[tokio::test]

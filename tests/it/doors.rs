@@ -10,14 +10,16 @@ use custody_ledger::{
         status::reason_of,
     },
     clock::Clock,
+    commissary::ReturnLine,
     distribution::Distributions,
     gateway::Channels,
     ids::{CenterId, TerminalId},
     proto::{
         CenterSettings, GetBalanceRequest, GetCenterRequest, GetProofRequest, GetRequestOutcomeRequest,
-        ListPostingsRequest, ListStatementLinesRequest, Money, UpdateCenterSettingsRequest, WatchTransactionsRequest,
-        commissary_service_client::CommissaryServiceClient, custody_service_client::CustodyServiceClient,
-        ledger_service_client::LedgerServiceClient, request_outcome::State,
+        GetReturnRequest, ListPostingsRequest, ListStatementLinesRequest, Money, UpdateCenterSettingsRequest,
+        WatchTransactionsRequest, commissary_service_client::CommissaryServiceClient,
+        custody_service_client::CustodyServiceClient, ledger_service_client::LedgerServiceClient,
+        request_outcome::State,
     },
     reconciliation::Reconciliations,
     refund::Refunds,
@@ -34,7 +36,7 @@ use uuid::Uuid;
 
 use crate::{
     service::{purchase_of, with_token},
-    world::World,
+    world::{World, request},
 };
 
 struct House {
@@ -50,6 +52,7 @@ impl House {
         let world = World::build().await;
         let key = TokenKey::generate().unwrap();
         let verifier = CachedVerifier::new(Verifier::new(key.public()));
+        let stop = CancellationToken::new();
         let router = server::router(Doors {
             lanes: world.process.lanes.clone(),
             custody: world.process.custody.clone(),
@@ -73,12 +76,12 @@ impl House {
             ),
             auth: AuthLayer::new(verifier, Clock::system()),
             message_size_max: 65_536,
+            stop: stop.clone(),
         })
         .await
         .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let stop = CancellationToken::new();
         let served = tokio::spawn(server::serve(listener, router, stop.clone()));
         House {
             world,
@@ -237,6 +240,56 @@ async fn the_books_tell_what_happened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_is_sent_away_when_its_token_ends() {
+    let house = House::open().await;
+    house.world.endow("D1", "10.00").await;
+    let scope = Scope {
+        center: Some(CenterId::parse("C1").unwrap()),
+        ..Scope::default()
+    };
+    let actor = Actor::new("someone", Role::Auditor, scope).unwrap();
+    let now = Clock::system().now();
+    let token = house.issuer.issue(&actor, time::Duration::seconds(3), now).unwrap();
+    let mut ledger = LedgerServiceClient::new(house.channel().await);
+    let request = WatchTransactionsRequest {
+        parent: "centers/C1".into(),
+        after_seq: 0,
+    };
+    let watched = ledger.watch_transactions(with_token(&token, request)).await;
+    let mut watched = watched.unwrap().into_inner();
+    assert!(watched.message().await.unwrap().is_some());
+    let ended = timeout(Duration::from_secs(10), watched.message()).await.unwrap();
+    let ended = ended.unwrap_err();
+    assert_eq!(ended.code(), Code::Unauthenticated);
+    assert_eq!(reason_of(&ended).unwrap().0, "NOT_AUTHENTICATED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_reads_what_it_sold_and_took_back_itself() {
+    let house = House::open().await;
+    house.world.endow("D1", "10.00").await;
+    let bought = house.world.buy("D1", &[("RICE", 2)]).await.unwrap();
+    let lines = vec![ReturnLine { line: 1, quantity: 1 }];
+    let back = request("test/Return", b"");
+    let commissary = &house.world.process.commissary;
+    let returned = commissary.take_back(&house.world.center, back, bought.seq(), lines, "torn".into());
+    let name = format!("centers/C1/returns/{}", returned.await.unwrap().seq());
+    let mut client = CommissaryServiceClient::new(house.channel().await);
+    for (token, is_allowed) in [
+        (house.token(Role::Terminal, Some("T1")), true),
+        (house.token(Role::Terminal, Some("T2")), false),
+        (house.token(Role::Finance, None), true),
+    ] {
+        let name = name.clone();
+        let read = client.get_return(with_token(&token, GetReturnRequest { name })).await;
+        assert_eq!(
+            read.err().map(|status| status.code()),
+            (!is_allowed).then_some(Code::PermissionDenied)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn settings_are_changed_only_as_they_were_read() {
     let house = House::open().await;
     let admin = house.token(Role::Admin, None);
@@ -344,4 +397,43 @@ async fn browsers_deadlines_and_the_open_services_are_served() {
     house.stop.cancel();
     let served = timeout(Duration::from_secs(15), house.served).await.unwrap();
     served.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_is_told_and_ends_what_has_no_end() {
+    let house = House::open().await;
+    house.world.endow("D1", "100").await;
+    let channel = house.channel().await;
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
+    let mut states = health
+        .watch(tonic_health::pb::HealthCheckRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    let first = states.message().await.unwrap().unwrap();
+    assert_eq!(
+        first.status(),
+        tonic_health::pb::health_check_response::ServingStatus::Serving
+    );
+    let watch = WatchTransactionsRequest {
+        parent: "centers/C1".into(),
+        after_seq: 0,
+    };
+    let mut transactions = LedgerServiceClient::new(channel)
+        .watch_transactions(with_token(&house.token(Role::Auditor, None), watch))
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(transactions.message().await.unwrap().is_some());
+
+    house.stop.cancel();
+    let told = states.message().await.unwrap().unwrap();
+    assert_eq!(
+        told.status(),
+        tonic_health::pb::health_check_response::ServingStatus::NotServing
+    );
+    let ended = transactions.message().await.unwrap_err();
+    assert_eq!(ended.code(), tonic::Code::Unavailable);
+    let served = timeout(Duration::from_secs(3), house.served).await;
+    served.expect("nothing is waited for").unwrap().unwrap();
 }

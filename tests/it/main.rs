@@ -1,5 +1,32 @@
 //! Every integration test, in one program, against a real PostgreSQL.
+//!
+//! # Layout
+//! What the tests stand on:
+//! - `world` a database of its own for each test, with a center, and the domains that write most over it; `all_domains` all of
+//!   them, with the simulated gateway, on any date
+//! - `service` the program itself, in a process; `whole_service` the same with the gateway, people and callers of every role
+//! - `messages_from_text` requests written as text
+//!
+//! The ledger and its domains, called directly:
+//! - `purchase`, `remittance`, `settlement`, `refund`, `reconciliation` one domain each
+//! - `scenarios` ledgers written as text; `model` random commands against a pure model
+//! - `tampering` what verification notices; `privileges` what the service's role may do in the database
+//! - `database` the private PostgreSQL, and migrations
+//!
+//! The service, called over sockets:
+//! - `wire`, `doors` who may call what, the books, watching, gRPC-Web, health and reflection
+//! - `outcomes`, `own_ids` one request id, one outcome, and ids of the service's own; `suspense` money in suspense
+//! - `bad_input`, `bad_names`, `bad_bytes` what is refused at the door
+//! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
+//! - `tracing` one purchase is one trace; `demonstration` the demonstration, from end to end
+//!
+//! Power cuts and outages:
+//! - `faults` of the service and its PostgreSQL; `hanging_database` one that is there and does not answer;
+//!   `gateway_power_cuts` between the gateway and the ledger
+//!
+//! The house's own order: `tidy` rules for the sources; `offline` what is generated and committed is up to date.
 
+mod all_domains;
 mod bad_bytes;
 mod bad_input;
 mod bad_names;
@@ -7,17 +34,18 @@ mod bills;
 mod database;
 mod demonstration;
 mod doors;
-mod economy;
 mod faults;
-mod hall;
-mod messages;
+mod gateway_power_cuts;
+mod hanging_database;
+mod lending;
+mod messages_from_text;
 mod model;
 mod notifications;
 mod offline;
-mod outages;
 mod outcomes;
 mod own_ids;
 mod payout;
+mod privileges;
 mod purchase;
 mod reconciliation;
 mod refund;
@@ -26,8 +54,9 @@ mod scenarios;
 mod service;
 mod settlement;
 mod suspense;
+mod tampering;
 mod tidy;
 mod tracing;
-mod trust;
+mod whole_service;
 mod wire;
 mod world;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use custody_ledger::{
+    access::Role,
     custody::{DetaineeState, Settings},
     gateway::{
         simulator::control::PayOptions,
@@ -13,7 +14,8 @@ use custody_ledger::{
     },
     ledger::{balance, chart},
     proto::{
-        ConfirmReleaseRequest, CreateReleaseRequest, RefreshRemittanceRequest, Release, Remittance, remittance::State,
+        ConfirmReleaseRequest, CreateReleaseRequest, GetRequestOutcomeRequest, RefreshRemittanceRequest, Release,
+        Remittance, RequestOutcome, remittance::State, request_outcome,
     },
 };
 use secrecy::SecretString;
@@ -22,7 +24,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    hall::{Hall, Refused, SECRET, remittance_of},
+    whole_service::{Hall, Refused, SECRET, remittance_of},
     world::id,
 };
 
@@ -184,6 +186,24 @@ async fn a_payment_told_often_and_to_two_services_is_credited_once() {
     assert_eq!(calls.join_all().await, [200; 24]);
     assert_eq!(hall.seq().await, seq + 1);
     assert_eq!(hall.balances("D1").await[0], "140.00");
+
+    // The order's own request has an outcome too: the order.
+    let ask = GetRequestOutcomeRequest {
+        parent: "centers/C1".into(),
+        request_id: ordered.request_id.clone(),
+    };
+    for (token, state) in [
+        (hall.token(Role::Auditor), request_outcome::State::Succeeded),
+        (hall.token(Role::Payer), request_outcome::State::NotRecorded),
+    ] {
+        let told: RequestOutcome = hall
+            .ask_as("LedgerService/GetRequestOutcome", &token, &ask)
+            .await
+            .unwrap();
+        assert_eq!(told.state(), state);
+        let is_known = state == request_outcome::State::Succeeded;
+        assert_eq!(told.resource == ordered.name, is_known);
+    }
 
     // What is told to have paid two orders pays the first; the second's own payment is taken all the same, before or after.
     let second = hall.order("D1", "50.00").await;

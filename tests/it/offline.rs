@@ -14,7 +14,7 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-use crate::{hall::Hall, world::TestDatabase};
+use crate::{whole_service::Hall, world::TestDatabase};
 
 /// The text of every source file.
 fn sources(directory: &Path, texts: &mut Vec<String>) {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     bad_input::{purchase, remittance},
-    hall::{Hall, Refused},
+    whole_service::{Hall, Refused},
     world::cny,
 };
 

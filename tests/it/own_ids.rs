@@ -9,8 +9,8 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    hall::{Hall, money},
     notifications::paid,
+    whole_service::{Hall, money},
     world,
 };
 

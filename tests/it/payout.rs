@@ -18,8 +18,8 @@ use tonic::{Status, transport::Channel};
 use uuid::Uuid;
 
 use crate::{
-    hall::{self, Answer, Hall, Refused, money},
     service::purchase_of,
+    whole_service::{self, Answer, Hall, Refused, money},
     world::id,
 };
 
@@ -56,7 +56,7 @@ type Calls = JoinSet<Result<Answer, Status>>;
 
 fn spawn(calls: &mut Calls, channel: &Channel, token: &str, method: &'static str, message: &impl Message) {
     let (channel, token, message) = (channel.clone(), token.to_owned(), message.encode_to_vec());
-    calls.spawn(async move { hall::call(channel, method, &token, message).await });
+    calls.spawn(async move { whole_service::call(channel, method, &token, message).await });
 }
 
 /// How many succeeded; the others must have been refused for one of the reasons.
@@ -283,7 +283,7 @@ async fn a_release_with_purchases_in_flight_pays_exactly_what_they_leave() {
             .await,
         hall.refused("later", RELEASE, release_of("D1").encode_to_vec()).await,
         Refused::of(
-            &hall::call(channel, PURCHASE, &token, order.encode_to_vec())
+            &whole_service::call(channel, PURCHASE, &token, order.encode_to_vec())
                 .await
                 .err()
                 .unwrap(),

@@ -148,7 +148,7 @@ impl Bench {
         order_number(self.world.center.no, &remittance.id)
     }
 
-    async fn fetch(&self) -> Reconciliation {
+    pub async fn fetch(&self) -> Reconciliation {
         let center = &self.world.center;
         self.reconciliations
             .fetch(center, the_bill(), "finance/f")

@@ -13,13 +13,13 @@ use custody_ledger::{
         },
         webhook::{WebhookChannel, WebhookConfig},
     },
-    ids::{AccountNo, PayerId, RemittanceId, Seq},
+    ids::{AccountNo, RemittanceId, Seq},
     ledger::{
         Code, Declined, Draft, JournalTx, LedgerError, Posted, Posting, RareCommand, Request, account, balance, chart,
+        record,
     },
     proto::{CreditFacts, TransactionKind, journal_record::Facts},
     refund::{NewRefund, RefundState, Refunds, refund_number},
-    remittance::Remittances,
 };
 use futures::future::{BoxFuture, FutureExt as _};
 use secrecy::SecretString;
@@ -43,33 +43,40 @@ impl RareCommand for Credit {
     fn run<'a>(&'a self, tx: &'a mut JournalTx) -> BoxFuture<'a, Result<Draft, Declined>> {
         async move {
             let (no, moment) = (tx.center().no, tx.moment());
-            let id = self.facts.remittance.as_str();
-            sqlx::query(
-                "insert into remittance (center_id, remittance_id, number, request_id, actor, request, payer_id, detainee_id,
-                                         amount, channel, clearing_no, preview, created_at, expires_at)
-                 select $1, $2, count(*) + 1, gen_random_uuid(), 'payer/P1', '', 'P1', 'D1', $3::numeric, 'webhook', $4, '',
-                        $5, $5 + interval '1 hour' from remittance",
-            )
-            .bind(no.0)
-            .bind(id)
-            .bind(&self.facts.amount)
-            .bind(self.clearing.0)
-            .bind(moment.recorded_at)
-            .execute(tx.conn())
-            .await?;
-            sqlx::query(
-                "insert into remittance_leg (center_id, remittance_id, state, at, detail, gateway_transaction, paid_at, seq)
-                 values ($1, $2, 'PAID', $3, '', $4, $3, null), ($1, $2, 'CREDITED', $3, '', null, null, $5)",
-            )
-            .bind(no.0)
-            .bind(id)
-            .bind(moment.recorded_at)
-            .bind(&self.facts.gateway_transaction)
-            .bind(moment.seq.0)
-            .execute(tx.conn())
-            .await?;
+            for statement in [
+                "insert into payer (center_id, payer_id, name, account, created_at)
+                 values ($1, 'P1', 'Mother', 'acct', $3) on conflict do nothing",
+                "insert into payer_link (center_id, payer_id, detainee_id, created_at)
+                 values ($1, 'P1', 'D1', $3) on conflict do nothing",
+                "insert into remittance (center_id, remittance_id, number, request_id, actor, request, payer_id,
+                     detainee_id, amount, channel, clearing_no, preview, created_at, expires_at)
+                 values ($1, $2, $4, gen_random_uuid(), 'payer/P1', '', 'P1', 'D1', $5, 'webhook', $6, '', $3,
+                     $3 + interval '30 minutes')",
+                "insert into remittance_leg (center_id, remittance_id, state, at, detail, gateway_transaction, paid_at)
+                 values ($1, $2, 'PAID', $3, '', $7, $3)",
+                "insert into remittance_leg (center_id, remittance_id, state, at, detail, seq)
+                 values ($1, $2, 'CREDITED', $3, '', $4)",
+            ] {
+                // Every statement has all parameters, so that one loop can bind them.
+                let typed =
+                    "with given as (select $1::int, $2::text, $3::timestamptz, $4::bigint, $5::numeric, $6::int,
+                    $7::text) ";
+                sqlx::query(sqlx::AssertSqlSafe(format!("{typed}{statement}")))
+                    .bind(no.0)
+                    .bind(&self.facts.remittance)
+                    .bind(moment.recorded_at)
+                    .bind(moment.seq.0)
+                    .bind(cny(&self.facts.amount).value())
+                    .bind(self.clearing.0)
+                    .bind(&self.facts.gateway_transaction)
+                    .execute(tx.conn())
+                    .await?;
+            }
             let posting = Posting::new(self.clearing, self.available, cny(&self.facts.amount));
-            let facts = Facts::Credit(self.facts.clone());
+            let facts = Facts::Credit(CreditFacts {
+                paid_at: Some(record::timestamp(moment.recorded_at)),
+                ..self.facts.clone()
+            });
             Ok(Draft::new(TransactionKind::Credit, vec![posting], facts))
         }
         .boxed()
@@ -105,11 +112,6 @@ impl Bench {
         let simulator = Simulator::start(config, Clock::system()).await.unwrap();
         let channels = Channels::new([gate(simulator.base_url(), secret)]);
         let (lanes, custody) = (world.process.lanes.clone(), world.process.custody.clone());
-        let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
-        let payer = PayerId::parse("P1").unwrap();
-        let made = remittances.create_payer(&world.center, payer.clone(), "Mother".into(), "acct".into());
-        made.await.unwrap();
-        remittances.create_link(&world.center, &payer, &id("D1")).await.unwrap();
         let mut tx = world.process.database.lane.begin().await.unwrap();
         let (no, now) = (world.center.no, OffsetDateTime::now_utc());
         let clearing = account::find_or_open_in_tx(&mut tx, no, Code::GatewayClearing, "channels/webhook", now);
@@ -312,7 +314,7 @@ async fn a_refund_that_the_gateway_never_heard_of_is_taken_to_it_later() {
     assert_eq!(at(100).poll_open(10).await.unwrap(), 0);
     let listed = bench
         .refunds
-        .list(center, Some(&id("D1")), None, None, 10)
+        .list(center, Some(&id("D1")), None, None, None, 10)
         .await
         .unwrap();
     assert_eq!(listed.len(), 1);

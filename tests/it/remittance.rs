@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use custody_ledger::{
     api::http::Notifications,
     clock::Clock,
-    custody::{DetaineeState, Settings, set_state_in_tx},
+    custody::Settings,
     distribution::{Distributions, NewCourtOrder, parse_percent},
     gateway::{
         Channels, Gate,
@@ -14,14 +14,15 @@ use custody_ledger::{
     },
     ids::{CourtOrderId, PayerId, RequestId},
     jobs::polling::{self, Open},
-    ledger::{Request, center},
+    ledger::Request,
+    refund::Refunds,
     remittance::{CreditRemittance, Learnt, LegState, NewRemittance, Remittance, Remittances, order_number},
 };
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::world::{World, buy, cny, id, new_center, reason};
+use crate::world::{World, buy, cny, id, new_center, reason, request};
 
 struct Bench {
     world: World,
@@ -236,12 +237,13 @@ async fn money_for_somebody_who_has_left_waits_in_suspense() {
     let bench = Bench::build().await;
     let center = &bench.world.center;
     let remittance = bench.create("D2", "70").await;
-    let mut tx = bench.world.process.database.lane.begin().await.unwrap();
-    center::touch_rules_in_tx(&mut tx, center.no).await.unwrap();
-    set_state_in_tx(&mut tx, center, &id("D2"), DetaineeState::Releasing)
+    let (lanes, custody) = (bench.world.process.lanes.clone(), bench.world.process.custody.clone());
+    let refunds = Refunds::new(lanes, custody, Channels::default());
+    let leaves = request("test/Release", b"");
+    refunds
+        .open_release(center, leaves, id("D2"), "cash desk".into())
         .await
         .unwrap();
-    tx.commit().await.unwrap();
     bench.pay(&remittance, PayOptions::default()).await;
     assert_eq!(bench.state(&remittance).await, LegState::Suspended);
     assert_eq!(bench.world.available("D2").await, "0.00");

@@ -42,7 +42,7 @@ use time::{Date, macros::date};
 use uuid::Uuid;
 
 use crate::{
-    economy::Economy,
+    all_domains::Economy,
     world::{buy, cny, id, request_with},
 };
 
@@ -395,19 +395,20 @@ fn split<'a>(words: &'a [&'a str]) -> (Vec<(String, u32)>, &'a [&'a str]) {
 }
 
 fn expect(came: &Came, expected: &[&str], at: &str) {
-    let (word, fact): (String, Box<dyn Fn(&str) -> Option<String>>) = match came {
-        Ok((facts, _)) => ("ok".into(), Box::new(|name| facts.get(name).cloned())),
+    let (word, facts): (String, BTreeMap<&str, String>) = match came {
+        Ok((facts, _)) => ("ok".into(), facts.clone()),
         Err(error) => {
-            let fact = |name: &str| match error {
-                LedgerError::Refused { refusal, .. } => refusal.fact(name).map(ToOwned::to_owned),
-                _ => None,
+            let facts = match error {
+                LedgerError::Refused { refusal, .. } => refusal.facts.as_slice(),
+                _ => &[],
             };
-            (crate::world::reason(error), Box::new(fact))
+            let facts = facts.iter().map(|fact| (fact.name.as_str(), fact.value.clone()));
+            (crate::world::reason(error), facts.collect())
         }
     };
     assert_eq!(Some(&word.as_str()), expected.first(), "{at}: {came:?}");
     for told in &expected[1..] {
         let (name, value) = told.split_once('=').unwrap();
-        assert_eq!(fact(name).as_deref(), Some(value), "{at}: {came:?}");
+        assert_eq!(facts.get(name).map(String::as_str), Some(value), "{at}: {came:?}");
     }
 }

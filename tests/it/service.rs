@@ -44,7 +44,7 @@ impl Service {
             .prefix("custody-it-")
             .tempdir_in("/tmp")
             .unwrap();
-        let (child, address) = launch(directory.path(), database_url, environment).await;
+        let (child, address) = launch(directory.path(), database_url, environment, "127.0.0.1:0").await;
         Service {
             directory,
             address,
@@ -74,7 +74,9 @@ impl Service {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        let (child, address) = launch(self.directory.path(), self.database_url.as_deref(), &environment).await;
+        // Where it was before, as the gateway expects it to be.
+        let (path, url) = (self.directory.path(), self.database_url.as_deref());
+        let (child, address) = launch(path, url, &environment, &self.address).await;
         (self.child, self.address) = (child, address);
     }
 
@@ -145,11 +147,14 @@ impl Service {
     }
 }
 
-async fn launch(directory: &Path, database_url: Option<&str>, environment: &[(&str, &str)]) -> (Child, String) {
+async fn launch(
+    directory: &Path,
+    database_url: Option<&str>,
+    environment: &[(&str, &str)],
+    listen: &str,
+) -> (Child, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_custody"));
-    command
-        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(directory);
+    command.args(["serve", "--listen", listen, "--data-dir"]).arg(directory);
     if let Some(url) = database_url {
         command.args(["--database-url", url]);
     }

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 use uuid::Uuid;
 
-use crate::hall::{self, Hall, money};
+use crate::whole_service::{self, Hall, money};
 
 fn refund_of(remittance: &str, transaction: &str, amount: &str) -> CreateRefundRequest {
     CreateRefundRequest {
@@ -164,7 +164,9 @@ async fn what_was_suspended_is_credited_once_when_the_release_fails() {
     let mut calls = JoinSet::new();
     for (channel, token) in doors.iter().cycle().take(12).cloned() {
         let message = refresh.encode_to_vec();
-        calls.spawn(async move { hall::call(channel, "RemittanceService/RefreshRemittance", &token, message).await });
+        calls.spawn(async move {
+            whole_service::call(channel, "RemittanceService/RefreshRemittance", &token, message).await
+        });
     }
     for answer in calls.join_all().await {
         let found = Remittance::decode(answer.unwrap_or_else(|status| panic!("{status:?}")).message.as_slice());

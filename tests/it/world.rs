@@ -11,11 +11,10 @@ use custody_ledger::{
     custody::{Admission, Custody, NewCenter, Settings},
     db::{self, Database},
     ids::{AccountNo, CenterId, DetaineeId, ProductId, RequestId, TerminalId, VendorId},
-    ledger::{
-        Center, Declined, Draft, JournalTx, Lanes, LedgerError, Posted, Posting, RareCommand, Request, chart, verify,
-    },
+    ledger::{Center, Declined, Draft, JournalTx, Lanes, LedgerError, Posted, Posting, RareCommand, Request, chart},
     money::{Amount, Currency},
     proto::{OutcomeFacts, TransactionKind, journal_record::Facts},
+    verification,
 };
 use futures::future::{BoxFuture, FutureExt as _};
 use sqlx::{ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
@@ -157,7 +156,7 @@ impl World {
     /// Replays the whole journal; the number of transactions.
     pub async fn verified(&self) -> i64 {
         let mut conn = self.process.database.read.acquire().await.unwrap();
-        let verified = verify::verify(&mut conn, &self.center).await.unwrap();
+        let verified = verification::verify(&mut conn, &self.center).await.unwrap();
         assert!(verified.proof.holds());
         verified.transactions
     }

@@ -4,8 +4,8 @@
 //! terminal of a request is the caller's own can only be said when the message is read; the handlers ask the [`Actor`].
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::future::{Either, Ready, ready};
 use http::{HeaderMap, Request, Response, header};
@@ -13,11 +13,12 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
-use crate::access::{Actor, CachedVerifier, Denied, TokenError, is_open, permission_for};
+use crate::access::{Actor, CachedVerifier, Denied, TokenError, Verified, is_open, permission_for};
+use crate::api::status::DOMAIN;
 use crate::clock::Clock;
 
-/// The domain of every error reason of this service.
-const DOMAIN: &str = "custody.v1";
+/// How late the end of a token may be noticed while a call goes on.
+const EXPIRY_LOOK: Duration = Duration::from_millis(250);
 
 const NOT_AUTHENTICATED: &str = "NOT_AUTHENTICATED";
 const NOT_ALLOWED: &str = "NOT_ALLOWED";
@@ -35,18 +36,19 @@ impl AuthLayer {
         AuthLayer { verifier, clock }
     }
 
-    /// Whom a call of a method is made by; none if the method is open to all.
-    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Option<Arc<Actor>>, Refusal> {
+    /// The token with which a method is called; none if the method is open to all.
+    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Option<Verified>, Refusal> {
         let method = path.strip_prefix('/').unwrap_or(path);
         if is_open(method) {
             return Ok(None);
         }
         let token = bearer(headers)?;
-        let actor = self.verifier.verify(token, self.clock.now()).map_err(Refusal::Token)?;
+        let token = self.verifier.verify(token, self.clock.now()).map_err(Refusal::Token)?;
+        let role = token.actor.role;
         match permission_for(method) {
-            Some(permission) if permission.is_given_to(actor.role) => Ok(Some(actor)),
+            Some(permission) if permission.is_given_to(role) => Ok(Some(token)),
             _ => Err(Refusal::Denied(Denied::Method {
-                role: actor.role,
+                role,
                 method: method.to_owned(),
             })),
         }
@@ -64,8 +66,8 @@ impl<S> Layer<S> for AuthLayer {
     }
 }
 
-/// A service that lets a call through only with a token whose role may make it, and adds the [`Actor`] to the request's
-/// extensions. It answers all others by itself, without reading their message.
+/// A service that lets a call through only with a token whose role may make it, and adds its [`Actor`] and what was
+/// [`Verified`] of it to the request's extensions. It answers all others by itself, without reading their message.
 #[derive(Clone)]
 pub struct Auth<S> {
     guard: AuthLayer,
@@ -87,11 +89,13 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.guard.admit(request.uri().path(), request.headers()) {
-            Ok(actor) => {
+            Ok(token) => {
                 // An actor is only ever what a token says.
                 request.extensions_mut().remove::<Actor>();
-                if let Some(actor) = actor {
-                    request.extensions_mut().insert(Arc::unwrap_or_clone(actor));
+                request.extensions_mut().remove::<Verified>();
+                if let Some(token) = token {
+                    request.extensions_mut().insert(Actor::clone(&token.actor));
+                    request.extensions_mut().insert(token);
                 }
                 Either::Left(self.inner.call(request))
             }
@@ -145,6 +149,7 @@ pub fn denied_status(denied: &Denied) -> Status {
         Denied::Payer { payer, .. } => ("payer", payer.as_str()),
         Denied::Detainee { detainee, .. } => ("detainee", detainee.as_str()),
         Denied::Remittance { remittance, .. } => ("remittance", remittance.as_str()),
+        Denied::Refund { refund, .. } => ("refund", refund.as_str()),
         Denied::Terminal { terminal, .. } => ("terminal", terminal.as_str()),
     };
     let who = match denied {
@@ -154,6 +159,7 @@ pub fn denied_status(denied: &Denied) -> Status {
         | Denied::Payer { actor, .. }
         | Denied::Detainee { actor, .. }
         | Denied::Remittance { actor, .. }
+        | Denied::Refund { actor, .. }
         | Denied::Terminal { actor, .. } => ("actor", actor.as_str()),
     };
     status(Code::PermissionDenied, &denied.to_string(), NOT_ALLOWED, [fact, who])
@@ -167,12 +173,33 @@ fn status<const N: usize>(code: Code, message: &str, reason: &str, facts: [(&str
     Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, DOMAIN, facts))
 }
 
+/// Until the token of a call has ended by a clock, which is looked at every so often; then the status that says so. For calls
+/// that may outlast their token.
+///
+/// # Errors
+/// As [`actor`].
+pub fn until_expired<T>(
+    request: &tonic::Request<T>,
+    clock: Clock,
+) -> Result<impl Future<Output = Status> + Send + use<T>, Status> {
+    let token = request.extensions().get::<Verified>().ok_or_else(missing)?.clone();
+    Ok(async move {
+        while token.check_time(clock.now()).is_ok() {
+            tokio::time::sleep(EXPIRY_LOOK).await;
+        }
+        Refusal::Token(TokenError::Expired).status()
+    })
+}
+
+fn missing() -> Status {
+    Refusal::NoToken.status()
+}
+
 /// The actor that makes a call, as the layer found it.
 ///
 /// # Errors
 /// UNAUTHENTICATED if the layer did not run, which is a mistake in how the server is put together and lets nobody in.
 pub fn actor<T>(request: &tonic::Request<T>) -> Result<&Actor, Status> {
-    let missing = || unauthenticated("a bearer token is needed in the authorization header", "MISSING");
     request.extensions().get::<Actor>().ok_or_else(missing)
 }
 
@@ -181,8 +208,8 @@ mod tests {
     use std::convert::Infallible;
 
     use http::HeaderValue;
+    use time::OffsetDateTime;
     use time::macros::datetime;
-    use time::{Duration, OffsetDateTime};
     use tower::ServiceExt;
 
     use super::*;
@@ -215,7 +242,7 @@ mod tests {
                 payer: None,
             };
             self.issuer
-                .issue(&Actor::new("device-7", role, scope).unwrap(), Duration::HOUR, NOW)
+                .issue(&Actor::new("device-7", role, scope).unwrap(), time::Duration::HOUR, NOW)
                 .unwrap()
         }
 
@@ -314,7 +341,7 @@ mod tests {
         let actor = world.layer.verifier.verify(&world.token(Role::Terminal), NOW).unwrap();
         let old = world
             .issuer
-            .issue(&actor, Duration::MINUTE, NOW - Duration::HOUR)
+            .issue(&actor.actor, time::Duration::MINUTE, NOW - time::Duration::HOUR)
             .unwrap();
         let answer = world.call(PURCHASE, &[&format!("Bearer {old}")]).await;
         check(answer, Code::Unauthenticated, NOT_AUTHENTICATED, ("cause", "EXPIRED"));

@@ -8,7 +8,7 @@ use super::{
     convert::{money, money_text, positive_amount_in, request, text, timestamp, typed},
     name::{CenterName, DetaineeName, ProductName, PurchaseName, ReturnName, TransactionName, VendorName},
     page::Page,
-    respond,
+    respond, scope,
 };
 use crate::{
     access::{Actor, Denied},
@@ -16,7 +16,7 @@ use crate::{
     clock,
     commissary::{self, Category, Commissary, LINES_MAX, NewProduct, OrderLine, QUANTITY_MAX},
     custody::Custody,
-    ids::{CenterId, DetaineeId, ProductId, Seq, TerminalId, VendorId},
+    ids::{DetaineeId, ProductId, Seq, TerminalId, VendorId},
     ledger::{Center, Refusal},
     proto::{
         self, CreateProductRequest, CreatePurchaseRequest, CreateReturnRequest, CreateVendorRequest, GetProductRequest,
@@ -40,16 +40,9 @@ impl CommissaryApi {
     pub fn new(commissary: Commissary, custody: Custody) -> CommissaryApi {
         CommissaryApi { commissary, custody }
     }
-
-    /// The center a call is about, once it is known that the caller may ask about it.
-    async fn center(&self, actor: &Actor, id: &str) -> Result<Center, Status> {
-        let id = typed(CenterId::parse(id), "parent")?;
-        actor.require_center(&id).map_err(|denied| denied_status(&denied))?;
-        Ok(self.custody.center(&id).await?)
-    }
 }
 
-/// A terminal sees its own purchases and no others; everybody else is bounded by center and role.
+/// A terminal sees its own purchases and returns and no others; everybody else is bounded by center and role.
 fn require_own_terminal(actor: &Actor, terminal: &str) -> Result<(), Status> {
     if actor.scope.terminal.is_none() {
         return Ok(());
@@ -272,9 +265,12 @@ impl CommissaryService for CommissaryApi {
     async fn create_vendor(&self, call: Request<CreateVendorRequest>) -> Result<Response<Vendor>, Status> {
         let actor = actor(&call)?;
         let message = call.get_ref();
-        let center = self
-            .center(actor, CenterName::parse(&message.parent, "parent")?.center)
-            .await?;
+        let center = scope::center(
+            &self.custody,
+            actor,
+            CenterName::parse(&message.parent, "parent")?.center,
+        )
+        .await?;
         let id = typed(VendorId::parse(&message.vendor_id), "vendor_id")?;
         let vendor = message.vendor.as_ref();
         let vendor = vendor.ok_or_else(|| invalid_field("vendor", "is required"))?;
@@ -286,7 +282,7 @@ impl CommissaryService for CommissaryApi {
 
     async fn get_vendor(&self, call: Request<GetVendorRequest>) -> Result<Response<Vendor>, Status> {
         let name = VendorName::parse(&call.get_ref().name, "name")?;
-        let center = self.center(actor(&call)?, name.center).await?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
         let id = typed(VendorId::parse(name.vendor), "name")?;
         Ok(Response::new(vendor_out(
             self.commissary.vendor(&center, &id).await?,
@@ -296,9 +292,12 @@ impl CommissaryService for CommissaryApi {
 
     async fn list_vendors(&self, call: Request<ListVendorsRequest>) -> Result<Response<ListVendorsResponse>, Status> {
         let message = call.get_ref();
-        let center = self
-            .center(actor(&call)?, CenterName::parse(&message.parent, "parent")?.center)
-            .await?;
+        let center = scope::center(
+            &self.custody,
+            actor(&call)?,
+            CenterName::parse(&message.parent, "parent")?.center,
+        )
+        .await?;
         let page = Page::read(
             "ListVendors",
             &[&message.parent],
@@ -320,9 +319,12 @@ impl CommissaryService for CommissaryApi {
     async fn create_product(&self, call: Request<CreateProductRequest>) -> Result<Response<Product>, Status> {
         let actor = actor(&call)?;
         let message = call.get_ref();
-        let center = self
-            .center(actor, CenterName::parse(&message.parent, "parent")?.center)
-            .await?;
+        let center = scope::center(
+            &self.custody,
+            actor,
+            CenterName::parse(&message.parent, "parent")?.center,
+        )
+        .await?;
         let product = message
             .product
             .clone()
@@ -343,7 +345,7 @@ impl CommissaryService for CommissaryApi {
 
     async fn get_product(&self, call: Request<GetProductRequest>) -> Result<Response<Product>, Status> {
         let name = ProductName::parse(&call.get_ref().name, "name")?;
-        let center = self.center(actor(&call)?, name.center).await?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
         let id = typed(ProductId::parse(name.product), "name")?;
         Ok(Response::new(product_out(
             self.commissary.product(&center, &id).await?,
@@ -359,7 +361,7 @@ impl CommissaryService for CommissaryApi {
             .as_ref()
             .ok_or_else(|| invalid_field("product", "is required"))?;
         let name = ProductName::parse(&product.name, "product.name")?;
-        let center = self.center(actor, name.center).await?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
         let id = typed(ProductId::parse(name.product), "product.name")?;
         let price = positive_amount_in(product.price.as_ref(), center.currency, "product.price")?;
         let version = match product.etag.as_str() {
@@ -382,9 +384,12 @@ impl CommissaryService for CommissaryApi {
         call: Request<ListProductsRequest>,
     ) -> Result<Response<ListProductsResponse>, Status> {
         let message = call.get_ref();
-        let center = self
-            .center(actor(&call)?, CenterName::parse(&message.parent, "parent")?.center)
-            .await?;
+        let center = scope::center(
+            &self.custody,
+            actor(&call)?,
+            CenterName::parse(&message.parent, "parent")?.center,
+        )
+        .await?;
         let filter = VendorName::parse_filter(&message.vendor, "vendor", center.id.as_str())?;
         let vendor = filter
             .map(|name| typed(VendorId::parse(name.vendor), "vendor"))
@@ -410,9 +415,12 @@ impl CommissaryService for CommissaryApi {
     async fn create_purchase(&self, call: Request<CreatePurchaseRequest>) -> Result<Response<Purchase>, Status> {
         let actor = actor(&call)?;
         let message = call.get_ref();
-        let center = self
-            .center(actor, CenterName::parse(&message.parent, "parent")?.center)
-            .await?;
+        let center = scope::center(
+            &self.custody,
+            actor,
+            CenterName::parse(&message.parent, "parent")?.center,
+        )
+        .await?;
         let terminal = terminal_of(actor)?;
         let method = "custody.v1.CommissaryService/CreatePurchase";
         let request = request(&message.request_id, method, message, actor)?;
@@ -432,7 +440,7 @@ impl CommissaryService for CommissaryApi {
     async fn get_purchase(&self, call: Request<GetPurchaseRequest>) -> Result<Response<Purchase>, Status> {
         let actor = actor(&call)?;
         let name = PurchaseName::parse(&call.get_ref().name, "name")?;
-        let center = self.center(actor, name.center).await?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
         let seq = Seq(name.seq);
         let found = self
             .commissary
@@ -449,9 +457,12 @@ impl CommissaryService for CommissaryApi {
         call: Request<ListPurchasesRequest>,
     ) -> Result<Response<ListPurchasesResponse>, Status> {
         let message = call.get_ref();
-        let center = self
-            .center(actor(&call)?, CenterName::parse(&message.parent, "parent")?.center)
-            .await?;
+        let center = scope::center(
+            &self.custody,
+            actor(&call)?,
+            CenterName::parse(&message.parent, "parent")?.center,
+        )
+        .await?;
         let filter = DetaineeName::parse_filter(&message.detainee, "detainee", center.id.as_str())?;
         let detainee = filter
             .map(|name| typed(DetaineeId::parse(name.detainee), "detainee"))
@@ -479,9 +490,12 @@ impl CommissaryService for CommissaryApi {
     async fn create_return(&self, call: Request<CreateReturnRequest>) -> Result<Response<Return>, Status> {
         let actor = actor(&call)?;
         let message = call.get_ref();
-        let center = self
-            .center(actor, CenterName::parse(&message.parent, "parent")?.center)
-            .await?;
+        let center = scope::center(
+            &self.custody,
+            actor,
+            CenterName::parse(&message.parent, "parent")?.center,
+        )
+        .await?;
         let request = request(
             &message.request_id,
             "custody.v1.CommissaryService/CreateReturn",
@@ -512,20 +526,27 @@ impl CommissaryService for CommissaryApi {
     }
 
     async fn get_return(&self, call: Request<GetReturnRequest>) -> Result<Response<Return>, Status> {
+        let actor = actor(&call)?;
         let name = ReturnName::parse(&call.get_ref().name, "name")?;
-        let center = self.center(actor(&call)?, name.center).await?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
         let found = self
             .commissary
             .transaction(&center, Seq(name.seq), TransactionKind::Return)
             .await?;
+        // The terminal that took the goods back, which need not be the one that sold them.
+        let terminal = found.record.actor.strip_prefix("terminal/");
+        require_own_terminal(actor, terminal.unwrap_or_default())?;
         Ok(Response::new(return_out(&found.record, &center)?))
     }
 
     async fn list_returns(&self, call: Request<ListReturnsRequest>) -> Result<Response<ListReturnsResponse>, Status> {
         let message = call.get_ref();
-        let center = self
-            .center(actor(&call)?, CenterName::parse(&message.parent, "parent")?.center)
-            .await?;
+        let center = scope::center(
+            &self.custody,
+            actor(&call)?,
+            CenterName::parse(&message.parent, "parent")?.center,
+        )
+        .await?;
         let filter = PurchaseName::parse_filter(&message.purchase, "purchase", center.id.as_str())?;
         let arguments = [message.parent.as_str(), message.purchase.as_str()];
         let page = Page::read("ListReturns", &arguments, message.page_size, &message.page_token)?;
@@ -556,7 +577,7 @@ impl CommissaryService for CommissaryApi {
     async fn get_spending(&self, call: Request<GetSpendingRequest>) -> Result<Response<Spending>, Status> {
         let message = call.get_ref();
         let name = DetaineeName::parse(&message.detainee, "detainee")?;
-        let center = self.center(actor(&call)?, name.center).await?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
         let detainee = typed(DetaineeId::parse(name.detainee), "detainee")?;
         let month = match message.month.as_str() {
             "" => None,

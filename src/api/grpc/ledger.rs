@@ -2,11 +2,12 @@
 
 use std::pin::Pin;
 
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{
-    auth::actor,
+    auth::{actor, until_expired},
     convert::{money, timestamp, typed},
     name::{
         AccountName, CenterName, PurchaseName, RefundName, ReleaseName, ReturnName, SettlementName, TransactionName,
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     access::Role,
-    api::status::{internal, invalid_field},
+    api::status::{internal, invalid_field, unavailable},
     custody::Custody,
     db::Reader,
     ids::{AccountNo, RequestId, Seq},
@@ -43,12 +44,14 @@ use crate::{
 pub struct LedgerApi {
     lanes: Lanes,
     custody: Custody,
+    /// Cancelled when the service is to stop.
+    stop: CancellationToken,
 }
 
 impl LedgerApi {
     /// The service.
-    pub fn new(lanes: Lanes, custody: Custody) -> LedgerApi {
-        LedgerApi { lanes, custody }
+    pub fn new(lanes: Lanes, custody: Custody, stop: CancellationToken) -> LedgerApi {
+        LedgerApi { lanes, custody, stop }
     }
 
     async fn reader(&self) -> Result<Reader, Status> {
@@ -409,10 +412,22 @@ impl LedgerService for LedgerApi {
         if message.after_seq < 0 {
             return Err(invalid_field("after_seq", "must not be negative").into());
         }
+        // It has no end of its own. Beyond the token, or when the service stops, the watcher comes again.
+        let expired = until_expired(&call, self.lanes.clock().clone())?;
+        let stop = self.stop.clone().cancelled_owned();
+        let ended = async move {
+            tokio::select! {
+                expired = expired => expired,
+                () = stop => unavailable(),
+            }
+        };
+        let ended = ended.boxed().shared();
         let committed = self.lanes.committed(&center);
         let database = self.lanes.database().clone();
         let stream = watch::follow(database, center.clone(), committed, Seq(message.after_seq))
-            .map(move |found| found.map(|found| transaction_out(found, &center)).map_err(Status::from));
+            .map(move |found| found.map(|found| transaction_out(found, &center)).map_err(Status::from))
+            .take_until(ended.clone())
+            .chain(ended.map(Err).into_stream());
         Ok(Response::new(Box::pin(stream)))
     }
 }

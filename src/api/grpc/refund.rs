@@ -4,7 +4,10 @@ use tonic::{Request, Response, Status};
 
 use super::{
     auth::{actor, denied_status},
-    convert::{money, money_text, positive_amount_in, request, timestamp, told, transaction_name, typed},
+    convert::{
+        detainee_name, money, money_text, payer_name, positive_amount_in, remittance_name, request, timestamp, told,
+        transaction_name, typed,
+    },
     name::{CenterName, DetaineeName, PayerName, RefundName, ReleaseName, RemittanceName, TransactionName},
     page::Page,
     respond,
@@ -14,7 +17,7 @@ use crate::{
     api::status::internal,
     custody::Custody,
     ids::{DetaineeId, PayerId, RemittanceId, Seq},
-    ledger::Center,
+    ledger::{Center, LedgerError},
     proto::{
         ConfirmReleaseRequest, CreateRefundRequest, CreateReleaseRequest, FailReleaseRequest, GetRefundRequest,
         GetReleaseRequest, GetUnspentRequest, JournalRecord, ListRefundsRequest, ListRefundsResponse,
@@ -44,19 +47,12 @@ impl RefundApi {
     }
 }
 
-fn payer_name(center: &Center, payer: &str) -> String {
-    let center = center.id.as_str();
-    PayerName { center, payer }.to_string()
-}
-
-fn remittance_name(center: &Center, remittance: &str) -> String {
-    let center = center.id.as_str();
-    RemittanceName { center, remittance }.to_string()
-}
-
-fn detainee_name(center: &Center, detainee: &str) -> String {
-    let center = center.id.as_str();
-    DetaineeName { center, detainee }.to_string()
+/// Who is refunded.
+fn payer_of(refund: &domain::Refund) -> Option<PayerId> {
+    match &refund.requested.facts {
+        Some(Facts::Refund(facts)) => PayerId::parse(&facts.payer).ok(),
+        _ => None,
+    }
 }
 
 /// How something ended, as the record of its end tells; nothing when it has not.
@@ -216,17 +212,30 @@ impl RefundService for RefundApi {
     }
 
     async fn get_refund(&self, call: Request<GetRefundRequest>) -> Result<Response<Refund>, Status> {
+        let actor = actor(&call)?;
         let name = RefundName::parse(&call.get_ref().name, "name")?;
-        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
-        let refund = self.refunds.get(&center, Seq(name.seq)).await?;
-        Ok(Response::new(refund_out(&refund, &center)?))
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let found = self.refunds.get(&center, Seq(name.seq)).await;
+        let payer = match &found {
+            Ok(refund) => payer_of(refund),
+            Err(LedgerError::Refused { .. }) => None,
+            Err(error) => return Err(error.clone().into()),
+        };
+        actor
+            .require_refund(Seq(name.seq), payer.as_ref())
+            .map_err(|denied| denied_status(&denied))?;
+        Ok(Response::new(refund_out(&found?, &center)?))
     }
 
     async fn list_refunds(&self, call: Request<ListRefundsRequest>) -> Result<Response<ListRefundsResponse>, Status> {
         let message = call.get_ref();
         let parent = CenterName::parse(&message.parent, "parent")?;
-        let center = scope::center(&self.custody, actor(&call)?, parent.center).await?;
+        let actor = actor(&call)?;
+        let center = scope::center(&self.custody, actor, parent.center).await?;
         let detainee = detainee_filter(&message.detainee, &center)?;
+        if let Some(id) = &detainee {
+            scope::detainee(&self.linked, actor, &center, id.as_str(), "detainee").await?;
+        }
         let remittance = RemittanceName::parse_filter(&message.remittance, "remittance", center.id.as_str())?
             .map(|name| typed(RemittanceId::parse(name.remittance), "remittance"))
             .transpose()?;
@@ -240,7 +249,14 @@ impl RefundService for RefundApi {
         let (detainee, remittance) = (detainee.as_ref(), remittance.as_ref());
         let found = self
             .refunds
-            .list(&center, detainee, remittance, before, page.limit())
+            .list(
+                &center,
+                detainee,
+                remittance,
+                actor.confined_to_payer(),
+                before,
+                page.limit(),
+            )
             .await?;
         let (found, next_page_token) = page.finish(found, |refund| refund.requested.seq.to_string());
         let refunds = found.iter().map(|refund| refund_out(refund, &center));

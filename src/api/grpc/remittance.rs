@@ -4,7 +4,10 @@ use tonic::{Request, Response, Status};
 
 use super::{
     auth::{actor, denied_status},
-    convert::{money, positive_amount_in, request, text, timestamp, transaction_name, typed},
+    convert::{
+        detainee_name, money, payer_name, positive_amount_in, remittance_name, request, text, timestamp,
+        transaction_name, typed,
+    },
     name::{CenterName, DetaineeName, PayerLinkName, PayerName, RemittanceName, payer_or_all},
     page::Page,
     respond,
@@ -28,8 +31,6 @@ use crate::{
         suspense::SuspendedPayment,
     },
 };
-
-const CREATE: &str = "custody.v1.RemittanceService/CreateRemittance";
 
 /// The service over its domain.
 #[derive(Clone)]
@@ -84,25 +85,9 @@ fn own_payer(actor: &Actor, text: &str, field: &str) -> Result<PayerId, Status> 
     Ok(payer)
 }
 
-fn payer_name(center: &Center, payer: &PayerId) -> String {
-    PayerName {
-        center: center.id.as_str(),
-        payer: payer.as_str(),
-    }
-    .to_string()
-}
-
-fn detainee_name(center: &Center, detainee: &DetaineeId) -> String {
-    DetaineeName {
-        center: center.id.as_str(),
-        detainee: detainee.as_str(),
-    }
-    .to_string()
-}
-
 fn payer_out(payer: remittance::Payer, center: &Center) -> Payer {
     Payer {
-        name: payer_name(center, &payer.id),
+        name: payer_name(center, payer.id.as_str()),
         display_name: payer.name,
         account: payer.account,
         create_time: timestamp(payer.created_at),
@@ -117,8 +102,8 @@ fn link_out(link: &remittance::PayerLink, center: &Center) -> PayerLink {
             detainee: link.detainee.as_str(),
         }
         .to_string(),
-        payer: payer_name(center, &link.payer),
-        detainee: detainee_name(center, &link.detainee),
+        payer: payer_name(center, link.payer.as_str()),
+        detainee: detainee_name(center, link.detainee.as_str()),
         create_time: timestamp(link.created_at),
     }
 }
@@ -168,13 +153,9 @@ fn remittance_out(remittance: remittance::Remittance, center: &Center) -> Result
         .map(|payment| suspended_out(payment, center));
     Ok(Remittance {
         suspended_payments: suspended.collect::<Result<_, _>>()?,
-        name: RemittanceName {
-            center: center.id.as_str(),
-            remittance: remittance.id.as_str(),
-        }
-        .to_string(),
-        payer: payer_name(center, &remittance.payer),
-        detainee: detainee_name(center, &remittance.detainee),
+        name: remittance_name(center, remittance.id.as_str()),
+        payer: payer_name(center, remittance.payer.as_str()),
+        detainee: detainee_name(center, remittance.detainee.as_str()),
         amount: money(remittance.amount),
         order_number: order_number(center.no, &remittance.id),
         payment_url: pending.unwrap_or_default(),
@@ -292,7 +273,7 @@ impl RemittanceService for RemittanceApi {
             return Err(invalid_field("channel", "is required").into());
         }
         let new = NewRemittance {
-            request: request(&message.request_id, CREATE, message, actor)?,
+            request: request(&message.request_id, remittance::METHOD, message, actor)?,
             payer,
             detainee: scope::detainee(&self.linked, actor, &center, detainee.detainee, "detainee").await?,
             amount: positive_amount_in(message.amount.as_ref(), center.currency, "amount")?,

@@ -46,11 +46,10 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
     let gateway = play.stage.gateway()?;
     gateway.change_bill_amount(&change(wrong_amount)).await?;
     tell::say(format!(
-        "In the gateway's bill of {TODAY}, one amount was changed by a hand that nobody told us of: {} reads \
-         {wrong_amount}.",
-        wrong.order_number
+        "One amount in the gateway's bill of {TODAY} is altered: {} reads {wrong_amount} instead of {}.",
+        wrong.order_number, wrong.amount
     ));
-    let mut rows = Vec::new();
+    let (mut rows, mut both_sides) = (Vec::new(), Vec::new());
     for house in &HOUSES {
         let breaks = u32::from(house.id == wrong.center);
         let reconciled = fetch(play, house.id).await?;
@@ -60,7 +59,7 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
         same(format!("breaks of {}", house.id), breaks, found.len())?;
         if let [found] = found.as_slice() {
             check_break(found, wrong, wrong_amount)?;
-            rows.push(evidence(found));
+            both_sides.extend(evidence(found));
         }
     }
     gateway.change_bill_amount(&change(wrong.amount)).await?;
@@ -77,6 +76,18 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
         "fees 手续费",
     ];
     tell::table(head, &[2, 3, 4, 5, 6], rows);
+    tell::say(
+        "The break, with the evidence of both sides; in the corrected bill it is gone. Each fee is recorded once:",
+    );
+    let head = [
+        "break 差错",
+        "side 方",
+        "order 订单号",
+        "gateway's number 渠道单号",
+        "amount 金额",
+        "where 出处",
+    ];
+    tell::table(head, &[4], both_sides);
     for house in &HOUSES {
         let fees = fees(play, house.id)?;
         play.books.charge(house.id, fees)?;
@@ -207,6 +218,11 @@ fn check_break(found: &Break, wrong: &Remitted, wrong_amount: &str) -> anyhow::R
         .context("the break has no evidence of the ledger")?;
     same("the bill's order", &wrong.order_number, &bill.order_number)?;
     same("the ledger's order", &wrong.order_number, &ledger.order_number)?;
+    same(
+        "the gateway's number",
+        &bill.gateway_transaction,
+        &ledger.gateway_transaction,
+    )?;
     same("the bill's amount", wrong_amount, text(bill.amount.as_ref()))?;
     same("the ledger's amount", wrong.amount, text(ledger.amount.as_ref()))?;
     same("the ledger's source", &wrong.name, &ledger.source)
@@ -225,24 +241,29 @@ fn row(center: &str, bill: &str, reconciled: &Reconciliation) -> [String; 7] {
     ]
 }
 
-/// Both sides of a break, as a row below its reconciliation.
-fn evidence(found: &Break) -> [String; 7] {
+/// Both sides of a break, a row each.
+fn evidence(found: &Break) -> [[String; 6]; 2] {
     let (bill, ledger) = (
         found.bill.clone().unwrap_or_default(),
         found.ledger.clone().unwrap_or_default(),
     );
+    let seq = ledger.transaction.rsplit('/').next().unwrap_or_default();
     [
-        format!("  ↳ {}", found.kind().as_str_name().replace("KIND_", "")),
-        format!("line {}: {}", bill.line, bill.order_number),
-        bill.gateway_transaction,
-        String::new(),
-        format!("{} / {}", text(bill.amount.as_ref()), text(ledger.amount.as_ref())),
-        ledger
-            .transaction
-            .rsplit('/')
-            .next()
-            .map(|seq| format!("transaction {seq}"))
-            .unwrap_or_default(),
-        text(bill.fee.as_ref()),
+        [
+            found.kind().as_str_name().replace("KIND_", ""),
+            "bill 账单".to_owned(),
+            bill.order_number,
+            bill.gateway_transaction,
+            text(bill.amount.as_ref()),
+            format!("line {} 行", bill.line),
+        ],
+        [
+            String::new(),
+            "ledger 账本".to_owned(),
+            ledger.order_number,
+            ledger.gateway_transaction,
+            text(ledger.amount.as_ref()),
+            format!("transaction {seq} 笔"),
+        ],
     ]
 }

@@ -76,11 +76,11 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
     tokio::time::timeout(deadline, now.notified())
         .await
         .context("the terminals do not sell")?;
-    play.stage.kill_service().await?;
+    let process = play.stage.kill_service().await?;
     let killed = Instant::now();
-    progress.say("   kill -9 of the service 强制断电");
+    progress.write(format!("   kill -9 {process}, the service 强制断电"));
     play.stage.start_service().await?;
-    progress.say(format!(
+    progress.write(format!(
         "   started again 重启, ready after {} ms",
         killed.elapsed().as_millis()
     ));

@@ -186,9 +186,7 @@ async fn an_order_is_opened_paid_notified_and_found() {
     );
     assert_eq!(
         world.channel.query_payment("ORDER-1").await.unwrap(),
-        PaymentState::Unpaid {
-            payment_url: payment.payment_url.clone()
-        }
+        PaymentState::Unpaid
     );
     let mut other = order.clone();
     other.amount = yuan("100.01");

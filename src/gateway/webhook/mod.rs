@@ -172,9 +172,7 @@ fn payment_state(answer: Result<PaymentBody, GatewayError>, order_number: &str) 
     };
     same_number(&answer.order_number, order_number)?;
     match (answer.state, answer.paid) {
-        (OrderState::Unpaid, None) => Ok(PaymentState::Unpaid {
-            payment_url: answer.payment_url,
-        }),
+        (OrderState::Unpaid, None) => Ok(PaymentState::Unpaid),
         (OrderState::Closed, None) => Ok(PaymentState::Closed),
         (OrderState::Paid, Some(paid)) => Ok(PaymentState::Paid {
             gateway_transaction: paid.gateway_transaction,

@@ -1,7 +1,8 @@
 //! The one statement that commits a batch.
 //!
-//! Data-modifying expressions fed by `unnest` arrays, the guard first: one round trip, one commit. Balances are written by
-//! upsert on the primary key, never by a join, so that no plan can go wrong whatever the statistics say.
+//! Data-modifying expressions fed by `unnest` arrays, the guard first: one round trip, one commit. Balances are updated by
+//! primary key, each finding its value in a sorted array (`width_bucket` is a binary search), never by a join, so that no plan
+//! can go wrong whatever the statistics say.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +28,12 @@ with guard as (
       and not exists (select from refused_request r where r.center_id = $1 and r.request_id = any($11))
       and not exists (select from journal_transaction t where t.center_id = $1 and t.request_id = any($23))
     returning h.center_id
-), transaction_rows as (
+)";
+const CORE_PARAMS: usize = 29;
+
+/// The transactions of a batch; left out when it has none.
+const TRANSACTIONS: &str = ", \
+transaction_rows as (
     insert into journal_transaction
         (center_id, seq, kind, recorded_at, effective_date, request_id, record, leaf_hash)
     select guard.center_id, t.* from guard,
@@ -37,15 +43,17 @@ with guard as (
     select guard.center_id, p.* from guard,
         unnest($14::bigint[], $15::smallint[], $16::integer[], $17::integer[], $18::numeric[], $19::numeric[], $20::numeric[]) p
 ), balance_rows as (
-    insert into account_balance (center_id, account_no, balance)
-    select guard.center_id, b.* from guard, unnest($21::integer[], $22::numeric[]) b
-    on conflict (center_id, account_no) do update set balance = excluded.balance
-), refused_rows as (
+    update account_balance b set balance = ($22::numeric[])[width_bucket(b.account_no, $21::integer[])]
+    where b.center_id = $1 and b.account_no = any($21) and exists (select from guard)
+)";
+
+/// The refusals of a batch; left out when it has none, which is nearly always.
+const REFUSALS: &str = ", \
+refused_rows as (
     insert into refused_request (center_id, request_id, method, actor, request, refusal, recorded_at, after_seq)
     select guard.center_id, r.* from guard,
         unnest($23::uuid[], $24::text[], $25::text[], $26::bytea[], $27::bytea[], $28::timestamptz[], $29::bigint[]) r
 )";
-const CORE_PARAMS: usize = 29;
 
 /// Commits a batch that was folded from `old` to `new`, or does nothing at all. `false` says that the guard held it back.
 /// Within a transaction of the caller's (a rare command) the caller commits.
@@ -54,12 +62,18 @@ pub(super) async fn commit(
     center: CenterNo,
     old: &Head,
     new: &mut Head,
-    batch: Batch,
+    batch: Batch<'_>,
 ) -> sqlx::Result<bool> {
     let moved_rules = i64::from(!batch.refusals.is_empty());
     new.rules_version = old.rules_version + moved_rules;
     let mut sql = String::with_capacity(4096);
     sql.push_str(CORE);
+    if !batch.entries.is_empty() {
+        sql.push_str(TRANSACTIONS);
+    }
+    if !batch.refusals.is_empty() {
+        sql.push_str(REFUSALS);
+    }
     batch.rows.compose(CORE_PARAMS, &mut sql);
     sql.push_str(" select count(*) from guard");
 
@@ -78,7 +92,7 @@ fn bind_core(
     old: &Head,
     new: &Head,
     moved_rules: i64,
-    batch: &Batch,
+    batch: &Batch<'_>,
 ) -> Result<(), sqlx::error::BoxDynError> {
     args.add(center.0)?;
     args.add(old.seq.0)?;
@@ -91,7 +105,7 @@ fn bind_core(
     bind_refusals(args, batch)
 }
 
-fn bind_transactions(args: &mut PgArguments, batch: &Batch) -> Result<(), sqlx::error::BoxDynError> {
+fn bind_transactions(args: &mut PgArguments, batch: &Batch<'_>) -> Result<(), sqlx::error::BoxDynError> {
     let entries = &batch.entries;
     args.add(entries.iter().map(|(_, entry, _)| entry.seq.0).collect::<Vec<i64>>())?;
     args.add(
@@ -132,7 +146,7 @@ fn bind_transactions(args: &mut PgArguments, batch: &Batch) -> Result<(), sqlx::
     )
 }
 
-fn bind_postings(args: &mut PgArguments, batch: &Batch) -> Result<(), sqlx::error::BoxDynError> {
+fn bind_postings(args: &mut PgArguments, batch: &Batch<'_>) -> Result<(), sqlx::error::BoxDynError> {
     let count = batch.entries.iter().map(|(_, entry, _)| entry.legs.len()).sum();
     let (mut seqs, mut numbers) = (Vec::with_capacity(count), Vec::<i16>::with_capacity(count));
     let (mut debits, mut credits) = (Vec::with_capacity(count), Vec::with_capacity(count));
@@ -163,7 +177,7 @@ fn bind_postings(args: &mut PgArguments, batch: &Batch) -> Result<(), sqlx::erro
     args.add(balances.into_values().collect::<Vec<Decimal>>())
 }
 
-fn bind_refusals(args: &mut PgArguments, batch: &Batch) -> Result<(), sqlx::error::BoxDynError> {
+fn bind_refusals(args: &mut PgArguments, batch: &Batch<'_>) -> Result<(), sqlx::error::BoxDynError> {
     let refusals = &batch.refusals;
     args.add(
         refusals

@@ -17,11 +17,11 @@ use crate::{
 
 /// Everything one batch would write.
 #[derive(Default)]
-pub(super) struct Batch {
+pub(super) struct Batch<'a> {
     /// The transactions with the requests that asked for them.
-    pub entries: Vec<(Request, Entry, Moment)>,
+    pub entries: Vec<(&'a Request, Entry, Moment)>,
     /// The refusals.
-    pub refusals: Vec<(Request, Refusal, Moment)>,
+    pub refusals: Vec<(&'a Request, Refusal, Moment)>,
     /// The domains' rows.
     pub rows: Rows,
 }
@@ -38,18 +38,23 @@ pub(super) fn next_moment(state: &State, clock: &Clock) -> Moment {
 
 /// Decides one command and applies it to the state. On a refusal the state is untouched. A broken invariant may leave it
 /// half changed, so the caller must then drop it.
-pub(super) fn fold(command: &dyn Command, state: &mut State, clock: &Clock, batch: &mut Batch) -> Result<(), Declined> {
+pub(super) fn fold<'a>(
+    command: &'a dyn Command,
+    state: &mut State,
+    clock: &Clock,
+    batch: &mut Batch<'a>,
+) -> Result<(), Declined> {
     let moment = next_moment(state, clock);
     let request = command.request();
     match command.decide(state, &moment) {
         Ok(draft) => {
-            let entry = enter(state, &moment, request, &draft)?;
+            let entry = enter(state, &moment, request, draft)?;
             command.apply(&entry, state, &mut batch.rows)?;
-            batch.entries.push((request.clone(), entry, moment));
+            batch.entries.push((request, entry, moment));
             Ok(())
         }
         Err(Declined::Refused(refusal)) => {
-            batch.refusals.push((request.clone(), refusal, moment));
+            batch.refusals.push((request, refusal, moment));
             Ok(())
         }
         Err(broken) => Err(broken),
@@ -57,7 +62,7 @@ pub(super) fn fold(command: &dyn Command, state: &mut State, clock: &Clock, batc
 }
 
 /// Numbers a draft, moves the balances it touches and writes its record. All balances must be loaded.
-pub(super) fn enter(state: &mut State, moment: &Moment, request: &Request, draft: &Draft) -> Result<Entry, Declined> {
+pub(super) fn enter(state: &mut State, moment: &Moment, request: &Request, draft: Draft) -> Result<Entry, Declined> {
     if draft.postings.is_empty() && !may_move_nothing(draft.kind) {
         return Err(Declined::Broken("a transaction without a posting".into()));
     }
@@ -94,7 +99,7 @@ fn movement(state: &mut State, no: AccountNo, side: Side, amount: Amount) -> Res
     Ok(balance)
 }
 
-impl Batch {
+impl Batch<'_> {
     /// The last transaction's number, if there is one.
     pub fn last(&self) -> Option<Seq> {
         self.entries.last().map(|(_, entry, _)| entry.seq)

@@ -28,6 +28,7 @@ use std::{
 use futures::future::BoxFuture;
 use time::{Date, OffsetDateTime};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::task::TaskTracker;
 use tracing::Span;
 
 use crate::{
@@ -44,13 +45,23 @@ pub use state::{Room, State};
 
 /// Most commands decided and committed together.
 const BATCH_MAX: usize = 512;
-/// Most times a batch is folded again because another process wrote, or because a connection was lost. All of the pool's
-/// connections may have been lost at once, and each is noticed by itself.
+/// How many of the commands that were in the lane before a batch waits for, in percent.
+const GATHERED_PERCENT: usize = 60;
+/// Longest a batch waits for them, in milliseconds.
+const GATHER_MS_MAX: u64 = 20;
+/// Most times a batch is folded again because another process wrote, or because a connection was lost. All connections may
+/// have been lost at once, and those of the general pool are noticed one by one.
 const REFOLD_ATTEMPTS_MAX: u32 = 8 + db::LANE_CONNECTIONS_MAX;
 /// Most rounds of loading that one batch may need before its commands can decide.
 const LOAD_ROUNDS_MAX: u32 = 4;
 /// Most keys a lane keeps in memory before it forgets them all.
 const STATE_KEYS_MAX: usize = 200_000;
+/// Longest a lane waits for one answer of the database, in seconds. The database itself gives up before.
+const ANSWER_S_MAX: u64 = 17;
+/// Longest the transaction of a rare command may take, in seconds.
+const RARE_S_MAX: u64 = 60;
+/// How far the last transaction's time may be ahead of the clock before it is told.
+const AHEAD_MAX: time::Duration = time::Duration::minutes(5);
 /// How long an idle lane keeps what it knows, in seconds.
 const IDLE_S: u64 = 60;
 
@@ -129,6 +140,7 @@ struct Inner {
     clock: Clock,
     queue_max: usize,
     lanes: Mutex<HashMap<CenterNo, Lane>>,
+    tasks: TaskTracker,
 }
 
 impl Lanes {
@@ -140,6 +152,7 @@ impl Lanes {
                 clock,
                 queue_max,
                 lanes: Mutex::default(),
+                tasks: TaskTracker::new(),
             }),
         }
     }
@@ -170,9 +183,12 @@ impl Lanes {
         self.with_lane(center, |lane| lane.committed.clone())
     }
 
-    /// Ends all lanes once their queues are empty. Later submissions answer [`LedgerError::Unavailable`].
-    pub fn close(&self) {
+    /// Ends all lanes, and waits until what is in their queues is committed: also that for which nobody waits any more. What
+    /// is submitted later is answered [`LedgerError::Unavailable`].
+    pub async fn close(&self) {
+        self.inner.tasks.close();
         self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.inner.tasks.wait().await;
     }
 
     async fn send(&self, center: &Center, work: Work) -> Result<Posted, LedgerError> {
@@ -208,7 +224,10 @@ impl Lanes {
                 tickets,
                 announce,
             );
-            tokio::spawn(task.run());
+            // Once closed, nothing is taken any more: the queue ends with its receiver.
+            if !self.inner.tasks.is_closed() {
+                self.inner.tasks.spawn(task.run());
+            }
             Lane { queue, committed }
         });
         act(lane)

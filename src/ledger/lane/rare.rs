@@ -96,12 +96,12 @@ pub(super) async fn run(
     let (answer, old) = match decided {
         Ok(draft) => {
             load(&mut state, &mut tx, &draft).await?;
-            let entry = enter(&mut state, &moment, request, &draft)?;
+            let entry = enter(&mut state, &moment, request, draft)?;
             let answer = Ok(Outcome::Posted(Posted {
                 record: entry.record.clone(),
                 replayed: false,
             }));
-            batch.entries.push((request.clone(), entry, moment));
+            batch.entries.push((request, entry, moment));
             let old = if rules_moved {
                 center::touch_rules_in_tx(&mut tx, center.no).await?
             } else {
@@ -111,7 +111,7 @@ pub(super) async fn run(
         }
         Err(Declined::Refused(refusal)) => {
             sqlx::query!("rollback to savepoint command").execute(&mut *tx).await?;
-            batch.refusals.push((request.clone(), refusal.clone(), moment));
+            batch.refusals.push((request, refusal.clone(), moment));
             (
                 Ok(Outcome::Refused {
                     refusal,

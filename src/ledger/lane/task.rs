@@ -1,6 +1,9 @@
-//! A lane's task: drain, load, fold, commit, answer.
+//! A lane's task: drain, gather, load, fold, commit, answer.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -10,7 +13,8 @@ use tracing::{error, info_span, warn};
 use uuid::Uuid;
 
 use super::{
-    Answer, BATCH_MAX, IDLE_S, LOAD_ROUNDS_MAX, REFOLD_ATTEMPTS_MAX, STATE_KEYS_MAX, Ticket, Work,
+    AHEAD_MAX, ANSWER_S_MAX, Answer, BATCH_MAX, GATHER_MS_MAX, GATHERED_PERCENT, IDLE_S, LOAD_ROUNDS_MAX, RARE_S_MAX,
+    REFOLD_ATTEMPTS_MAX, STATE_KEYS_MAX, Ticket, Work,
     commit::commit,
     fold::{Batch, fold},
     rare,
@@ -29,8 +33,10 @@ enum Attempt {
     Overtaken,
     /// The connection was lost; whether the statement was committed is not known.
     Lost,
-    /// PostgreSQL cannot be reached, and nothing was sent.
+    /// PostgreSQL cannot be reached, or gave up; nothing was committed.
     Unreachable,
+    /// One command broke an invariant and was answered; the others are as before.
+    Broken,
     /// Something else went wrong; nothing was committed.
     Failed(String),
 }
@@ -42,6 +48,10 @@ pub(super) struct Task {
     queue: mpsc::Receiver<Ticket>,
     announce: watch::Sender<Seq>,
     state: Option<State>,
+    /// How many commands were in the lane when its last batch ended: those of the batch and those that waited.
+    crowd: usize,
+    /// How long the last batch took.
+    took: Duration,
 }
 
 impl Task {
@@ -59,6 +69,8 @@ impl Task {
             queue,
             announce,
             state: None,
+            crowd: 0,
+            took: Duration::ZERO,
         }
     }
 
@@ -73,10 +85,38 @@ impl Task {
             .await
             {
                 Ok(0) => return,
-                Ok(_) => self.process(&mut tickets).await,
-                Err(_) => self.state = None,
+                Ok(_) => {
+                    self.gather(&mut tickets).await;
+                    let (count, began) = (tickets.len(), Instant::now());
+                    self.process(&mut tickets).await;
+                    self.took = began.elapsed();
+                    self.crowd = count + self.queue.len();
+                }
+                Err(_) => {
+                    self.state = None;
+                    self.database.batch.close_idle(Duration::from_secs(IDLE_S));
+                }
             }
         }
+    }
+
+    /// Waits for more to commit together. Whoever was just answered often asks again at once; a batch begun with the first of
+    /// them makes all others wait for its commit, and a commit costs the same for one as for many. So the lane waits until
+    /// most of those it had before are there, but not longer than two batches take. It never waits for one caller alone.
+    async fn gather(&mut self, tickets: &mut Vec<Ticket>) {
+        // First, whatever has arrived at the sockets already.
+        tokio::task::yield_now().await;
+        let waiting = self.queue.len().min(BATCH_MAX - tickets.len());
+        if waiting > 0 {
+            self.queue.recv_many(tickets, waiting).await;
+        }
+        let wanted = (self.crowd * GATHERED_PERCENT / 100).min(BATCH_MAX);
+        let more = async {
+            while tickets.len() < wanted && self.queue.recv_many(tickets, wanted - tickets.len()).await > 0 {}
+        };
+        let longest = (self.took * 2).min(Duration::from_millis(GATHER_MS_MAX));
+        // What has not come by then is for the next batch.
+        let _ = timeout(longest, more).await;
     }
 
     /// Processes drained tickets in order; runs of hot commands together, each rare one alone.
@@ -96,13 +136,21 @@ impl Task {
 
     async fn process_hot(&mut self, mut tickets: Vec<Ticket>) {
         let mut repeats = take_repeats(&mut tickets);
-        for _ in 0..REFOLD_ATTEMPTS_MAX {
+        let mut attempts = 0;
+        while attempts < REFOLD_ATTEMPTS_MAX {
             if tickets.is_empty() {
                 return;
             }
+            attempts += 1;
             let (count, mut failed) = (tickets.len(), None);
             match self.attempt(&mut tickets, &mut repeats).await {
                 Ok(()) => return,
+                // It is gone from the batch: the others must not run out of attempts because of it.
+                Err(Attempt::Broken) => {
+                    self.state = None;
+                    attempts -= 1;
+                    continue;
+                }
                 Err(Attempt::Overtaken) => self.state = None,
                 Err(Attempt::Lost) => {
                     self.state = None;
@@ -140,18 +188,21 @@ impl Task {
         self.load(&mut state, tickets).await?;
         let old = state.head;
         let mut batch = Batch::default();
-        for index in 0..tickets.len() {
-            let Work::Hot(command) = &tickets[index].work else {
-                continue;
+        let broken = tickets.iter().position(|ticket| {
+            let Work::Hot(command) = &ticket.work else {
+                return false;
             };
-            if let Err(broken) = fold(command.as_ref(), &mut state, &self.clock, &mut batch) {
-                // Its state may be half changed: answer this one, and let the caller fold the others anew.
-                error!(center = %self.center.id, error = %broken, "a command broke an invariant");
-                let ticket = tickets.remove(index);
-                repeats.answer(&ticket.work.request().id.0, &Err(LedgerError::Internal));
-                let _ = ticket.reply.send(Err(LedgerError::Internal));
-                return Err(Attempt::Overtaken);
-            }
+            fold(command.as_ref(), &mut state, &self.clock, &mut batch)
+                .inspect_err(|broken| error!(center = %self.center.id, error = %broken, "a command broke an invariant"))
+                .is_err()
+        });
+        if let Some(index) = broken {
+            // Its state may be half changed: answer this one, and let the caller fold the others anew.
+            drop(batch);
+            let ticket = tickets.remove(index);
+            repeats.answer(&ticket.work.request().id.0, &Err(LedgerError::Internal));
+            let _ = ticket.reply.send(Err(LedgerError::Internal));
+            return Err(Attempt::Broken);
         }
         let mut answers = answers(&batch);
         let last = batch.last();
@@ -159,21 +210,24 @@ impl Task {
             .iter()
             .map(|ticket| info_span!(parent: &ticket.span, "ledger.commit", batch = tickets.len()))
             .collect();
-        let mut conn = self.database.lane.acquire().await.map_err(unreachable_or_failed)?;
-        let committed = commit(&mut conn, self.center.no, &old, &mut state.head, batch).await;
+        let mut lent = self.database.batch.lend().await.map_err(unreachable_or_failed)?;
+        let committed = in_time(commit(&mut lent.conn, self.center.no, &old, &mut state.head, batch)).await;
         drop(spans);
         match committed {
-            Ok(true) => {}
-            Ok(false) => return Err(Attempt::Overtaken),
-            Err(error) if constraint::is_request_repeated(&error) => return Err(Attempt::Overtaken),
-            Err(error) if constraint::is_connection_lost(&error) => {
-                // Never give a connection of unknown state back to the pool.
-                drop(conn.detach());
-                return Err(Attempt::Lost);
+            Ok(is_committed) => {
+                lent.give_back();
+                if !is_committed {
+                    return Err(Attempt::Overtaken);
+                }
             }
-            Err(error) => return Err(Attempt::Failed(error.to_string())),
+            Err(error) if constraint::is_request_repeated(&error) => {
+                lent.give_back();
+                return Err(Attempt::Overtaken);
+            }
+            // The connection is of unknown state, and is not given back.
+            Err(error) if constraint::is_connection_lost(&error) => return Err(Attempt::Lost),
+            Err(error) => return Err(unreachable_or_failed(error)),
         }
-        drop(conn);
         if state.keys() < STATE_KEYS_MAX {
             self.state = Some(state);
         }
@@ -190,10 +244,16 @@ impl Task {
     }
 
     async fn fresh_state(&self) -> Result<State, Attempt> {
-        let mut conn = self.database.lane.acquire().await.map_err(unreachable_or_failed)?;
-        let head = center::head(&mut conn, self.center.no, false)
+        let mut lent = self.database.batch.lend().await.map_err(unreachable_or_failed)?;
+        let head = in_time(center::head(&mut lent.conn, self.center.no, false))
             .await
             .map_err(unreachable_or_failed)?;
+        lent.give_back();
+        let ahead = head.recorded_at - self.clock.now();
+        if ahead > AHEAD_MAX {
+            // What is recorded now gets a time just after it: the business date may be wrong.
+            error!(center = %self.center.id, %ahead, "the journal is ahead of the clock");
+        }
         Ok(State::new(self.center.clone(), head))
     }
 
@@ -207,8 +267,11 @@ impl Task {
             if !state.is_wanting() {
                 return Ok(());
             }
-            let mut conn = self.database.lane.acquire().await.map_err(unreachable_or_failed)?;
-            state.load(&mut conn).await.map_err(unreachable_or_failed)?;
+            let mut lent = self.database.batch.lend().await.map_err(unreachable_or_failed)?;
+            in_time(state.load(&mut lent.conn))
+                .await
+                .map_err(unreachable_or_failed)?;
+            lent.give_back();
         }
         Err(Attempt::Failed("a command keeps asking for more state".into()))
     }
@@ -231,11 +294,7 @@ impl Task {
 
     async fn lookup(&self, ids: &[Uuid]) -> Option<HashMap<Uuid, Stored>> {
         for _ in 0..REFOLD_ATTEMPTS_MAX {
-            let found = match self.database.lane.acquire().await {
-                Ok(mut conn) => outcome::lookup(&mut conn, self.center.no, ids).await,
-                Err(error) => Err(error),
-            };
-            match found {
+            match self.lookup_once(ids).await {
                 Ok(found) => return Some(found),
                 Err(error) if constraint::is_connection_lost(&error) && !constraint::is_unreachable(&error) => {}
                 Err(error) => {
@@ -245,6 +304,13 @@ impl Task {
             }
         }
         None
+    }
+
+    async fn lookup_once(&self, ids: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Stored>> {
+        let mut lent = self.database.batch.lend().await?;
+        let found = in_time(outcome::lookup(&mut lent.conn, self.center.no, ids)).await?;
+        lent.give_back();
+        Ok(found)
     }
 
     /// A batch that PostgreSQL refused for a reason of its own: each command alone, so that one cannot disturb the others.
@@ -268,8 +334,13 @@ impl Task {
         let mut answer = Err(LedgerError::Unavailable);
         for _ in 0..REFOLD_ATTEMPTS_MAX {
             let span = info_span!(parent: &ticket.span, "ledger.commit", batch = 1);
-            let ended = rare::run(&self.database, &self.center, &self.clock, command.as_ref()).await;
+            let run = rare::run(&self.database, &self.center, &self.clock, command.as_ref());
+            let ended = timeout(Duration::from_secs(RARE_S_MAX), run).await;
             drop(span);
+            let Ok(ended) = ended else {
+                warn!(center = %self.center.id, "a transaction took too long; what became of it is not known");
+                break;
+            };
             answer = match ended {
                 Ok(answer) => answer,
                 Err(Declined::Database(error)) if constraint::is_request_repeated(&error) => continue,
@@ -280,6 +351,10 @@ impl Task {
                         break;
                     }
                     continue;
+                }
+                Err(Declined::Database(error)) if constraint::is_given_up(&error) => {
+                    warn!(center = %self.center.id, %error, "a transaction was given up");
+                    break;
                 }
                 Err(broken) => {
                     error!(center = %self.center.id, error = %broken, "a command cannot be committed");
@@ -300,7 +375,7 @@ impl Task {
 }
 
 /// What each request is told once the batch is committed.
-fn answers(batch: &Batch) -> HashMap<Uuid, Answer> {
+fn answers(batch: &Batch<'_>) -> HashMap<Uuid, Answer> {
     let posted = batch.entries.iter().map(|(request, entry, _)| {
         let posted = Posted {
             record: entry.record.clone(),
@@ -320,8 +395,16 @@ fn answers(batch: &Batch) -> HashMap<Uuid, Answer> {
     posted.chain(refused).collect()
 }
 
+/// An answer that does not come is a connection that is lost: what it was about is read anew.
+async fn in_time<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    match timeout(Duration::from_secs(ANSWER_S_MAX), work).await {
+        Ok(answer) => answer,
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+    }
+}
+
 fn unreachable_or_failed(error: sqlx::Error) -> Attempt {
-    if constraint::is_unreachable(&error) {
+    if constraint::is_unreachable(&error) || constraint::is_given_up(&error) {
         Attempt::Unreachable
     } else if constraint::is_connection_lost(&error) {
         Attempt::Lost

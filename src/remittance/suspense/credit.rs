@@ -1,6 +1,6 @@
 //! Crediting a payment out of suspense: the detainee is active again.
 
-use super::{Movement, MovementRows, RemittanceRoom, SuspendedPayment};
+use super::{Movement, MovementRows, OUT_OF_SUSPENSE, RemittanceRoom, SuspendedPayment};
 use crate::{
     custody::room::DetaineeRoom,
     distribution::room::{collect, split},
@@ -115,7 +115,7 @@ impl Command for CreditSuspended {
         collect(state, rows, &self.detainee, &facts.parts)?;
         let at = recorded_at(entry)?;
         if let Some(legs) = rows.of::<LegRows>() {
-            legs.push(&self.remittance, LegState::Credited, at, "out of suspense", entry.seq);
+            legs.push(&self.remittance, LegState::Credited, at, OUT_OF_SUSPENSE, entry.seq);
         }
         if let Some(movements) = rows.of::<MovementRows>() {
             movements.push_credited(entry.seq, self.payment, self.amount);

@@ -26,6 +26,9 @@ use crate::{
 /// Why a payment is in suspense although the detainee could have it: its order was paid before.
 pub const DUPLICATE_PAYMENT: &str = "DUPLICATE_PAYMENT";
 
+/// How the leg CREDITED tells that the money came from there.
+pub(super) const OUT_OF_SUSPENSE: &str = "out of suspense";
+
 /// A payment that was put into suspense.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SuspendedPayment {
@@ -107,7 +110,7 @@ impl Movement {
         Movement::Credited,
     ];
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Movement::Taken => "TAKEN",
             Movement::PaidBack => "PAID_BACK",

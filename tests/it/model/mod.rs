@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use self::pure::{BALANCE_CAP, Model, PEOPLE, SAVINGS_PERCENT, SHELF};
 use crate::{
-    economy::Economy,
+    all_domains::Economy,
     world::{cny, id, reason, request_with},
 };
 
@@ -65,6 +65,7 @@ async fn random_commands_agree_with_the_model() {
         "REFUND_EXCEEDS_UNSPENT",
         "REMITTANCE_LIMIT_EXCEEDED",
         "RETURN_EXCEEDS_PURCHASE",
+        "SETTLEMENT_EXCEEDS_PAYABLE",
         "credited out of suspense",
         "ok",
         "refunded out of suspense",

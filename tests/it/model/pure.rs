@@ -416,6 +416,8 @@ impl Model {
         let total: i64 = self.unsettled.iter().filter(through).map(|(_, amount)| amount).sum();
         if total <= 0 {
             return "NOTHING_TO_PAY";
+        } else if total > self.owed {
+            return "SETTLEMENT_EXCEEDS_PAYABLE";
         }
         self.unsettled.retain(|(day, _)| *day >= self.day);
         self.owed -= total;

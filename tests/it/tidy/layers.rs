@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["custody"],
     &["commissary", "distribution", "remittance"],
     &["reconciliation", "refund", "settlement"],
-    &["api", "jobs"],
+    &["api", "jobs", "verification"],
     &["serve"],
     &["bench", "demo"],
     &["cli", "lib", "main"],

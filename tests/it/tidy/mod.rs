@@ -80,9 +80,11 @@ fn the_wire_stays_at_the_door() {
 
 #[test]
 fn sql_stays_in_the_stores() {
-    let concerns = |path: &str| !path.ends_with("/store.rs") && !is_in(path, &["src/db/", "src/ledger/"]);
+    // What is compared with the journal's records is read by the domain's verify.rs; src/cli has a file of that name, too.
+    let reads = |path: &str| path.ends_with("/store.rs") || path.ends_with("/verify.rs") && !is_in(path, &["src/cli/"]);
+    let concerns = |path: &str| !reads(path) && !is_in(path, &["src/db/", "src/ledger/"]);
     nothing(
-        "sqlx outside store.rs files, db and ledger",
+        "sqlx outside store.rs and verify.rs files, db and ledger",
         lines(concerns, |text| has_word(text, &["sqlx"])),
     );
 }

@@ -14,7 +14,10 @@ use custody_ledger::{
             Simulator, SimulatorConfig, SimulatorControl,
             control::{DeliveryState, PayOptions},
         },
-        webhook::signature::{SIGNATURE_HEADER, sign_notification},
+        webhook::{
+            WebhookChannel, WebhookConfig,
+            signature::{SIGNATURE_HEADER, sign_notification},
+        },
     },
     ids::{CenterId, CourtOrderId, PayerId, Seq, TerminalId},
     ledger::Center,
@@ -99,6 +102,16 @@ impl Hall {
         let address = self.gateway_url.strip_prefix("http://").unwrap().parse().unwrap();
         let config = SimulatorConfig::new(address, SecretString::from(SECRET));
         self.simulator = Some(Simulator::start(config, Clock::system()).await.unwrap());
+    }
+
+    /// The gateway, as the service sees it.
+    pub fn gateway(&self) -> WebhookChannel {
+        let config = WebhookConfig {
+            id: "webhook".into(),
+            base_url: self.gateway_url.clone(),
+            secret: SecretString::from(SECRET),
+        };
+        WebhookChannel::try_new(config, Clock::system()).unwrap()
     }
 
     /// Another service process on the same database, with keys of its own.

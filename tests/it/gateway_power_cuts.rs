@@ -5,25 +5,32 @@ use std::time::Duration;
 use custody_ledger::{
     access::{Role, Scope},
     custody::Settings,
-    gateway::simulator::{
-        SimulatorControl,
-        control::{NotifyOptions, PayOptions, RefundAnswer},
+    gateway::{
+        Channel as _, NewPayment,
+        simulator::{
+            SimulatorControl,
+            control::{NotifyOptions, PayOptions, RefundAnswer},
+        },
+        webhook::wire::OrderState,
     },
     proto::{
-        CreateRefundRequest, GetRequestOutcomeRequest, RefreshRefundRequest, RefreshRemittanceRequest, Refund,
-        Remittance, RequestOutcome, refund, remittance, request_outcome,
+        CreateRefundRequest, GetRequestOutcomeRequest, ListRemittancesRequest, ListRemittancesResponse,
+        RefreshRefundRequest, RefreshRemittanceRequest, Refund, Remittance, RequestOutcome, refund, remittance,
+        request_outcome,
     },
 };
 use prost::Message;
+use time::OffsetDateTime;
 use tokio::{sync::watch, time::timeout};
 use tonic::{Code, transport::Endpoint};
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 use crate::{
-    hall::{self, Hall, Refused, money, remittance_of},
-    messages::Descriptors,
+    messages_from_text::Descriptors,
     service::purchase_of,
+    whole_service::{self, Hall, Refused, money, remittance_of},
+    world::cny,
 };
 
 /// A caller that stores what it asks before it asks, and asks again until it has an answer.
@@ -39,7 +46,7 @@ impl Caller {
         loop {
             let address = format!("http://{}", self.address.borrow().clone());
             let channel = Endpoint::from_shared(address).unwrap().connect_lazy();
-            let call = hall::call(channel, method, &self.token, message.encode_to_vec());
+            let call = whole_service::call(channel, method, &self.token, message.encode_to_vec());
             match timeout(Duration::from_secs(5), call).await {
                 Ok(Ok(answer)) => return R::decode(answer.message.as_slice()).unwrap(),
                 Ok(Err(status)) => {
@@ -254,7 +261,7 @@ async fn a_service_whose_secret_is_wrong_gives_no_order_up() {
     let custody = &hall.process.custody;
     custody.change_settings(&hall.center.id, quick).await.unwrap();
     let refused = async |method: &str, message: Vec<u8>| {
-        let answer = hall::call(channel.clone(), method, &token, message).await;
+        let answer = whole_service::call(channel.clone(), method, &token, message).await;
         let refused = Refused::of(&answer.err().unwrap(), method);
         assert!(
             refused.is(Code::Unavailable, "GATEWAY_UNAVAILABLE"),
@@ -285,6 +292,45 @@ async fn a_service_whose_secret_is_wrong_gives_no_order_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_the_gateway_has_otherwise_is_closed_before_it_counts_as_failed() {
+    let mut hall = Hall::open().await;
+    hall.stop_gateway().await;
+    let new = remittance_of("P1", "D1", "20.00", Uuid::new_v4());
+    let create = "RemittanceService/CreateRemittance";
+    hall.refused("no gateway", create, new.encode_to_vec()).await;
+    let list = ListRemittancesRequest {
+        parent: "centers/C1".into(),
+        ..Default::default()
+    };
+    let listed: ListRemittancesResponse = hall.ask("RemittanceService/ListRemittances", &list).await.unwrap();
+    let number = listed.remittances[0].order_number.clone();
+
+    // An earlier life opened it with another address for notifications.
+    hall.start_gateway().await;
+    let other = NewPayment {
+        order_number: number.clone(),
+        amount: cny("20.00"),
+        description: "remittance".into(),
+        expires_at: OffsetDateTime::now_utc() + time::Duration::HOUR,
+        notify_url: "http://127.0.0.1:9/".into(),
+    };
+    hall.gateway().create_payment(&other).await.unwrap();
+    for _ in 0..2 {
+        let refused = hall.refused("otherwise", create, new.encode_to_vec()).await;
+        assert!(refused.is(Code::FailedPrecondition, "GATEWAY_REFUSED"), "{refused:?}");
+    }
+    let orders = hall.control.orders().await.unwrap();
+    assert_eq!(
+        (orders[0].order_number.as_str(), orders[0].state),
+        (number.as_str(), OrderState::Closed)
+    );
+    assert_eq!(
+        hall.remittance(&listed.remittances[0].name).await.state(),
+        remittance::State::Failed
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_says_when_to_try_again() {
     let hall = Hall::open().await;
     let narrow = hall
@@ -301,7 +347,9 @@ async fn a_full_queue_says_when_to_try_again() {
     for _ in 0..12 {
         let order = purchase_of("C1", "D1", Uuid::new_v4(), &[("RICE", 1)]).encode_to_vec();
         let (channel, token) = (channel.clone(), token.clone());
-        calls.spawn(async move { hall::call(channel, "CommissaryService/CreatePurchase", &token, order).await });
+        calls.spawn(
+            async move { whole_service::call(channel, "CommissaryService/CreatePurchase", &token, order).await },
+        );
     }
     // Who finds no room is answered while the others wait.
     let first = calls
@@ -312,7 +360,7 @@ async fn a_full_queue_says_when_to_try_again() {
         .err()
         .expect("bought while the journal was held");
     tx.rollback().await.unwrap();
-    let (mut bought, mut full) = (0, vec![first]);
+    let (mut bought, mut full) = (0_i64, vec![first]);
     for answer in calls.join_all().await {
         match answer {
             Ok(_) => bought += 1,
@@ -329,7 +377,7 @@ async fn a_full_queue_says_when_to_try_again() {
         );
     }
     assert!(bought > 0);
-    let left = 9000 - 250 * i64::try_from(bought).unwrap();
+    let left = 9000 - 250 * bought;
     assert_eq!(
         hall.balances("D1").await[0],
         format!("{}.{:02}", left / 100, left % 100)

@@ -1,0 +1,243 @@
+//! Refunds and release payouts, how they ended and whom they left in which state, against their transactions.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures::future::{BoxFuture, FutureExt as _};
+use rust_decimal::Decimal;
+
+use super::{RefundState, ReleaseEnd};
+use crate::{
+    custody::DetaineeState,
+    db::Conn,
+    ledger::{
+        record,
+        verify::{Check, Owner, Page, VerifyError},
+    },
+    proto::{JournalRecord, OutcomeFacts, TransactionKind, journal_record::Facts},
+};
+
+/// Whom the refunds and release payouts in transit are about, and the detainees who are leaving or gone.
+#[derive(Debug, Default)]
+pub struct RefundsCheck {
+    refunds: HashMap<i64, [Owner; 2]>,
+    releases: HashMap<i64, String>,
+    states: BTreeMap<String, &'static str>,
+}
+
+impl Check for RefundsCheck {
+    fn page<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
+        async move {
+            for record in page.records {
+                self.refund(page, record)?;
+                self.release(page, record)?;
+            }
+            refunds(conn, page).await?;
+            refund_ends(conn, page).await?;
+            releases(conn, page).await?;
+            release_ends(conn, page).await
+        }
+        .boxed()
+    }
+
+    fn end<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
+        async move {
+            self.open_refunds(conn, page).await?;
+            self.detainees(conn, page).await
+        }
+        .boxed()
+    }
+}
+
+/// How a record ended a refund, if it did.
+fn refund_end(record: &JournalRecord) -> Option<(RefundState, &OutcomeFacts)> {
+    let end = match record.kind() {
+        TransactionKind::RefundSucceeded => RefundState::Succeeded,
+        TransactionKind::RefundFailed => RefundState::Failed,
+        _ => return None,
+    };
+    match &record.facts {
+        Some(Facts::Outcome(facts)) => Some((end, facts)),
+        _ => None,
+    }
+}
+
+/// Which release payout a record ended, and how, if it did. Who has nothing is released by the transaction that opens it.
+fn release_end(record: &JournalRecord) -> Option<(i64, ReleaseEnd)> {
+    match record.kind() {
+        TransactionKind::ReleaseOpened if record.postings.is_empty() => Some((record.seq, ReleaseEnd::Paid)),
+        TransactionKind::ReleasePaid => Some((record.reverses, ReleaseEnd::Paid)),
+        TransactionKind::ReleaseFailed => Some((record.reverses, ReleaseEnd::Failed)),
+        _ => None,
+    }
+}
+
+impl RefundsCheck {
+    fn refund(&mut self, page: &Page<'_>, record: &JournalRecord) -> Result<(), VerifyError> {
+        if let Some(Facts::Refund(facts)) = &record.facts {
+            let parties = [Owner::detainee(&facts.detainee), Owner::channel(&facts.channel)];
+            page.parties(record, &parties)?;
+            self.refunds.insert(record.seq, parties);
+        } else if refund_end(record).is_some() {
+            let parties = self
+                .refunds
+                .remove(&record.reverses)
+                .ok_or_else(|| page.differs(record, format!("refund {} is not in transit", record.reverses)))?;
+            page.parties(record, &parties)?;
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, page: &Page<'_>, record: &JournalRecord) -> Result<(), VerifyError> {
+        if let Some(Facts::Release(facts)) = &record.facts {
+            page.parties(record, &[Owner::detainee(&facts.detainee)])?;
+            self.releases.insert(record.seq, facts.detainee.clone());
+            self.states
+                .insert(facts.detainee.clone(), DetaineeState::Releasing.name());
+        }
+        let Some((release, end)) = release_end(record) else {
+            return Ok(());
+        };
+        let detainee = self
+            .releases
+            .remove(&release)
+            .ok_or_else(|| page.differs(record, format!("release {release} is not in transit")))?;
+        page.parties(record, &[Owner::detainee(&detainee)])?;
+        match end {
+            ReleaseEnd::Paid => self.states.insert(detainee, DetaineeState::Released.name()),
+            ReleaseEnd::Failed => self.states.remove(&detainee),
+        };
+        Ok(())
+    }
+
+    async fn open_refunds(&self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+        let rows = sqlx::query_scalar!("select seq from refund_open where center_id = $1", page.center.no.0)
+            .fetch_all(conn)
+            .await?;
+        let stored = rows.into_iter().map(|seq| (seq, "open")).collect();
+        let explained = self.refunds.keys().map(|seq| (*seq, "open")).collect();
+        page.same_rows("refund_open", &explained, &stored)
+    }
+
+    async fn detainees(&self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+        let rows = sqlx::query!(
+            "select detainee_id, state from detainee where center_id = $1 and state <> $2",
+            page.center.no.0,
+            DetaineeState::Active.name(),
+        )
+        .fetch_all(conn)
+        .await?;
+        let stored = rows.into_iter().map(|row| (row.detainee_id, row.state)).collect();
+        let explained = self.states.iter().map(|(id, state)| (id.clone(), (*state).to_owned()));
+        page.same_rows("detainee", &explained.collect(), &stored)
+    }
+}
+
+async fn refunds(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    let rows = sqlx::query!(
+        r#"select f.seq, f.remittance_id, f.detainee_id, f.channel, f.amount, f.from_suspense, f.credit_seq, l.at as "requested_at?", t.record as "credit?"
+           from refund f
+           left join refund_leg l on l.center_id = f.center_id and l.seq = f.seq and l.state = 'REQUESTED'
+           left join journal_transaction t on t.center_id = f.center_id and t.seq = f.credit_seq
+           where f.center_id = $1 and f.seq > $2 and f.seq <= $3"#,
+        page.center.no.0,
+        page.after.0,
+        page.through.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut stored = BTreeMap::new();
+    for row in rows {
+        let credit = row.credit.as_deref().map(record::decode).transpose()?;
+        let credited = match credit.and_then(|record| record.facts) {
+            Some(Facts::Credit(facts)) if !row.from_suspense => Some(facts.remittance),
+            Some(Facts::Suspense(facts)) if row.from_suspense => Some(facts.remittance),
+            _ => None,
+        };
+        let suspense = row.from_suspense.then_some(row.credit_seq);
+        let of = (row.remittance_id, credited, row.detainee_id, row.channel, suspense);
+        stored.insert(row.seq, (of, row.amount, row.requested_at.map(record::timestamp)));
+    }
+    let mut explained = BTreeMap::new();
+    for record in page.records {
+        if let Some(Facts::Refund(facts)) = &record.facts {
+            let of = (
+                facts.remittance.clone(),
+                Some(facts.remittance.clone()),
+                facts.detainee.clone(),
+                facts.channel.clone(),
+                (record.reverses != 0).then_some(record.reverses),
+            );
+            let amount = page.amount(record, &facts.amount)?;
+            explained.insert(record.seq, (of, amount, record.recorded_at));
+        }
+    }
+    page.same_rows("refund", &explained, &stored)
+}
+
+async fn refund_ends(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    let rows = sqlx::query!(
+        r#"select seq, state, at, detail, end_seq as "end_seq!" from refund_leg
+           where center_id = $1 and end_seq > $2 and end_seq <= $3"#,
+        page.center.no.0,
+        page.after.0,
+        page.through.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    let stored = rows
+        .into_iter()
+        .map(|row| {
+            let key = format!("{} {}", row.seq, row.state);
+            (key, (row.end_seq, row.detail, Some(record::timestamp(row.at))))
+        })
+        .collect();
+    let explained = page.records.iter().filter_map(|record| {
+        let (end, facts) = refund_end(record)?;
+        let key = format!("{} {}", record.reverses, end.name());
+        Some((key, (record.seq, facts.reason.clone(), record.recorded_at)))
+    });
+    page.same_rows("refund_leg", &explained.collect(), &stored)
+}
+
+async fn releases(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    let rows = sqlx::query!(
+        "select seq, detainee_id, amount from release where center_id = $1 and seq > $2 and seq <= $3",
+        page.center.no.0,
+        page.after.0,
+        page.through.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    let stored: BTreeMap<i64, (String, Decimal)> = rows
+        .into_iter()
+        .map(|row| (row.seq, (row.detainee_id, row.amount)))
+        .collect();
+    let mut explained = BTreeMap::new();
+    for record in page.records {
+        if let Some(Facts::Release(facts)) = &record.facts {
+            let amount = page.amount(record, &facts.amount)?;
+            explained.insert(record.seq, (facts.detainee.clone(), amount));
+        }
+    }
+    page.same_rows("release", &explained, &stored)
+}
+
+async fn release_ends(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    let rows = sqlx::query!(
+        "select seq, end_seq, state from release_end where center_id = $1 and end_seq > $2 and end_seq <= $3",
+        page.center.no.0,
+        page.after.0,
+        page.through.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    let stored = rows
+        .into_iter()
+        .map(|row| (row.seq, (row.end_seq, row.state)))
+        .collect();
+    let explained = page.records.iter().filter_map(|record| {
+        let (release, end) = release_end(record)?;
+        Some((release, (record.seq, end.name().to_owned())))
+    });
+    page.same_rows("release_end", &explained.collect(), &stored)
+}

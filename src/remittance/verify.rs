@@ -1,0 +1,227 @@
+//! Remittances and their last legs against the transactions that brought them into the ledger.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures::future::{BoxFuture, FutureExt as _};
+use rust_decimal::Decimal;
+
+use super::{
+    LegState,
+    suspense::{DUPLICATE_PAYMENT, Movement, OUT_OF_SUSPENSE},
+};
+use crate::{
+    db::Conn,
+    ids::AccountNo,
+    ledger::{
+        Code, record,
+        verify::{Check, Owner, Page, VerifyError},
+    },
+    proto::{CreditFacts, JournalRecord, TransactionKind, journal_record::Facts},
+};
+
+/// Every credit and suspense has its remittance, with the same facts and its leg; no other remittance has such a leg. What is
+/// in suspense, and what became of it, is what the records say.
+#[derive(Debug, Default)]
+pub struct RemittancesCheck {
+    /// Refunds in transit of money in suspense, and the transactions that had put it there.
+    refunds: HashMap<i64, i64>,
+}
+
+impl Check for RemittancesCheck {
+    fn page<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
+        async move {
+            legs(conn, page).await?;
+            payments(conn, page).await?;
+            self.movements(conn, page).await
+        }
+        .boxed()
+    }
+
+    fn end<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
+        clearing(conn, page).boxed()
+    }
+}
+
+/// The state that a record brings its remittance to, its detail, and the facts that both kinds share.
+fn told(record: &JournalRecord) -> Option<(LegState, String, CreditFacts)> {
+    match record.facts.clone()? {
+        Facts::Credit(facts) => {
+            let detail = if record.reverses == 0 { "" } else { OUT_OF_SUSPENSE };
+            Some((LegState::Credited, detail.to_owned(), facts))
+        }
+        // A further payment takes no leg.
+        Facts::Suspense(facts) if facts.reason == DUPLICATE_PAYMENT => None,
+        Facts::Suspense(facts) => {
+            let shared = CreditFacts {
+                remittance: facts.remittance,
+                detainee: facts.detainee,
+                payer: facts.payer,
+                channel: facts.channel,
+                gateway_transaction: facts.gateway_transaction,
+                paid_at: facts.paid_at,
+                amount: facts.amount,
+                ..CreditFacts::default()
+            };
+            Some((LegState::Suspended, facts.reason, shared))
+        }
+        _ => None,
+    }
+}
+
+async fn legs(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    let rows = sqlx::query!(
+        r#"select l.seq as "seq!", l.remittance_id, l.state, l.at, l.detail,
+                  r.detainee_id as "detainee_id?", r.payer_id as "payer_id?", r.channel as "channel?",
+                  r.amount as "amount?", paid.gateway_transaction as "gateway_transaction?", paid.paid_at as "paid_at?"
+           from remittance_leg l
+           left join remittance r on r.center_id = l.center_id and r.remittance_id = l.remittance_id
+           left join remittance_leg paid on paid.center_id = l.center_id and paid.remittance_id = l.remittance_id
+               and paid.state = 'PAID'
+           where l.center_id = $1 and l.seq > $2 and l.seq <= $3"#,
+        page.center.no.0,
+        page.after.0,
+        page.through.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    let (mut stored, mut stored_facts) = (BTreeMap::new(), BTreeMap::new());
+    for row in rows {
+        // Out of suspense comes what was left there.
+        let amount = row.amount.filter(|_| row.detail != OUT_OF_SUSPENSE);
+        let facts = (row.detainee_id, row.payer_id, row.channel, amount);
+        let payment = (row.gateway_transaction, row.paid_at.map(record::timestamp));
+        let key = format!("{} {}", row.remittance_id, row.state);
+        stored_facts.insert(key.clone(), (facts, payment));
+        stored.insert(key, (row.seq, Some(record::timestamp(row.at)), row.detail));
+    }
+    let (mut explained, mut explained_facts) = (BTreeMap::new(), BTreeMap::new());
+    for record in page.records {
+        let Some((state, detail, facts)) = told(record) else {
+            continue;
+        };
+        let parties = [Owner::detainee(&facts.detainee), Owner::channel(&facts.channel)];
+        page.parties(record, &parties)?;
+        let key = format!("{} {}", facts.remittance, state.name());
+        let amount = Some(page.amount(record, &facts.amount)?).filter(|_| record.reverses == 0);
+        explained.insert(key.clone(), (record.seq, record.recorded_at, detail));
+        let payment = (Some(facts.gateway_transaction), facts.paid_at);
+        let facts_of = (Some(facts.detainee), Some(facts.payer), Some(facts.channel), amount);
+        explained_facts.insert(key, (facts_of, payment));
+    }
+    page.same_rows("remittance_leg", &explained, &stored)?;
+    page.same_rows("remittance", &explained_facts, &stored_facts)
+}
+
+/// What was put into suspense, of whose remittances.
+async fn payments(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    let rows = sqlx::query!(
+        r#"select s.seq, s.remittance_id, s.gateway_transaction, s.paid_at, s.amount, s.reason, s.recorded_at,
+                  r.detainee_id as "detainee_id?", r.payer_id as "payer_id?", r.channel as "channel?"
+           from suspended_payment s
+           left join remittance r on r.center_id = s.center_id and r.remittance_id = s.remittance_id
+           where s.center_id = $1 and s.seq > $2 and s.seq <= $3"#,
+        page.center.no.0,
+        page.after.0,
+        page.through.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    let stored = rows.into_iter().map(|row| {
+        let of = (row.remittance_id, row.detainee_id, row.payer_id, row.channel);
+        let times = [row.paid_at, row.recorded_at].map(|at| Some(record::timestamp(at)));
+        (row.seq, (of, row.gateway_transaction, row.amount, row.reason, times))
+    });
+    let mut explained = BTreeMap::new();
+    for record in page.records {
+        if let Some(Facts::Suspense(facts)) = record.facts.clone() {
+            let parties = [Owner::detainee(&facts.detainee), Owner::channel(&facts.channel)];
+            page.parties(record, &parties)?;
+            let amount = page.amount(record, &facts.amount)?;
+            let of = (
+                facts.remittance,
+                Some(facts.detainee),
+                Some(facts.payer),
+                Some(facts.channel),
+            );
+            let times = [facts.paid_at, record.recorded_at];
+            explained.insert(record.seq, (of, facts.gateway_transaction, amount, facts.reason, times));
+        }
+    }
+    page.same_rows("suspended_payment", &explained, &stored.collect())
+}
+
+impl RemittancesCheck {
+    /// What a record did to money in suspense, if it did: to which payment, and how much.
+    fn movement(
+        &mut self,
+        page: &Page<'_>,
+        record: &JournalRecord,
+    ) -> Result<Option<(Movement, i64, Decimal)>, VerifyError> {
+        let (movement, payment) = match record.kind() {
+            TransactionKind::Credit if record.reverses != 0 => (Movement::Credited, record.reverses),
+            TransactionKind::RefundRequested if record.reverses != 0 => {
+                self.refunds.insert(record.seq, record.reverses);
+                (Movement::Taken, record.reverses)
+            }
+            TransactionKind::RefundSucceeded | TransactionKind::RefundFailed => {
+                let Some(payment) = self.refunds.remove(&record.reverses) else {
+                    return Ok(None);
+                };
+                match record.kind() {
+                    TransactionKind::RefundSucceeded => (Movement::PaidBack, payment),
+                    _ => (Movement::PutBack, payment),
+                }
+            }
+            _ => return Ok(None),
+        };
+        let mut sum = Decimal::ZERO;
+        for posting in &record.postings {
+            let more = sum.checked_add(page.amount(record, &posting.amount)?);
+            sum = more.ok_or_else(|| page.differs(record, "its postings overflow"))?;
+        }
+        Ok(Some((movement, payment, sum)))
+    }
+
+    /// What became of money in suspense.
+    async fn movements(&mut self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+        let rows = sqlx::query!(
+            "select seq, payment_seq, kind, amount from suspense_movement
+             where center_id = $1 and seq > $2 and seq <= $3",
+            page.center.no.0,
+            page.after.0,
+            page.through.0,
+        )
+        .fetch_all(conn)
+        .await?;
+        let stored = rows
+            .into_iter()
+            .map(|row| (row.seq, (row.kind, row.payment_seq, row.amount)))
+            .collect();
+        let mut explained = BTreeMap::new();
+        for record in page.records {
+            if let Some((movement, payment, amount)) = self.movement(page, record)? {
+                explained.insert(record.seq, (movement.name().to_owned(), payment, amount));
+            }
+        }
+        page.same_rows("suspense_movement", &explained, &stored)
+    }
+}
+
+/// Money comes in through the account of the remittance's own channel.
+async fn clearing(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    let rows = sqlx::query!(
+        "select clearing_no, channel, min(remittance_id) as remittance_id from remittance
+         where center_id = $1 group by clearing_no, channel",
+        page.center.no.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    for row in rows {
+        let owner = Owner::channel(&row.channel);
+        let found = page
+            .accounts
+            .require(AccountNo(row.clearing_no), Code::GatewayClearing, owner.as_str());
+        found.map_err(|what| page.row_differs("remittance", row.remittance_id.unwrap_or_default(), what))?;
+    }
+    Ok(())
+}

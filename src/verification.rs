@@ -1,0 +1,45 @@
+//! Verification put together: the ledger's replay with the checks of every domain.
+
+use crate::{
+    commissary::CommissaryCheck,
+    custody::DetaineesCheck,
+    db::{Conn, Database},
+    distribution::CollectedCheck,
+    ledger::{
+        Center,
+        verify::{self, Check, Verified, VerifyError},
+    },
+    reconciliation::FeesCheck,
+    refund::RefundsCheck,
+    remittance::RemittancesCheck,
+    settlement::SettlementsCheck,
+};
+
+/// The checks of all domains, fresh: they remember one journal.
+fn checks() -> Vec<Box<dyn Check>> {
+    vec![
+        Box::<DetaineesCheck>::default(),
+        Box::<CommissaryCheck>::default(),
+        Box::<CollectedCheck>::default(),
+        Box::<RemittancesCheck>::default(),
+        Box::<SettlementsCheck>::default(),
+        Box::<RefundsCheck>::default(),
+        Box::<FeesCheck>::default(),
+    ]
+}
+
+/// Verifies everything of one center as it stood at one moment, while the service may go on.
+///
+/// # Errors
+/// The first difference, or that the database could not be read.
+pub async fn verify_snapshot(database: &Database, center: &Center) -> Result<Verified, VerifyError> {
+    verify::verify_snapshot(database, center, checks()).await
+}
+
+/// Verifies everything of one center. The caller sees to it that nothing is written meanwhile, or holds a snapshot.
+///
+/// # Errors
+/// The first difference, or that the database could not be read.
+pub async fn verify(conn: &mut Conn, center: &Center) -> Result<Verified, VerifyError> {
+    verify::verify(conn, center, checks()).await
+}

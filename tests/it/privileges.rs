@@ -1,0 +1,147 @@
+//! What the service's role may do in the database: table by table and column by column, tried out, and nothing else.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr as _,
+};
+
+use custody_ledger::db::Database;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, PgPool, postgres::PgConnectOptions};
+
+use crate::world::TestDatabase;
+
+/// Every table of the service: `d` where rows may be deleted, and the columns that may be updated. All may be read and
+/// inserted into; whatever is not told here is not allowed.
+const ALLOWED: &[(&str, &str, &str)] = &[
+    ("account", "", ""),
+    ("account_balance", "", "balance"),
+    ("bill", "", ""),
+    ("bill_entry", "", ""),
+    ("center", "", ""),
+    (
+        "center_settings",
+        "",
+        "balance_cap festival_bonus festival_months purchase_amount_max quote_ttl_s remittance_amount_max",
+    ),
+    ("court_order", "", ""),
+    ("court_order_collected", "", "collected"),
+    ("detainee", "", "state"),
+    ("distribution_policy", "", ""),
+    ("journal_head", "", "next_account_no recorded_at rules_version seq"),
+    ("journal_transaction", "", ""),
+    ("monthly_spending", "", "spent"),
+    ("payer", "", ""),
+    ("payer_link", "", ""),
+    ("posting", "", ""),
+    ("product", "", "available price version"),
+    ("product_price", "", ""),
+    ("reconciliation", "", ""),
+    ("reconciliation_break", "", ""),
+    ("refund", "", ""),
+    ("refund_leg", "", ""),
+    ("refund_open", "d", "attempts next_at"),
+    ("refused_request", "", ""),
+    ("rejected_notification", "", ""),
+    ("release", "", ""),
+    ("release_end", "", ""),
+    ("remittance", "", ""),
+    ("remittance_leg", "", ""),
+    ("remittance_poll", "d", "attempts next_at"),
+    ("return_line", "", ""),
+    ("settlement", "", ""),
+    ("settlement_end", "", ""),
+    ("suspended_payment", "", ""),
+    ("suspense_movement", "", ""),
+    ("tier_limit", "", "amount"),
+    ("vendor", "", ""),
+];
+
+/// Whether the role may do it; what it does is taken back.
+async fn may(pool: &PgPool, statement: String) -> bool {
+    let mut tx = pool.begin().await.unwrap();
+    let done = tx.execute(AssertSqlSafe(statement.clone())).await;
+    tx.rollback().await.unwrap();
+    match done {
+        Ok(_) => true,
+        Err(error) => {
+            let code = error.as_database_error().and_then(|error| error.code());
+            // Insufficient privilege.
+            assert_eq!(code.as_deref(), Some("42501"), "{statement}: {error}");
+            false
+        }
+    }
+}
+
+/// Every column of every table that is there, told by the owner.
+async fn columns(url: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut owner = PgConnectOptions::from_str(url).unwrap().connect().await.unwrap();
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "select c.relname::text, a.attname::text from pg_class c join pg_attribute a on a.attrelid = c.oid
+         where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'm', 'p', 'S')
+           and a.attnum > 0 and not a.attisdropped",
+    )
+    .fetch_all(&mut owner)
+    .await
+    .unwrap();
+    let mut columns: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (table, column) in rows {
+        columns.entry(table).or_default().insert(column);
+    }
+    columns
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_s_role_may_do_what_is_written_and_no_more() {
+    let db = TestDatabase::create().await;
+    let columns = columns(&db.url).await;
+    let database = Database::connect(&db.url).unwrap();
+    for pool in [&database.lane, &database.read] {
+        let user: String = sqlx::query_scalar("select current_user::text")
+            .fetch_one(pool)
+            .await
+            .unwrap();
+        assert_eq!(user, "custody_service");
+        let mut wrong = Vec::new();
+        for (table, columns) in &columns {
+            let allowed = ALLOWED.iter().find(|(name, ..)| name == table);
+            let (deletes, updates) = allowed.map_or(("", ""), |(_, deletes, updates)| (deletes, updates));
+            let mut cases = vec![
+                (format!("select from {table} limit 0"), allowed.is_some()),
+                (
+                    format!("insert into {table} select * from {table} where false"),
+                    allowed.is_some(),
+                ),
+                (format!("delete from {table} where false"), deletes == "d"),
+                (format!("truncate {table}"), false),
+                (format!("drop table {table}"), false),
+                (format!("alter table {table} add column forged int"), false),
+                (format!("create index on {table} ((1))"), false),
+                (format!("alter table {table} disable trigger all"), false),
+            ];
+            for column in columns {
+                let update = format!("update {table} set {column} = null where false");
+                cases.push((update, updates.split(' ').any(|name| name == column)));
+            }
+            for (statement, is_allowed) in cases {
+                if may(pool, statement.clone()).await != is_allowed {
+                    wrong.push(format!("allowed: {}, written: {is_allowed}: {statement}", !is_allowed));
+                }
+            }
+        }
+        for statement in [
+            "create table forged (x int)",
+            "create schema forged",
+            "set session_replication_role = replica",
+        ] {
+            if may(pool, statement.into()).await {
+                wrong.push(format!("allowed, but not written: {statement}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+    let unknown: Vec<_> = ALLOWED
+        .iter()
+        .filter(|(name, ..)| !columns.contains_key(*name))
+        .collect();
+    assert!(unknown.is_empty(), "written, but not there: {unknown:?}");
+}
