@@ -190,6 +190,14 @@ impl RequestId {
         let name: String = parts.iter().map(|part| format!("{}:{part};", part.len())).collect();
         RequestId(Uuid::new_v5(&DERIVED, name.as_bytes()))
     }
+
+    /// Whether it may be one that the service derived (UUID version 5). Whoever could choose such an id could take that of
+    /// something the service has still to do, and so keep it from ever being done.
+    #[must_use]
+    pub fn may_be_derived(self) -> bool {
+        const VERSION: usize = 5;
+        self.0.get_version_num() == VERSION
+    }
 }
 
 impl fmt::Display for RequestId {
@@ -259,6 +267,16 @@ mod tests {
         let id = RequestId::derived(&["webhook", "C1", "evt-1"]);
         assert_eq!(id.to_string(), "ca323061-3e3f-5690-a118-6dd4da2643a8");
         assert_eq!(RequestId::parse(&id.to_string()), Ok(id));
+        assert!(id.may_be_derived());
+        let chosen = [
+            "0190b7e0-0000-7000-8000-000000000001",
+            "9c5b94b1-35ad-49bb-b118-8e8fc24abf80",
+        ];
+        assert!(
+            chosen
+                .iter()
+                .all(|text| !RequestId::parse(text).unwrap().may_be_derived())
+        );
     }
 
     #[test]

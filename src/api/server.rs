@@ -93,12 +93,7 @@ impl Doors {
         let reconciliation = ReconciliationApi::new(self.reconciliations.clone(), self.custody.clone());
         let custody = CustodyApi::new(self.custody.clone(), self.lanes.database().clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
-        let ledger = LedgerApi::new(
-            self.lanes.clone(),
-            self.custody.clone(),
-            self.remittances.clone(),
-            self.stop.clone(),
-        );
+        let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.stop.clone());
         Routes::new(CustodyServiceServer::new(custody).max_decoding_message_size(size_max))
             .add_service(CommissaryServiceServer::new(commissary).max_decoding_message_size(size_max))
             .add_service(LedgerServiceServer::new(ledger).max_decoding_message_size(size_max))

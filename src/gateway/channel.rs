@@ -14,7 +14,7 @@ use crate::money::Amount;
 ///
 /// Every call is idempotent on our own number (`order_number`, `refund_number`): repeating it with the same
 /// arguments gives the same answer and moves no money twice, so any call may be repeated after
-/// [`GatewayError::Unreachable`].
+/// [`GatewayError::Unreachable`] and [`GatewayError::NotLetIn`].
 pub trait Channel: Send + Sync {
     /// The channel's name in paths, records and accounts, for example `webhook`.
     fn id(&self) -> &str;
@@ -22,11 +22,11 @@ pub trait Channel: Send + Sync {
     /// Opens an order that the payer can pay until it expires.
     fn create_payment<'a>(&'a self, payment: &'a NewPayment) -> BoxFuture<'a, Result<Payment, GatewayError>>;
 
-    /// Asks what became of an order. This finds the payments whose notification was lost.
+    /// Asks what became of an order; `Unknown` when the gateway has never seen the number. This finds the payments whose notification was lost.
     fn query_payment<'a>(&'a self, order_number: &'a str) -> BoxFuture<'a, Result<PaymentState, GatewayError>>;
 
     /// Closes an unpaid order, so that it can no longer be paid, and tells the state after the call:
-    /// `Paid` when the payer was faster.
+    /// `Paid` when the payer was faster, `Unknown` when the gateway has never seen the number.
     fn close_payment<'a>(&'a self, order_number: &'a str) -> BoxFuture<'a, Result<PaymentState, GatewayError>>;
 
     /// Asks the gateway to pay money of a paid order back by its original route. The usual answer is `Processing`;
@@ -90,6 +90,8 @@ pub enum PaymentState {
     },
     /// Closed or expired without payment.
     Closed,
+    /// The gateway has never seen this order, so nobody can pay it.
+    Unknown,
 }
 
 /// A refund to ask for.

@@ -9,7 +9,11 @@ pub enum GatewayError {
     /// repeat it with the same number, or query.
     #[error("the gateway could not be reached: {reason}")]
     Unreachable { reason: String },
-    /// The gateway's definite refusal, in its words. Repeating the call does not help.
+    /// The gateway does not let us in: our credentials or our clock are wrong. It says nothing about the order or refund, of
+    /// which nothing is known; once that is put right the same call is answered.
+    #[error("the gateway does not let us in (credentials or clock): {reason}")]
+    NotLetIn { reason: String },
+    /// The gateway's definite refusal of what was asked, in its words. Repeating the call does not help.
     #[error("the gateway refused: {code}: {message}")]
     Refused { code: String, message: String },
     /// The gateway answered something we cannot read. Whether the call took effect is not known.

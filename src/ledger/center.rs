@@ -127,7 +127,7 @@ pub async fn take_account_numbers_in_tx(
 }
 
 /// Reads the head; `lock` keeps it still until the caller's transaction ends.
-pub(super) async fn head(conn: &mut PgConnection, center: CenterNo, lock: bool) -> sqlx::Result<Head> {
+pub async fn head(conn: &mut PgConnection, center: CenterNo, lock: bool) -> sqlx::Result<Head> {
     if lock {
         sqlx::query!("select from journal_head where center_id = $1 for update", center.0)
             .execute(&mut *conn)

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     db::constraint,
     ids::{CenterNo, RequestId, Seq},
-    ledger::{Refusal, Request, record},
+    ledger::{Center, Refusal, Request, center::Head, record},
     proto::JournalRecord,
 };
 
@@ -34,6 +34,13 @@ impl Posted {
 pub enum Outcome {
     /// Money moved.
     Posted(Posted),
+    /// Nothing moved, but something was made.
+    Accepted {
+        /// What, relative to the center, for example `remittances/R1`.
+        resource: String,
+        /// Whether the request had been done before.
+        replayed: bool,
+    },
     /// Nothing moved.
     Refused {
         /// Why.
@@ -50,6 +57,10 @@ impl Outcome {
                 replayed: true,
                 ..posted
             }),
+            Outcome::Accepted { resource, .. } => Outcome::Accepted {
+                resource,
+                replayed: true,
+            },
             Outcome::Refused { refusal, .. } => Outcome::Refused {
                 refusal,
                 replayed: true,
@@ -148,7 +159,9 @@ impl Stored {
     }
 
     /// The answer to a repetition, or that it is not one.
-    pub(super) fn answer(&self, request: &Request) -> Result<Outcome, LedgerError> {
+    ///
+    /// Errors: `RequestReused` with the fields that differ.
+    pub fn answer(&self, request: &Request) -> Result<Outcome, LedgerError> {
         let fields = request.differences(&self.method, &self.body, &self.actor);
         if fields.is_empty() {
             Ok(self.outcome.clone())
@@ -161,6 +174,27 @@ impl Stored {
 /// What is stored for one request id.
 pub async fn find(conn: &mut PgConnection, center: CenterNo, id: RequestId) -> sqlx::Result<Option<Stored>> {
     Ok(lookup(conn, center, &[id.0]).await?.remove(&id.0))
+}
+
+/// What is stored for a request id that the service derived itself, of which it was told that it is taken by another body.
+/// It must be a request of the service's own method; whoever asked then sees in it whether the same thing is done.
+///
+/// Errors: `Internal`, logged, when the id is taken by something else: what was to be done can then not be done.
+pub async fn own(
+    conn: &mut PgConnection,
+    center: &Center,
+    id: RequestId,
+    method: &'static str,
+) -> Result<Stored, LedgerError> {
+    match find(conn, center.no, id).await? {
+        Some(stored) if stored.method() == method => Ok(stored),
+        other => {
+            let taken_by = other.as_ref().map_or("nothing", Stored::method);
+            tracing::error!(center = %center.id, request_id = %id, method, taken_by,
+                "ALARM: a request id of the service's own is taken; what it stands for cannot be recorded");
+            Err(LedgerError::Internal)
+        }
+    }
 }
 
 /// What is stored for each of some request ids; at most one lane batch of them.
@@ -188,19 +222,24 @@ pub(super) async fn lookup(
         };
         found.insert(row.request_id, stored);
     }
-    let refused = sqlx::query!(
-        "select request_id, method, actor, request, refusal, recorded_at from refused_request
+    let answered = sqlx::query!(
+        "select request_id, method, actor, request, refusal, resource, recorded_at from refused_request
          where center_id = $1 and request_id = any($2)",
         center.0,
         ids,
     )
     .fetch_all(conn)
     .await?;
-    for row in refused {
-        let refusal = record::decode_refusal(&row.refusal)?;
-        let outcome = Outcome::Refused {
-            refusal,
-            replayed: true,
+    for row in answered {
+        let outcome = match (row.refusal, row.resource) {
+            (None, Some(resource)) => Outcome::Accepted {
+                resource,
+                replayed: true,
+            },
+            (refusal, _) => Outcome::Refused {
+                refusal: record::decode_refusal(&refusal.unwrap_or_default())?,
+                replayed: true,
+            },
         };
         found.insert(
             row.request_id,
@@ -214,4 +253,35 @@ pub(super) async fn lookup(
         );
     }
     Ok(found)
+}
+
+/// Keeps the outcome of a request that moves nothing: what it made, relative to the center, or why it is refused.
+///
+/// For methods that take no lane. The caller has moved the center's rules in the same transaction (as `head` then was) and has
+/// looked that the id has no outcome yet; lanes notice either by the rules they have read.
+pub async fn keep_in_tx(
+    conn: &mut PgConnection,
+    center: &Center,
+    head: &Head,
+    request: &Request,
+    outcome: Result<&str, &Refusal>,
+    at: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into refused_request
+             (center_id, request_id, method, actor, request, refusal, resource, recorded_at, after_seq)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        center.no.0,
+        request.id.0,
+        request.method,
+        request.actor,
+        request.body,
+        outcome.err().map(record::encode_refusal),
+        outcome.ok(),
+        at,
+        head.seq.0,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

@@ -216,7 +216,8 @@ pub(super) fn compare(
 /// The ledger's side while the bill is read: what was found in it already.
 struct Book<'a> {
     date: Date,
-    entries: HashMap<(BillKind, &'a str), &'a LedgerEntry>,
+    /// By kind, our number and the gateway's: an order may be paid more than once.
+    entries: HashMap<(BillKind, &'a str, &'a str), &'a LedgerEntry>,
     told: &'a HashMap<Key, Told>,
     seen: HashSet<Key>,
     found: HashSet<Key>,
@@ -224,10 +225,13 @@ struct Book<'a> {
 
 impl<'a> Book<'a> {
     fn of(date: Date, ledger: &'a Ledger) -> Book<'a> {
-        let by_number = |entry: &'a LedgerEntry| ((entry.kind, entry.number.as_str()), entry);
+        let by_numbers = |entry: &'a LedgerEntry| {
+            let key = (entry.kind, entry.number.as_str(), entry.gateway_id.as_str());
+            (key, entry)
+        };
         Book {
             date,
-            entries: ledger.entries.iter().map(by_number).collect(),
+            entries: ledger.entries.iter().map(by_numbers).collect(),
             told: &ledger.told,
             seen: HashSet::new(),
             found: HashSet::new(),
@@ -237,10 +241,10 @@ impl<'a> Book<'a> {
     /// What is wrong with a row, if anything, and what the ledger has under its number.
     fn judge(&mut self, row: &BillRow) -> (Option<BreakKind>, Option<LedgerEntry>) {
         let key = (row.kind, row.gateway_id.clone());
-        let entry = self.entries.get(&(row.kind, row.number())).copied();
         let first_time = self.seen.insert(key.clone());
         // Paid by another of the gateway's transactions, it is other money.
-        let Some(entry) = entry.filter(|entry| entry.gateway_id == row.gateway_id) else {
+        let numbers = (row.kind, row.number(), row.gateway_id.as_str());
+        let Some(entry) = self.entries.get(&numbers).copied() else {
             let kind = if first_time {
                 BreakKind::OnlyInBill
             } else {
@@ -442,6 +446,22 @@ mod tests {
         assert_eq!((compared.totals.matched, compared.totals.breaks), (1, 5));
         assert_eq!(compared.new_entries.len(), 1, "only what matches brings its fee");
         assert_eq!(compared.totals.ledger_paid, amount("127"));
+    }
+
+    #[test]
+    fn two_payments_of_one_order_are_two() {
+        let rows = [
+            row(1, Payment, "B", "pay_B", "20"),
+            row(2, Payment, "B", "pay_B2", "20"),
+        ];
+        let entries = vec![
+            entry(Payment, "B", "pay_B", "20", 2),
+            entry(Payment, "B", "pay_B2", "20", 3),
+        ];
+        let compared = compare(DAY, &rows, &ledger(entries, &[]), cny()).unwrap();
+        assert_eq!(kinds(&compared), Vec::<&str>::new());
+        assert_eq!((compared.totals.matched, compared.new_entries.len()), (2, 2));
+        assert_eq!(compared.totals.ledger_paid, amount("40"));
     }
 
     #[test]

@@ -4,23 +4,29 @@ use futures::future::{BoxFuture, FutureExt as _};
 
 use super::{
     RefundRefusal as R,
-    entity::{self, RefundRow, RefundState, credit_facts, next_ask, refund_number},
+    entity::{self, RefundRow, RefundState, next_ask, refund_number},
     posting, store,
     unspent::Unspent,
 };
 use crate::{
     custody::{self, CustodyRefusal, Detainee, DetaineeState},
     gateway::Channels,
-    ids::{DetaineeId, RemittanceId},
-    ledger::{Declined, Draft, JournalTx, RareCommand, Refusal, Request, transaction},
+    ids::{DetaineeId, RemittanceId, Seq},
+    ledger::{Declined, Draft, JournalTx, Posting, RareCommand, Refusal, Request},
     money::Amount,
     proto::{RefundFacts, TransactionKind, journal_record::Facts},
+    remittance::{
+        self, LegState, Remittance,
+        suspense::{self, SuspendedPayment},
+    },
 };
 
 /// Money of a remittance is to go back to its payer.
 pub(super) struct CreateRefund {
     pub request: Request,
     pub remittance: RemittanceId,
+    /// The transaction that put the payment into suspense which is to go back; none for the remittance's own money.
+    pub suspense: Option<Seq>,
     pub amount: Amount,
     pub reason: String,
     pub channels: Channels,
@@ -43,34 +49,48 @@ pub(super) async fn active_detainee(tx: &mut JournalTx, id: &DetaineeId) -> Resu
     Err(Refusal::from(refusal).into())
 }
 
+/// What a refund takes its money from, once it is known that it can.
+struct Source {
+    /// The transaction that put the money there.
+    seq: Seq,
+    /// What can be refunded of it.
+    unspent: Amount,
+    /// What moves.
+    posting: Posting,
+    /// Whether it is money in suspense.
+    is_suspense: bool,
+}
+
 impl CreateRefund {
     async fn create(&self, tx: &mut JournalTx) -> Result<Draft, Declined> {
         let (center, moment) = (tx.center().clone(), tx.moment());
-        let credit = store::credit_seq(tx.conn(), center.no, &self.remittance).await?;
-        let credit = credit.ok_or_else(|| R::RemittanceNotCredited {
-            remittance: self.remittance.clone(),
-        })?;
-        let credited = transaction::get(tx.conn(), center.no, credit).await?;
-        let credited = credited.ok_or_else(|| Declined::Broken(format!("transaction {credit} is gone")))?;
-        let facts = credit_facts(&credited.record)?;
-        if self.channels.get(&facts.channel).is_none() {
+        let remittance = remittance::remittance_in_tx(tx.conn(), &center, &self.remittance).await?;
+        let remittance = remittance.ok_or_else(|| self.not_there())?;
+        if self.channels.get(&remittance.channel).is_none() {
             return Err(R::ChannelNotFound {
-                channel: facts.channel.clone(),
+                channel: remittance.channel.clone(),
             }
             .into());
         }
-        let detainee =
-            DetaineeId::parse(&facts.detainee).map_err(|error| Declined::Broken(format!("{credit}: {error}")))?;
-        let detainee = active_detainee(tx, &detainee).await?;
-        let (movements, _) = store::movements(tx.conn(), &center, detainee.available(), moment.seq).await?;
-        let layers = Unspent::of(&movements, center.currency)?;
-        let original = Amount::parse(&facts.amount, center.currency)?;
-        let unspent = entity::check_refund(&layers, &self.remittance, original, self.amount)?;
+        let credited = remittance.leg(LegState::Credited).and_then(|leg| leg.seq);
+        let source = match (&self.suspense, credited) {
+            (Some(seq), _) => {
+                let payment = remittance.suspended.iter().find(|payment| payment.seq == *seq);
+                self.of_suspense(payment.ok_or(R::PaymentNotSuspended { transaction: *seq })?)?
+            }
+            (None, Some(credit)) => self.of_account(tx, &remittance, credit).await?,
+            (None, None) => {
+                let payment = remittance.own_suspended().ok_or_else(|| self.not_there())?;
+                self.of_suspense(payment)?
+            }
+        };
         let row = RefundRow {
             seq: moment.seq,
-            remittance: self.remittance.clone(),
-            detainee: detainee.id.clone(),
-            credit,
+            remittance: remittance.id.clone(),
+            detainee: remittance.detainee.clone(),
+            channel: remittance.channel.clone(),
+            credit: source.seq,
+            from_suspense: source.is_suspense,
             amount: self.amount,
             state: RefundState::Requested,
             end: None,
@@ -78,20 +98,61 @@ impl CreateRefund {
         let (at, ask_at) = (moment.recorded_at, next_ask(0, moment.recorded_at));
         store::insert_refund(tx.conn(), center.no, &row, at, ask_at).await?;
         let facts = RefundFacts {
-            remittance: facts.remittance.clone(),
-            payer: facts.payer.clone(),
-            detainee: facts.detainee.clone(),
-            channel: facts.channel.clone(),
+            remittance: remittance.id.to_string(),
+            payer: remittance.payer.to_string(),
+            detainee: remittance.detainee.to_string(),
+            channel: remittance.channel,
             refund_number: refund_number(center.no, moment.seq),
             amount: self.amount.to_string(),
-            unspent: unspent.to_string(),
+            unspent: source.unspent.to_string(),
             reason: self.reason.clone(),
         };
-        Ok(Draft::new(
-            TransactionKind::RefundRequested,
-            vec![posting::requested(&detainee, self.amount)],
-            Facts::Refund(facts),
-        ))
+        let facts = Facts::Refund(facts);
+        let draft = Draft::new(TransactionKind::RefundRequested, vec![source.posting], facts);
+        if !source.is_suspense {
+            return Ok(draft);
+        }
+        let (movement, conn) = (suspense::Movement::Taken, tx.conn());
+        suspense::move_in_tx(conn, center.no, source.seq, moment.seq, movement, self.amount).await?;
+        Ok(draft.reversing(source.seq))
+    }
+
+    fn not_there(&self) -> R {
+        R::RemittanceNotCredited {
+            remittance: self.remittance.clone(),
+        }
+    }
+
+    /// Money of the detainee's, who must be active.
+    async fn of_account(&self, tx: &mut JournalTx, remittance: &Remittance, credit: Seq) -> Result<Source, Declined> {
+        let (center, moment) = (tx.center().clone(), tx.moment());
+        let detainee = active_detainee(tx, &remittance.detainee).await?;
+        let (movements, _) = store::movements(tx.conn(), &center, detainee.available(), moment.seq).await?;
+        let layers = Unspent::of(&movements, center.currency)?;
+        // What went back before it was credited out of suspense counts, too.
+        let before = match remittance.own_suspended() {
+            Some(payment) => payment.refunded()?,
+            None => Amount::zero(center.currency),
+        };
+        let unspent = entity::check_refund(&layers, remittance, before, self.amount)?;
+        Ok(Source {
+            seq: credit,
+            unspent,
+            posting: posting::requested(&detainee, self.amount),
+            is_suspense: false,
+        })
+    }
+
+    /// Money in suspense, wherever the detainee is: it is the payer's.
+    fn of_suspense(&self, payment: &SuspendedPayment) -> Result<Source, Declined> {
+        let (left, refunded) = (payment.left()?, payment.refunded()?);
+        entity::check_amounts(payment.amount, refunded, left, self.amount)?;
+        Ok(Source {
+            seq: payment.seq,
+            unspent: left,
+            posting: posting::requested_from_suspense(self.amount),
+            is_suspense: true,
+        })
     }
 }
 

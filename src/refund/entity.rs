@@ -11,6 +11,7 @@ use crate::{
     ledger::Declined,
     money::Amount,
     proto::{CreditFacts, JournalRecord, TransactionKind, journal_record::Facts},
+    remittance::Remittance,
 };
 
 /// The gateway is asked about a refund this long after the last question, in minutes; then every hour.
@@ -25,7 +26,7 @@ pub enum RefundState {
     Submitted,
     /// The payer has the money.
     Succeeded,
-    /// The detainee has the money again.
+    /// The money is again where it was: the detainee's, or in suspense.
     Failed,
 }
 
@@ -75,7 +76,11 @@ pub(super) struct RefundRow {
     pub seq: Seq,
     pub remittance: RemittanceId,
     pub detainee: DetaineeId,
+    pub channel: String,
+    /// The transaction that credited the money, or put it into suspense.
     pub credit: Seq,
+    /// Whether it is money in suspense.
+    pub from_suspense: bool,
     pub amount: Amount,
     pub state: RefundState,
     pub end: Option<Seq>,
@@ -154,16 +159,39 @@ pub(super) fn credit_facts(record: &JournalRecord) -> Result<&CreditFacts, Decli
     }
 }
 
-/// What was unspent of a remittance, once it is known that `amount` of it can be refunded.
+/// The gateway's own number of a payment and its whole amount, as the transaction tells that brought it into the ledger.
+pub(super) fn payment_facts(record: &JournalRecord) -> Result<(&str, &str), Declined> {
+    match &record.facts {
+        Some(Facts::Credit(facts)) => Ok((&facts.gateway_transaction, &facts.amount)),
+        Some(Facts::Suspense(facts)) => Ok((&facts.gateway_transaction, &facts.amount)),
+        _ => Err(Declined::Broken(format!("transaction {} is no payment", record.seq))),
+    }
+}
+
+/// What was unspent of a credited remittance, once it is known that `amount` of it can be refunded. `before` was refunded
+/// before it was credited.
 ///
 /// Errors: REFUND_EXCEEDS_ORIGINAL, REFUND_EXCEEDS_UNSPENT.
 pub(super) fn check_refund(
     layers: &Unspent,
-    remittance: &RemittanceId,
-    original: Amount,
+    remittance: &Remittance,
+    before: Amount,
     amount: Amount,
 ) -> Result<Amount, Declined> {
-    let (unspent, refunded) = layers.of_remittance(remittance.as_str());
+    let (unspent, refunded) = layers.of_remittance(remittance.id.as_str());
+    check_amounts(remittance.amount, before.checked_add(refunded)?, unspent, amount)?;
+    Ok(unspent)
+}
+
+/// Whether `amount` can be refunded of a payment of `original`, of which so much was refunded and so much is left.
+///
+/// Errors: REFUND_EXCEEDS_ORIGINAL, REFUND_EXCEEDS_UNSPENT.
+pub(super) fn check_amounts(
+    original: Amount,
+    refunded: Amount,
+    unspent: Amount,
+    amount: Amount,
+) -> Result<(), Declined> {
     if amount.checked_add(refunded)?.exceeds(original)? {
         return Err(RefundRefusal::ExceedsOriginal {
             original,
@@ -175,7 +203,7 @@ pub(super) fn check_refund(
     if amount.exceeds(unspent)? {
         return Err(RefundRefusal::ExceedsUnspent { unspent, amount }.into());
     }
-    Ok(unspent)
+    Ok(())
 }
 
 /// What a posting on an available account means for the money's layers. `record` is needed of every kind but purchases.
@@ -268,9 +296,9 @@ mod tests {
             ),
         ];
         let layers = Unspent::of(&movements, Currency::parse("CNY").unwrap()).unwrap();
-        let id = RemittanceId::parse("R1").unwrap();
-        let check = |amount| match check_refund(&layers, &id, cny("100"), cny(amount)) {
-            Ok(unspent) => Ok(unspent.to_string()),
+        let (unspent, refunded) = layers.of_remittance("R1");
+        let check = |amount| match check_amounts(cny("100"), refunded, unspent, cny(amount)) {
+            Ok(()) => Ok(unspent.to_string()),
             Err(Declined::Refused(refusal)) => Err(refusal.reason()),
             Err(broken) => panic!("{broken}"),
         };

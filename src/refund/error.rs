@@ -9,11 +9,17 @@ use crate::{
 /// Why a refund or a release payout is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RefundRefusal {
-    /// No such remittance, or it did not reach the detainee.
-    #[error("remittance {remittance} does not exist or is not credited")]
+    /// No such remittance, or no money of it is in the ledger.
+    #[error("remittance {remittance} does not exist or is not paid")]
     RemittanceNotCredited {
         /// The id asked for.
         remittance: RemittanceId,
+    },
+    /// No payment of the remittance was put into suspense by this transaction.
+    #[error("transaction {transaction} put no payment of the remittance into suspense")]
+    PaymentNotSuspended {
+        /// The transaction asked for.
+        transaction: Seq,
     },
     /// No such refund.
     #[error("refund {refund} does not exist")]
@@ -79,6 +85,9 @@ impl From<RefundRefusal> for Refusal {
             R::RemittanceNotCredited { remittance } => because(Reason::NotFound)
                 .with_fact("remittance", remittance)
                 .about("remittance"),
+            R::PaymentNotSuspended { transaction } => because(Reason::NotFound)
+                .with_fact("transaction", transaction)
+                .about("suspense_transaction"),
             R::RefundNotFound { refund } => because(Reason::NotFound).with_fact("refund", refund).about("name"),
             R::ReleaseNotFound { release } => because(Reason::NotFound).with_fact("release", release).about("name"),
             R::ExceedsOriginal {

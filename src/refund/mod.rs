@@ -6,7 +6,8 @@
 //! - `release`: the whole balance of a person who leaves.
 //!
 //! # Invariants
-//! 1. A refund is at most what is unspent of its remittance, and all refunds of a remittance are at most what was remitted.
+//! 1. A refund is at most what is unspent of its remittance, or left of it in suspense, and all refunds of a payment are at
+//!    most what was paid.
 //! 2. A refund has one outcome: its request id is made of the refund's number.
 //! 3. Whatever is lost in between (an answer, a notification, a process) is found again by asking the gateway.
 
@@ -23,7 +24,7 @@ mod verify;
 use std::collections::HashMap;
 
 pub use entity::{Refund, RefundState, Release, ReleaseEnd, parse_refund_number, refund_number};
-use entity::{RefundRow, credit_facts};
+use entity::{RefundRow, credit_facts, payment_facts};
 pub use error::RefundRefusal;
 pub use store::{SucceededRefund, succeeded_in_tx};
 use time::OffsetDateTime;
@@ -39,7 +40,7 @@ use crate::{
         balance::{self, AsOf},
         record, transaction,
     },
-    money::Amount,
+    money::{Amount, MoneyError},
     proto::{JournalRecord, RefundFacts, journal_record::Facts},
 };
 
@@ -79,6 +80,32 @@ pub struct UnspentMoney {
     pub as_of: Seq,
 }
 
+/// What is told of a refund to make.
+#[derive(Debug, Clone)]
+pub struct NewRefund {
+    /// The remittance.
+    pub remittance: RemittanceId,
+    /// The transaction that put the payment into suspense which is to go back; none for the remittance's own money, be it the
+    /// detainee's or in suspense.
+    pub suspense: Option<Seq>,
+    /// How much, above zero.
+    pub amount: Amount,
+    /// Why.
+    pub reason: String,
+}
+
+impl NewRefund {
+    /// A refund of a remittance's own money.
+    pub fn of(remittance: RemittanceId, amount: Amount, reason: impl Into<String>) -> NewRefund {
+        NewRefund {
+            remittance,
+            suspense: None,
+            amount,
+            reason: reason.into(),
+        }
+    }
+}
+
 impl Refunds {
     /// The domain over its journals and the channels there are.
     pub fn new(lanes: Lanes, custody: Custody, channels: Channels) -> Refunds {
@@ -105,6 +132,7 @@ impl Refunds {
         let (movements, credits) = read.map_err(undecided)?;
         let layers = Unspent::of(&movements, center.currency).map_err(undecided)?;
         let credits: HashMap<i64, JournalRecord> = credits.into_iter().map(|credit| (credit.seq, credit)).collect();
+        let amount = |text: &str| Amount::parse(text, center.currency).map_err(|error| undecided(error.into()));
         let mut remittances = Vec::new();
         for layer in layers.layers() {
             let (Some(remittance), Some(credit)) = (&layer.remittance, credits.get(&layer.seq.0)) else {
@@ -114,12 +142,26 @@ impl Refunds {
             if payer.is_some_and(|payer| payer.as_str() != facts.payer) {
                 continue;
             }
+            // Credited out of suspense, it is what was left of the payment.
+            let original = match credit.reverses {
+                0 => amount(&facts.amount)?,
+                seq => amount(
+                    payment_facts(&self.record(center, Seq(seq)).await?)
+                        .map_err(undecided)?
+                        .1,
+                )?,
+            };
+            let sums = || -> Result<Amount, MoneyError> {
+                original
+                    .checked_sub(Amount::parse(&facts.amount, center.currency)?)?
+                    .checked_add(layer.refunded)
+            };
             let credited_at = credit.recorded_at.as_ref().and_then(record::instant);
             remittances.push(UnspentRemittance {
                 remittance: remittance.clone(),
                 payer: facts.payer.clone(),
-                original: Amount::parse(&facts.amount, center.currency).map_err(|error| undecided(error.into()))?,
-                refunded: layer.refunded,
+                original,
+                refunded: sums().map_err(|error| undecided(error.into()))?,
                 unspent: layer.unspent,
                 credited_at: credited_at.ok_or(LedgerError::Internal)?,
             });
@@ -136,17 +178,17 @@ impl Refunds {
     /// gateway says meanwhile; a gateway that cannot be reached is asked again later.
     ///
     /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, REFUND_EXCEEDS_ORIGINAL, REFUND_EXCEEDS_UNSPENT.
-    pub async fn create(
-        &self,
-        center: &Center,
-        request: Request,
-        remittance: RemittanceId,
-        amount: Amount,
-        reason: String,
-    ) -> Result<Posted, LedgerError> {
+    pub async fn create(&self, center: &Center, request: Request, new: NewRefund) -> Result<Posted, LedgerError> {
+        let NewRefund {
+            remittance,
+            suspense,
+            amount,
+            reason,
+        } = new;
         let command = create::CreateRefund {
             request,
             remittance,
+            suspense,
             amount,
             reason,
             channels: self.channels.clone(),

@@ -5,17 +5,22 @@ use time::Duration;
 
 use super::{
     Refund, RefundRefusal as R, Refunds,
-    entity::{RefundRow, RefundState, credit_facts, next_ask, parse_refund_number, refund_number},
+    entity::{RefundRow, RefundState, next_ask, parse_refund_number, payment_facts, refund_number},
     posting, store,
 };
 use crate::{
     custody,
     gateway::{self, Gate, GatewayError, NewRefund, RefundNotice},
     ids::{RequestId, Seq},
-    ledger::{Center, Code, Declined, Draft, JournalTx, LedgerError, RareCommand, Request, account},
+    ledger::{
+        Center, Code, Declined, Draft, JournalTx, LedgerError, RareCommand, Request, account, outcome as ledger_outcome,
+    },
     money::Amount,
     proto::{OutcomeFacts, RefundFacts, TransactionKind, journal_record::Facts},
-    remittance::order_number,
+    remittance::{
+        order_number,
+        suspense::{self, Movement},
+    },
 };
 
 /// The method that an outcome's request names. No caller can call it.
@@ -98,7 +103,9 @@ impl Refunds {
                 tracing::warn!(center = %center.id, refund = %seq, %error, "a refund cannot be brought further");
             }
             let next = next_ask(*attempts, self.lanes.clock().now());
-            store::ask_again(&database.lane, center.no, *seq, next).await?;
+            if let Err(error) = store::ask_again(&database.lane, center.no, *seq, next).await {
+                tracing::warn!(center = %center.id, refund = %seq, %error, "it is asked again after the lease");
+            }
         }
         Ok(due.len())
     }
@@ -129,14 +136,18 @@ impl Refunds {
 
     async fn submit(&self, center: &Center, row: &RefundRow, gate: &Gate) -> Result<(), LedgerError> {
         let number = refund_number(center.no, row.seq);
-        let credited = self.record(center, row.credit).await?;
-        let credit = credit_facts(&credited).map_err(broken)?;
+        let mut booked = self.record(center, row.credit).await?;
+        if booked.reverses != 0 {
+            // Credited out of suspense: what was paid stands in the transaction that put it there.
+            booked = self.record(center, Seq(booked.reverses)).await?;
+        }
+        let (gateway_transaction, total) = payment_facts(&booked).map_err(broken)?;
         let new = NewRefund {
             refund_number: number.clone(),
             order_number: order_number(center.no, &row.remittance),
-            gateway_transaction: credit.gateway_transaction.clone(),
+            gateway_transaction: gateway_transaction.to_owned(),
             amount: row.amount,
-            total: Amount::parse(&credit.amount, center.currency).map_err(broken)?,
+            total: Amount::parse(total, center.currency).map_err(broken)?,
             notify_url: gate.notify_url.clone(),
         };
         let state = match gate.channel.create_refund(&new).await {
@@ -175,9 +186,14 @@ impl Refunds {
         };
         if !row.state.is_end() {
             let command = EndRefund::of(center, row, &self.facts(center, row).await?, end, outcome);
+            let id = command.request.id;
             match self.lanes.submit_rare(center, command).await {
+                Ok(_) => {}
                 // Another told of it in other words, and was faster.
-                Ok(_) | Err(LedgerError::RequestReused { .. }) => {}
+                Err(LedgerError::RequestReused { .. }) => {
+                    let mut conn = self.lanes.database().lane.acquire().await?;
+                    ledger_outcome::own(&mut conn, center, id, METHOD).await?;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -249,11 +265,20 @@ impl EndRefund {
             let clearing = clearing.ok_or_else(|| Declined::Broken(format!("{owner} has no clearing account")))?;
             let posting = posting::succeeded(clearing, row.amount);
             (TransactionKind::RefundSucceeded, posting)
+        } else if row.from_suspense {
+            (TransactionKind::RefundFailed, posting::failed_to_suspense(row.amount))
         } else {
             let detainee = custody::detainee_in_tx(tx.conn(), &center, &row.detainee).await?;
             let detainee = detainee.ok_or_else(|| Declined::Broken(format!("detainee {} is gone", row.detainee)))?;
             (TransactionKind::RefundFailed, posting::failed(&detainee, row.amount))
         };
+        if row.from_suspense {
+            let movement = match self.end {
+                RefundState::Succeeded => Movement::PaidBack,
+                _ => Movement::PutBack,
+            };
+            suspense::move_in_tx(tx.conn(), center.no, row.credit, moment.seq, movement, row.amount).await?;
+        }
         let (at, end_seq) = (moment.recorded_at, Some(moment.seq));
         let reason = &self.facts.reason;
         store::insert_leg(tx.conn(), center.no, row.seq, self.end, at, reason, end_seq).await?;

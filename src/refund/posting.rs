@@ -12,6 +12,16 @@ pub(super) fn requested(detainee: &Detainee, amount: Amount) -> Posting {
     Posting::new(detainee.available(), chart::REFUNDS_IN_TRANSIT, amount)
 }
 
+/// Set aside for a payer out of suspense: Dr suspense, Cr refunds in transit.
+pub(super) fn requested_from_suspense(amount: Amount) -> Posting {
+    Posting::new(chart::SUSPENSE, chart::REFUNDS_IN_TRANSIT, amount)
+}
+
+/// The gateway could not pay what came out of suspense: Dr refunds in transit, Cr suspense.
+pub(super) fn failed_to_suspense(amount: Amount) -> Posting {
+    Posting::new(chart::REFUNDS_IN_TRANSIT, chart::SUSPENSE, amount)
+}
+
 /// The gateway paid it: Dr refunds in transit, Cr its clearing account.
 pub(super) fn succeeded(clearing: AccountNo, amount: Amount) -> Posting {
     Posting::new(chart::REFUNDS_IN_TRANSIT, clearing, amount)

@@ -15,22 +15,6 @@ use crate::{
     proto::{JournalRecord, TransactionKind, journal_record::Facts},
 };
 
-/// The transaction that credited a remittance, if it is credited.
-pub(super) async fn credit_seq(
-    conn: &mut PgConnection,
-    center: CenterNo,
-    remittance: &RemittanceId,
-) -> sqlx::Result<Option<Seq>> {
-    let seq: Option<i64> = sqlx::query_scalar(
-        "select seq from remittance_leg where center_id = $1 and remittance_id = $2 and state = 'CREDITED'",
-    )
-    .bind(center.0)
-    .bind(remittance.as_str())
-    .fetch_optional(conn)
-    .await?;
-    Ok(seq.map(Seq))
-}
-
 /// The postings of an available account up to a transaction, in the journal's order, and the records of the credits.
 pub(super) async fn movements(
     conn: &mut PgConnection,
@@ -77,14 +61,16 @@ pub(super) async fn insert_refund(
     ask_at: OffsetDateTime,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into refund (center_id, seq, remittance_id, detainee_id, credit_seq, amount)
-         values ($1, $2, $3, $4, $5, $6)",
+        "insert into refund (center_id, seq, remittance_id, detainee_id, credit_seq, amount, from_suspense, channel)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
         center.0,
         row.seq.0,
         row.remittance.as_str(),
         row.detainee.as_str(),
         row.credit.0,
         row.amount.value(),
+        row.from_suspense,
+        row.channel,
     )
     .execute(&mut *conn)
     .await?;
@@ -153,9 +139,8 @@ pub async fn succeeded_in_tx(
         "select f.seq, f.amount, l.at, t.seq as end_seq, t.record
          from refund_leg l
          join refund f on f.center_id = l.center_id and f.seq = l.seq
-         join remittance r on r.center_id = f.center_id and r.remittance_id = f.remittance_id
          join journal_transaction t on t.center_id = l.center_id and t.seq = l.end_seq
-         where l.center_id = $1 and l.state = 'SUCCEEDED' and r.channel = $2
+         where l.center_id = $1 and l.state = 'SUCCEEDED' and f.channel = $2
            and (l.seq = any($3) or l.at >= $4 and l.at < $5)",
         center.no.0,
         channel,
@@ -237,11 +222,11 @@ pub(super) async fn ask_again(
     Ok(())
 }
 
-/// How many refunds of a detainee have no outcome.
+/// How many refunds of a detainee's money have no outcome. One of money in suspense does not concern the detainee.
 pub(super) async fn count_open(conn: &mut PgConnection, center: CenterNo, detainee: &DetaineeId) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from refund r join refund_open o on o.center_id = r.center_id and o.seq = r.seq
-           where r.center_id = $1 and r.detainee_id = $2"#,
+           where r.center_id = $1 and r.detainee_id = $2 and not r.from_suspense"#,
         center.0,
         detainee.as_str(),
     )
@@ -260,7 +245,7 @@ pub(super) async fn refunds(
     limit: i64,
 ) -> sqlx::Result<Vec<RefundRow>> {
     let rows = sqlx::query!(
-        r#"select r.seq, r.remittance_id, r.detainee_id, r.credit_seq, r.amount,
+        r#"select r.seq, r.remittance_id, r.detainee_id, r.credit_seq, r.amount, r.from_suspense, r.channel,
                   l.states as "states!", l.end_seq as "end_seq?"
            from refund r cross join lateral (
                select array_agg(g.state) as states, max(g.end_seq) as end_seq from refund_leg g
@@ -287,7 +272,9 @@ pub(super) async fn refunds(
                 seq: Seq(row.seq),
                 remittance: RemittanceId::parse(&row.remittance_id).map_err(decoding)?,
                 detainee: DetaineeId::parse(&row.detainee_id).map_err(decoding)?,
+                channel: row.channel,
                 credit: Seq(row.credit_seq),
+                from_suspense: row.from_suspense,
                 amount: center.amount(row.amount)?,
                 state: states.max().unwrap_or(RefundState::Requested),
                 end: row.end_seq.map(Seq),

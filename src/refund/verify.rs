@@ -134,7 +134,7 @@ impl RefundsCheck {
 
 async fn refunds(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     let rows = sqlx::query!(
-        r#"select f.seq, f.remittance_id, f.detainee_id, f.amount, l.at as "requested_at?", t.record as "credit?"
+        r#"select f.seq, f.remittance_id, f.detainee_id, f.channel, f.amount, f.from_suspense, f.credit_seq, l.at as "requested_at?", t.record as "credit?"
            from refund f
            left join refund_leg l on l.center_id = f.center_id and l.seq = f.seq and l.state = 'REQUESTED'
            left join journal_transaction t on t.center_id = f.center_id and t.seq = f.credit_seq
@@ -149,10 +149,12 @@ async fn refunds(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     for row in rows {
         let credit = row.credit.as_deref().map(record::decode).transpose()?;
         let credited = match credit.and_then(|record| record.facts) {
-            Some(Facts::Credit(facts)) => Some(facts.remittance),
+            Some(Facts::Credit(facts)) if !row.from_suspense => Some(facts.remittance),
+            Some(Facts::Suspense(facts)) if row.from_suspense => Some(facts.remittance),
             _ => None,
         };
-        let of = (row.remittance_id, credited, row.detainee_id);
+        let suspense = row.from_suspense.then_some(row.credit_seq);
+        let of = (row.remittance_id, credited, row.detainee_id, row.channel, suspense);
         stored.insert(row.seq, (of, row.amount, row.requested_at.map(record::timestamp)));
     }
     let mut explained = BTreeMap::new();
@@ -162,6 +164,8 @@ async fn refunds(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
                 facts.remittance.clone(),
                 Some(facts.remittance.clone()),
                 facts.detainee.clone(),
+                facts.channel.clone(),
+                (record.reverses != 0).then_some(record.reverses),
             );
             let amount = page.amount(record, &facts.amount)?;
             explained.insert(record.seq, (of, amount, record.recorded_at));

@@ -5,15 +5,22 @@ use time::{Duration, OffsetDateTime, UtcOffset};
 use super::{
     CreditRemittance, Remittances,
     create::leg,
-    entity::{Leg, LegState, PaymentFacts, Remittance, next_poll, order_number, parse_order_number},
+    credit::METHOD,
+    entity::{LegState, PaymentFacts, Remittance, next_poll, order_number, parse_order_number},
     error::RemittanceRefusal as R,
     store,
+    suspense::CreditSuspended,
 };
 use crate::{
+    custody::DetaineeState,
     gateway::{Gate, GatewayError, PaymentState},
     ids::{CenterNo, RemittanceId},
-    ledger::{Center, LedgerError},
-    money::Amount,
+    ledger::{
+        Center, LedgerError, Outcome, center,
+        outcome::{self, Stored},
+    },
+    money::{Amount, MoneyError},
+    proto::journal_record::Facts,
 };
 
 /// How long a claimed poll is left alone by other processes.
@@ -46,7 +53,7 @@ pub enum Learnt {
 }
 
 impl Learnt {
-    const fn text(self) -> &'static str {
+    pub(super) const fn text(self) -> &'static str {
         match self {
             Learnt::ByNotification => "by notification",
             Learnt::ByQuery => "by query",
@@ -66,17 +73,14 @@ pub enum RejectedNotice {
     /// Another amount or currency than the order's.
     #[error("other_amount")]
     OtherAmount,
-    /// The order is paid by another of the gateway's transactions already.
-    #[error("other_transaction")]
-    OtherTransaction,
     /// The gateway's transaction has paid another order already.
     #[error("other_order")]
     OtherOrder,
 }
 
 impl Remittances {
-    /// Takes a payment: marks it paid and brings it into the ledger. Idempotent. What is not one of ours is told, and not
-    /// acted on.
+    /// Takes a payment: brings it into the ledger, and tells its remittance then. A further payment of an order is put into
+    /// suspense. Idempotent. What is not one of ours is told, and not acted on.
     pub async fn confirm(
         &self,
         channel: &str,
@@ -92,39 +96,78 @@ impl Remittances {
         if remittance.amount != paid.amount {
             return Ok(Err(RejectedNotice::OtherAmount));
         }
-        let remittance = match remittance.payment() {
-            Some(_) => remittance,
-            None => {
-                let leg = Leg {
-                    payment: Some(PaymentFacts {
-                        gateway_transaction: paid.gateway_transaction.clone(),
-                        paid_at: paid.paid_at.to_offset(UtcOffset::UTC),
-                    }),
-                    ..leg(LegState::Paid, self.lanes.clock().now(), learnt.text())
-                };
-                self.add_leg(&center, &remittance.id, &leg).await?
-            }
+        let payment = PaymentFacts {
+            gateway_transaction: paid.gateway_transaction.clone(),
+            paid_at: microseconds(paid.paid_at.to_offset(UtcOffset::UTC)),
         };
-        // Two may have learnt of it at once: the leg that was written first counts.
-        let payment = remittance.payment().ok_or(LedgerError::Internal)?;
-        if payment.gateway_transaction != paid.gateway_transaction {
-            return Ok(Err(RejectedNotice::OtherTransaction));
-        }
-        match self.bring_in(&center, remittance).await {
-            // The request id of a credit is made of the gateway's transaction: another order's credit has it.
-            Err(LedgerError::RequestReused { .. }) => Ok(Err(RejectedNotice::OtherOrder)),
-            brought_in => Ok(Ok(brought_in?)),
-        }
+        self.bring_in(&center, remittance, &payment, learnt).await
     }
 
-    /// Brings a paid remittance into the ledger, if it is not there.
-    async fn bring_in(&self, center: &Center, remittance: Remittance) -> Result<Remittance, LedgerError> {
-        if remittance.is_posted() {
-            return Ok(remittance);
+    /// Brings a payment of a remittance into the ledger, if it is not there.
+    async fn bring_in(
+        &self,
+        center: &Center,
+        remittance: Remittance,
+        payment: &PaymentFacts,
+        learnt: Learnt,
+    ) -> Result<Result<Remittance, RejectedNotice>, LedgerError> {
+        let is_own = remittance
+            .payment()
+            .is_some_and(|own| own.gateway_transaction == payment.gateway_transaction);
+        if is_own && remittance.is_posted() {
+            return Ok(Ok(remittance));
         }
-        let command = CreditRemittance::of(&remittance).ok_or(LedgerError::Internal)?;
-        self.lanes.submit(center, command).await?;
-        self.remittance(center, &remittance.id).await
+        let command = CreditRemittance::of(&remittance, payment, learnt);
+        let id = command.request_id();
+        match self.lanes.submit(center, command).await {
+            Ok(_) => {}
+            // The request id is made of the gateway's transaction. It was told in other words, or of another order.
+            Err(LedgerError::RequestReused { .. }) => {
+                let mut conn = self.lanes.database().lane.acquire().await?;
+                let stored = outcome::own(&mut conn, center, id, METHOD).await?;
+                if remittance_of(&stored).as_deref() != Some(remittance.id.as_str()) {
+                    return Ok(Err(RejectedNotice::OtherOrder));
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(Ok(self.remittance(center, &remittance.id).await?))
+    }
+
+    /// Credits what is left of a remittance's payment in suspense, if its detainee is active again and no refund of it is on
+    /// its way.
+    async fn credit_suspended(&self, center: &Center, id: &RemittanceId) -> Result<Remittance, LedgerError> {
+        let broken = |error: MoneyError| {
+            tracing::error!(%error, "money in suspense cannot be counted");
+            LedgerError::Internal
+        };
+        // Read before everything that is decided by it: whatever moves meanwhile, the lane decides again.
+        let mut conn = self.lanes.database().read.acquire().await?;
+        let head = center::head(&mut conn, center.no, false).await?;
+        drop(conn);
+        let remittance = self.remittance(center, id).await?;
+        let Some(payment) = remittance.own_suspended() else {
+            return Ok(remittance);
+        };
+        let detainee = self.custody.detainee(center, &remittance.detainee).await?;
+        let is_free = payment.in_transit().map_err(broken)?.is_zero() && payment.left().map_err(broken)?.is_positive();
+        if detainee.state != DetaineeState::Active || !is_free {
+            // Read again: it may have been credited between its legs and its payments were read.
+            return self.remittance(center, id).await;
+        }
+        let command = CreditSuspended::of(&remittance, payment, &head).map_err(broken)?;
+        let request = command.request_id();
+        match self.lanes.submit(center, command).await {
+            // Refused, something was faster; where it stands now is the answer.
+            Ok(_) | Err(LedgerError::Refused { .. }) => {}
+            // Two read different sums at the same moment of the journal: one of them was decided on.
+            Err(LedgerError::RequestReused { .. }) => {
+                let mut conn = self.lanes.database().lane.acquire().await?;
+                outcome::own(&mut conn, center, request, CreditSuspended::METHOD).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        self.remittance(center, id).await
     }
 
     /// The remittance that an order number names.
@@ -160,18 +203,13 @@ impl Remittances {
         Ok(store::insert_rejected(&mut conn, center, channel, reason, now, body).await?)
     }
 
-    /// Asks the gateway now what became of a remittance, and acts on the answer.
+    /// Asks the gateway now what became of a remittance, and acts on the answer. What is in suspense is credited, if it can be.
     pub async fn refresh(&self, center: &Center, id: &RemittanceId) -> Result<Remittance, LedgerError> {
         let remittance = self.remittance(center, id).await?;
-        let gate = self
-            .channels
-            .get(&remittance.channel)
-            .ok_or_else(|| R::ChannelNotFound {
-                channel: remittance.channel.clone(),
-            })?;
+        let gate = self.gate(&remittance.channel)?;
         match remittance.state() {
-            LegState::Credited | LegState::Suspended | LegState::Failed => Ok(remittance),
-            LegState::Paid => self.bring_in(center, remittance).await,
+            LegState::Credited | LegState::Failed => Ok(remittance),
+            LegState::Suspended => self.credit_suspended(center, id).await,
             LegState::Created if self.lanes.clock().now() < remittance.expires_at => {
                 self.open(center, gate, remittance).await
             }
@@ -187,8 +225,8 @@ impl Remittances {
         remittance: Remittance,
     ) -> Result<Remittance, LedgerError> {
         let number = order_number(center.no, &remittance.id);
-        let closes = self.lanes.clock().now() >= remittance.expires_at && remittance.leg(LegState::Expired).is_none();
-        let answer = if closes {
+        let is_over = self.lanes.clock().now() >= remittance.expires_at;
+        let answer = if is_over && remittance.leg(LegState::Expired).is_none() {
             gate.channel.close_payment(&number).await
         } else {
             gate.channel.query_payment(&number).await
@@ -196,6 +234,13 @@ impl Remittances {
         match answer {
             Ok(PaymentState::Unpaid) => Ok(remittance),
             Ok(PaymentState::Closed) => self.expire(center, &remittance, "closed unpaid").await,
+            // What the gateway does not know nobody can pay.
+            Ok(PaymentState::Unknown) if is_over => self.expire(center, &remittance, "not known to the gateway").await,
+            Ok(PaymentState::Unknown) => Err(R::Gateway {
+                remittance: remittance.id,
+                problem: "the gateway does not know the order".to_owned(),
+            }
+            .into()),
             Ok(PaymentState::Paid {
                 gateway_transaction,
                 amount,
@@ -218,10 +263,6 @@ impl Remittances {
                     }
                 }
             }
-            // What the gateway does not know nobody can pay.
-            Err(error @ GatewayError::Refused { .. }) if closes => {
-                self.expire(center, &remittance, &error.to_string()).await
-            }
             Err(error @ GatewayError::Refused { .. }) => Err(R::Gateway {
                 remittance: remittance.id,
                 problem: error.to_string(),
@@ -241,21 +282,44 @@ impl Remittances {
     }
 
     /// Asks about up to `limit` remittances of a center that are due, one after the other, and returns how many. A gateway
-    /// that is down only makes them due again later.
+    /// that is down only makes them due again later, and so does whatever else goes wrong with one of them.
     pub async fn poll_due(&self, center: &Center, limit: i64) -> Result<usize, LedgerError> {
         let now = self.lanes.clock().now();
         let mut conn = self.lanes.database().lane.acquire().await?;
         let due = store::claim_polls(&mut conn, center.no, now, now + POLL_LEASE, limit).await?;
         drop(conn);
         for (id, attempts) in &due {
-            if let Err(error) = self.refresh(center, id).await {
-                tracing::warn!(center = %center.id, remittance = %id, %error, "the gateway's answer is still open");
+            if let Err(error) = self.poll(center, id, *attempts).await {
+                tracing::warn!(center = %center.id, remittance = %id, %error, "when to ask again is not known; after the lease");
             }
-            let remittance = self.remittance(center, id).await?;
-            let next = next_poll(&remittance, *attempts, self.lanes.clock().now());
-            let mut conn = self.lanes.database().lane.acquire().await?;
-            store::set_poll(&mut conn, center.no, id, next).await?;
         }
         Ok(due.len())
+    }
+
+    async fn poll(&self, center: &Center, id: &RemittanceId, attempts: i32) -> Result<(), LedgerError> {
+        if let Err(error) = self.refresh(center, id).await {
+            tracing::warn!(center = %center.id, remittance = %id, %error, "the gateway's answer is still open");
+        }
+        let remittance = self.remittance(center, id).await?;
+        let next = next_poll(&remittance, attempts, self.lanes.clock().now());
+        let mut conn = self.lanes.database().lane.acquire().await?;
+        Ok(store::set_poll(&mut conn, center.no, id, next).await?)
+    }
+}
+
+/// As precise as it is kept, so that records and rows tell the same instant.
+fn microseconds(at: OffsetDateTime) -> OffsetDateTime {
+    at.replace_microsecond(at.microsecond()).unwrap_or(at)
+}
+
+/// The remittance that a stored credit, or a payment put into suspense, was of.
+fn remittance_of(stored: &Stored) -> Option<String> {
+    let Outcome::Posted(posted) = stored.outcome() else {
+        return None;
+    };
+    match &posted.record.facts {
+        Some(Facts::Credit(facts)) => Some(facts.remittance.clone()),
+        Some(Facts::Suspense(facts)) => Some(facts.remittance.clone()),
+        _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Creating a remittance: a quote in one transaction, then an order at the gateway.
 
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use super::{
     Remittances,
@@ -14,7 +14,7 @@ use crate::{
     distribution,
     gateway::{Gate, GatewayError, NewPayment, PaymentState},
     ids::{DetaineeId, PayerId, RemittanceId},
-    ledger::{Center, Code, LedgerError, Request, account, balance, center, outcome, record},
+    ledger::{Center, Code, LedgerError, Outcome, Request, account, balance, center, outcome, record},
     money::Amount,
     proto::CreditFacts,
 };
@@ -37,42 +37,82 @@ pub struct NewRemittance {
     pub channel: String,
 }
 
+/// Where a remittance stands below its center, as the outcome of its request names it.
+const COLLECTION: &str = "remittances/";
+
+fn remittance_of(resource: &str) -> Result<RemittanceId, LedgerError> {
+    let id = resource.strip_prefix(COLLECTION).map(RemittanceId::parse);
+    id.and_then(Result::ok).ok_or_else(|| {
+        tracing::error!(resource, "a request's outcome is no remittance");
+        LedgerError::Internal
+    })
+}
+
 impl Remittances {
     /// Quotes a remittance and opens an order for it at the gateway. The same request again is answered with what is there
-    /// (and opens the order if that was not done yet); the second value tells that it is a repetition.
+    /// (and opens the order if that was not done yet); the second value tells that it is a repetition. A refusal is kept, and
+    /// answers the same request for ever.
     pub async fn create(&self, center: &Center, new: NewRemittance) -> Result<(Remittance, bool), LedgerError> {
-        let gate = self.channels.get(&new.channel).ok_or_else(|| R::ChannelNotFound {
-            channel: new.channel.clone(),
-        })?;
         let (id, replayed) = self.accept(center, &new).await?;
         let remittance = self.remittance(center, &id).await?;
-        let remittance = self.open(center, gate, remittance).await?;
+        let remittance = self.open(center, self.gate(&remittance.channel)?, remittance).await?;
         Ok((remittance, replayed))
     }
 
-    /// The quote: checks, reserves the headroom and writes it down, in one transaction.
+    /// The channel of that name.
+    ///
+    /// Errors: NOT_FOUND.
+    pub(super) fn gate(&self, channel: &str) -> Result<&Gate, R> {
+        self.channels.get(channel).ok_or_else(|| R::ChannelNotFound {
+            channel: channel.to_owned(),
+        })
+    }
+
+    /// The request's one outcome, kept in the transaction that decides it.
     async fn accept(&self, center: &Center, new: &NewRemittance) -> Result<(RemittanceId, bool), LedgerError> {
         let request = &new.request;
         let mut tx = self.lanes.database().lane.begin().await?;
-        center::touch_rules_in_tx(&mut tx, center.no).await?;
-        if let Some(asked) = store::asked(&mut tx, center.no, request.id).await? {
-            let fields = request.differences(request.method, &asked.body, &asked.actor);
-            return if fields.is_empty() {
-                Ok((asked.id, true))
-            } else {
-                Err(LedgerError::RequestReused { fields })
+        let head = center::touch_rules_in_tx(&mut tx, center.no).await?;
+        if let Some(stored) = outcome::find(&mut tx, center.no, request.id).await? {
+            return match stored.answer(request)? {
+                Outcome::Accepted { resource, .. } => Ok((remittance_of(&resource)?, true)),
+                Outcome::Refused { refusal, .. } => Err(LedgerError::Refused {
+                    refusal,
+                    replayed: true,
+                }),
+                Outcome::Posted(_) => Err(LedgerError::Internal),
             };
         }
-        if outcome::find(&mut tx, center.no, request.id).await?.is_some() {
-            let fields = vec!["method".to_owned()];
-            return Err(LedgerError::RequestReused { fields });
-        }
-        let now = self.lanes.clock().now();
-        let detainee = self.check(&mut tx, center, new).await?;
-        let settings = custody::settings_in_tx(&mut tx, center).await?;
+        // After the last transaction, whatever the clocks of other processes say.
+        let now = self.lanes.clock().now().max(head.recorded_at + Duration::MICROSECOND);
+        let quoted = self.quote(&mut tx, center, new, now).await;
+        let outcome = match &quoted {
+            Ok(id) => Ok(format!("{COLLECTION}{id}")),
+            // Whoever refuses has written nothing yet.
+            Err(LedgerError::Refused { refusal, .. }) => Err(refusal),
+            Err(error) => return Err(error.clone()),
+        };
+        let kept = outcome.as_ref().map(String::as_str).map_err(|refusal| *refusal);
+        outcome::keep_in_tx(&mut tx, center, &head, request, kept, now).await?;
+        tx.commit().await?;
+        Ok((quoted?, false))
+    }
+
+    /// The quote: checks, reserves the headroom and writes it down.
+    async fn quote(
+        &self,
+        tx: &mut Conn,
+        center: &Center,
+        new: &NewRemittance,
+        now: OffsetDateTime,
+    ) -> Result<RemittanceId, LedgerError> {
+        let request = &new.request;
+        self.gate(&new.channel)?;
+        let detainee = self.check(tx, center, new).await?;
+        let settings = custody::settings_in_tx(tx, center).await?;
         let owner = format!("channels/{}", new.channel);
-        let clearing = account::find_or_open_in_tx(&mut tx, center.no, Code::GatewayClearing, &owner, now).await?;
-        let preview = distribution::preview_in_tx(&mut tx, center, &detainee, new.amount).await?;
+        let clearing = account::find_or_open_in_tx(tx, center.no, Code::GatewayClearing, &owner, now).await?;
+        let preview = distribution::preview_in_tx(tx, center, &detainee, new.amount).await?;
         let preview = CreditFacts {
             parts: preview.parts,
             policy_version: preview.policy_version,
@@ -91,12 +131,12 @@ impl Remittances {
             created_at: now,
             expires_at: now + Duration::seconds(settings.quote_ttl_s.into()),
             legs: vec![leg(LegState::Created, now, "")],
+            suspended: Vec::new(),
         };
         let preview = record::canonical(&preview);
         let first_poll = entity::first_poll(now);
-        store::insert_remittance(&mut tx, center.no, &remittance, request, &preview, first_poll).await?;
-        tx.commit().await?;
-        Ok((remittance.id, false))
+        store::insert_remittance(tx, center.no, &remittance, request, &preview, first_poll).await?;
+        Ok(remittance.id)
     }
 
     /// Who may pay how much to whom. The journal's head is locked, so that nothing read here can change.
@@ -193,7 +233,7 @@ impl Remittances {
             .close_payment(&order_number(center.no, &remittance.id))
             .await
         {
-            Ok(PaymentState::Closed) | Err(GatewayError::Refused { .. }) => {
+            Ok(PaymentState::Closed | PaymentState::Unknown) => {
                 let failed = leg(LegState::Failed, self.lanes.clock().now(), &error.to_string());
                 self.add_leg(center, &remittance.id, &failed).await?;
                 Err(refusal(&remittance, error.to_string()).into())
@@ -231,7 +271,7 @@ fn unavailable(remittance: Remittance, problem: String) -> LedgerError {
 }
 
 /// A leg without payment.
-pub(super) fn leg(state: LegState, at: time::OffsetDateTime, detail: &str) -> Leg {
+pub(super) fn leg(state: LegState, at: OffsetDateTime, detail: &str) -> Leg {
     Leg {
         state,
         at,

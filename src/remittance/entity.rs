@@ -3,6 +3,7 @@
 use sha2::{Digest as _, Sha256};
 use time::{Duration, OffsetDateTime};
 
+use super::suspense::SuspendedPayment;
 use crate::{
     ids::{AccountNo, CenterId, CenterNo, DetaineeId, IdError, PayerId, RemittanceId, RequestId, Seq},
     money::Amount,
@@ -51,9 +52,9 @@ pub enum LegState {
     Failed,
     /// Not paid in time. A late payment is still taken.
     Expired,
-    /// Paid at the gateway, not yet in the ledger.
+    /// Paid at the gateway. Written with the transaction that brings the money into the ledger.
     Paid,
-    /// Paid, but held in suspense.
+    /// Paid, but put into suspense.
     Suspended,
     /// In the detainee's accounts.
     Credited,
@@ -142,6 +143,8 @@ pub struct Remittance {
     pub expires_at: OffsetDateTime,
     /// Every state it went through, oldest first.
     pub legs: Vec<Leg>,
+    /// Its payments that were put into suspense, oldest first.
+    pub suspended: Vec<SuspendedPayment>,
 }
 
 impl Remittance {
@@ -165,9 +168,14 @@ impl Remittance {
         self.leg(LegState::Paid).and_then(|leg| leg.payment.as_ref())
     }
 
-    /// The transaction that credited or suspended it.
+    /// The transaction that credited or, unless it is credited, suspended it.
     pub fn seq(&self) -> Option<Seq> {
-        self.legs.iter().find_map(|leg| leg.seq)
+        self.leg(self.state()).and_then(|leg| leg.seq)
+    }
+
+    /// Its own payment, if that was put into suspense.
+    pub fn own_suspended(&self) -> Option<&SuspendedPayment> {
+        self.suspended.iter().find(|payment| !payment.is_duplicate())
     }
 }
 
@@ -253,6 +261,7 @@ mod tests {
             created_at: CREATED,
             expires_at: CREATED + Duration::hours(2),
             legs: states.iter().map(leg).collect(),
+            suspended: Vec::new(),
         }
     }
 

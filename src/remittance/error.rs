@@ -74,6 +74,12 @@ pub enum RemittanceRefusal {
         /// What the gateway said.
         problem: String,
     },
+    /// What was to be credited out of suspense is not there, or not as it was.
+    #[error("the money of remittance {remittance} in suspense has moved meanwhile")]
+    NotInSuspense {
+        /// The remittance.
+        remittance: RemittanceId,
+    },
     /// The remittance was not credited, or not yet.
     #[error("remittance {remittance} was not credited")]
     NotCredited {
@@ -109,6 +115,7 @@ impl From<RemittanceRefusal> for Refusal {
             R::RemittanceNotFound { remittance } | R::NotCredited { remittance } => {
                 because(Reason::NotFound).with_fact("remittance", remittance)
             }
+            R::NotInSuspense { remittance } => because(Reason::NotInTransit).with_fact("remittance", remittance),
             R::GatewayUnavailable { remittance, problem } => because(Reason::GatewayUnavailable)
                 .with_fact("remittance", remittance)
                 .with_fact("problem", problem),

@@ -3,11 +3,12 @@
 //! # Layout
 //! - `entity`: states, order numbers and the rhythm of asking, pure.
 //! - `create`: a quote and an order at the gateway. `confirm`: what the gateway says of it, however it is learnt.
-//! - `credit`: the one transaction that brings it into the ledger.
+//! - `credit`: the one transaction that brings a payment into the ledger. [`suspense`]: payments that cannot be credited.
 //!
 //! # Invariants
 //! 1. A remittance's row and legs are only ever inserted; each state is reached once.
-//! 2. Its money moves once: the request id of its credit is made of channel and gateway transaction.
+//! 2. A payment enters the ledger once: the request id of its credit is made of channel and gateway transaction. The first of
+//!    a remittance's payments to get there is credited, or suspended; whatever else is paid for it is put into suspense.
 //! 3. Whatever is lost in between (a notification, an answer, a process) is found again by asking the gateway.
 
 mod confirm;
@@ -17,6 +18,7 @@ mod entity;
 mod error;
 mod posting;
 mod store;
+pub mod suspense;
 mod verify;
 
 pub use confirm::{Learnt, Paid, RejectedNotice};
@@ -29,8 +31,9 @@ pub use verify::RemittancesCheck;
 
 use crate::{
     custody::Custody,
+    db::{self, Conn},
     gateway::Channels,
-    ids::{DetaineeId, PayerId, RemittanceId, RequestId},
+    ids::{DetaineeId, PayerId, RemittanceId},
     ledger::{
         Center, Lanes, LedgerError,
         transaction::{self, Transaction},
@@ -145,20 +148,6 @@ impl Remittances {
         found.ok_or_else(|| RemittanceRefusal::RemittanceNotFound { remittance: id.clone() }.into())
     }
 
-    /// Who asked for a remittance under a request id, and what it made.
-    pub async fn created_by(
-        &self,
-        center: &Center,
-        request: RequestId,
-    ) -> Result<Option<(String, Remittance)>, LedgerError> {
-        let mut conn = self.lanes.database().read.acquire().await?;
-        let Some(asked) = store::asked(&mut conn, center.no, request).await? else {
-            return Ok(None);
-        };
-        let found = store::remittance(&mut conn, center, &asked.id).await?;
-        Ok(found.map(|remittance| (asked.actor, remittance)))
-    }
-
     /// Up to `limit` remittances, newest first.
     pub async fn list(
         &self,
@@ -180,4 +169,9 @@ impl Remittances {
         let found = transaction::get(&self.lanes.database().read, center.no, seq).await?;
         found.ok_or(LedgerError::Internal)
     }
+}
+
+/// A remittance with its legs and its payments in suspense, inside the caller's transaction.
+pub async fn remittance_in_tx(conn: &mut Conn, center: &Center, id: &RemittanceId) -> db::Result<Option<Remittance>> {
+    store::remittance(conn, center, id).await
 }

@@ -8,7 +8,10 @@ use sqlx::{Arguments as _, PgConnection, postgres::PgArguments};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::entity::{Leg, LegState, Payer, PayerLink, PaymentFacts, Remittance};
+use super::{
+    entity::{Leg, LegState, Payer, PayerLink, PaymentFacts, Remittance},
+    suspense,
+};
 use crate::{
     db::decoding,
     ids::{AccountNo, CenterNo, DetaineeId, PayerId, RemittanceId, RequestId, Seq},
@@ -146,35 +149,6 @@ pub(super) async fn links(
     .collect()
 }
 
-/// What was stored of the request that created a remittance.
-pub(super) struct Asked {
-    pub id: RemittanceId,
-    pub actor: String,
-    pub body: Vec<u8>,
-}
-
-pub(super) async fn asked(
-    conn: &mut PgConnection,
-    center: CenterNo,
-    request: RequestId,
-) -> sqlx::Result<Option<Asked>> {
-    sqlx::query!(
-        "select remittance_id, actor, request from remittance where center_id = $1 and request_id = $2",
-        center.0,
-        request.0,
-    )
-    .fetch_optional(conn)
-    .await?
-    .map(|row| {
-        Ok(Asked {
-            id: RemittanceId::parse(&row.remittance_id).map_err(decoding)?,
-            actor: row.actor,
-            body: row.request,
-        })
-    })
-    .transpose()
-}
-
 /// Writes a remittance down with its first leg and its first poll. `preview` is as `record::canonical` wrote it. The caller
 /// holds the journal's head, so that numbers have no holes.
 pub(super) async fn insert_remittance(
@@ -302,9 +276,11 @@ async fn with_legs(
 ) -> sqlx::Result<Vec<Remittance>> {
     let ids: Vec<String> = rows.iter().map(|row| row.remittance_id.clone()).collect();
     let mut legs = legs(conn, center.no, &ids).await?;
+    let mut suspended = suspense::payments(conn, center, &ids).await?;
     rows.into_iter()
         .map(|row| {
             Ok(Remittance {
+                suspended: suspended.remove(&row.remittance_id).unwrap_or_default(),
                 legs: legs.remove(&row.remittance_id).unwrap_or_default(),
                 id: RemittanceId::parse(&row.remittance_id).map_err(decoding)?,
                 number: row.number,
@@ -416,8 +392,10 @@ pub struct PostedPayment {
     pub recorded_at: OffsetDateTime,
 }
 
-/// The payments of a channel that are in the ledger: those of some remittances, and those that were paid, by the gateway's
-/// word, from an instant up to before another. What a bill is compared with.
+/// The payments of a channel that are in the ledger, each once: those of some remittances, and those that were paid, by the
+/// gateway's word, from an instant up to before another. What a bill is compared with.
+///
+/// What came through suspense is told by the transaction that put it there, further payments of one order among it.
 pub async fn posted_in_tx(
     conn: &mut PgConnection,
     center: &Center,
@@ -427,14 +405,22 @@ pub async fn posted_in_tx(
 ) -> sqlx::Result<Vec<PostedPayment>> {
     let ids: Vec<&str> = remittances.iter().map(RemittanceId::as_str).collect();
     sqlx::query!(
-        r#"select r.remittance_id, r.amount, paid.gateway_transaction as "gateway_transaction!",
-                  posted.seq as "seq!", posted.at
+        r#"select r.remittance_id as "remittance_id!", r.amount as "amount!",
+                  paid.gateway_transaction as "gateway_transaction!", credited.seq as "seq!", credited.at as "at!"
            from remittance_leg paid
            join remittance r on r.center_id = paid.center_id and r.remittance_id = paid.remittance_id
-           join remittance_leg posted on posted.center_id = paid.center_id
-               and posted.remittance_id = paid.remittance_id and posted.state in ('CREDITED', 'SUSPENDED')
+           join remittance_leg credited on credited.center_id = paid.center_id
+               and credited.remittance_id = paid.remittance_id and credited.state = 'CREDITED'
            where paid.center_id = $1 and paid.state = 'PAID' and r.channel = $2
-             and (paid.remittance_id = any($3) or paid.paid_at >= $4 and paid.paid_at < $5)"#,
+             and (paid.remittance_id = any($3) or paid.paid_at >= $4 and paid.paid_at < $5)
+             and not exists (select from remittance_leg s where s.center_id = paid.center_id
+                             and s.remittance_id = paid.remittance_id and s.state = 'SUSPENDED')
+           union all
+           select s.remittance_id, s.amount, s.gateway_transaction, s.seq, s.recorded_at
+           from suspended_payment s
+           join remittance r on r.center_id = s.center_id and r.remittance_id = s.remittance_id
+           where s.center_id = $1 and r.channel = $2
+             and (s.remittance_id = any($3) or s.paid_at >= $4 and s.paid_at < $5)"#,
         center.no.0,
         channel,
         &ids as &[&str],
@@ -549,17 +535,32 @@ struct LegRow {
     state: LegState,
     at: OffsetDateTime,
     detail: String,
-    seq: Seq,
+    seq: Option<Seq>,
+    payment: Option<PaymentFacts>,
 }
 
 impl LegRows {
-    pub fn push(&mut self, remittance: &RemittanceId, state: LegState, at: OffsetDateTime, detail: String, seq: Seq) {
+    /// That it is paid, by which payment.
+    pub fn push_paid(&mut self, remittance: &RemittanceId, at: OffsetDateTime, detail: &str, payment: &PaymentFacts) {
+        self.0.push(LegRow {
+            remittance: remittance.clone(),
+            state: LegState::Paid,
+            at,
+            detail: detail.to_owned(),
+            seq: None,
+            payment: Some(payment.clone()),
+        });
+    }
+
+    /// That a transaction credited it or put it into suspense.
+    pub fn push(&mut self, remittance: &RemittanceId, state: LegState, at: OffsetDateTime, detail: &str, seq: Seq) {
         self.0.push(LegRow {
             remittance: remittance.clone(),
             state,
             at,
-            detail,
-            seq,
+            detail: detail.to_owned(),
+            seq: Some(seq),
+            payment: None,
         });
     }
 }
@@ -567,16 +568,26 @@ impl LegRows {
 impl RowSet for LegRows {
     const NAME: &'static str = "remittance_leg";
     const SQL: &'static str = "\
-        insert into remittance_leg (center_id, remittance_id, state, at, detail, seq)
+        insert into remittance_leg (center_id, remittance_id, state, at, detail, seq, gateway_transaction, paid_at)
         select guard.center_id, l.* from guard,
-            unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::bigint[]) l";
-    const PARAMS: usize = 5;
+            unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::bigint[], $6::text[], $7::timestamptz[]) l";
+    const PARAMS: usize = 7;
 
     fn bind(self, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
-        args.add(self.0.iter().map(|row| row.remittance.as_str()).collect::<Vec<&str>>())?;
-        args.add(self.0.iter().map(|row| row.state.name()).collect::<Vec<&str>>())?;
-        args.add(self.0.iter().map(|row| row.at).collect::<Vec<OffsetDateTime>>())?;
-        args.add(self.0.iter().map(|row| row.detail.as_str()).collect::<Vec<&str>>())?;
-        args.add(self.0.iter().map(|row| row.seq.0).collect::<Vec<i64>>())
+        let rows = &self.0;
+        let payments = || rows.iter().map(|row| row.payment.as_ref());
+        args.add(rows.iter().map(|row| row.remittance.as_str()).collect::<Vec<&str>>())?;
+        args.add(rows.iter().map(|row| row.state.name()).collect::<Vec<&str>>())?;
+        args.add(rows.iter().map(|row| row.at).collect::<Vec<OffsetDateTime>>())?;
+        args.add(rows.iter().map(|row| row.detail.as_str()).collect::<Vec<&str>>())?;
+        args.add(
+            rows.iter()
+                .map(|row| row.seq.map(|seq| seq.0))
+                .collect::<Vec<Option<i64>>>(),
+        )?;
+        let transactions = payments().map(|payment| Some(payment?.gateway_transaction.as_str()));
+        args.add(transactions.collect::<Vec<Option<&str>>>())?;
+        let times = payments().map(|payment| Some(payment?.paid_at));
+        args.add(times.collect::<Vec<Option<OffsetDateTime>>>())
     }
 }

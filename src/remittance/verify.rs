@@ -1,10 +1,14 @@
 //! Remittances and their last legs against the transactions that brought them into the ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use futures::future::{BoxFuture, FutureExt as _};
+use rust_decimal::Decimal;
 
-use super::LegState;
+use super::{
+    LegState,
+    suspense::{DUPLICATE_PAYMENT, Movement, OUT_OF_SUSPENSE},
+};
 use crate::{
     db::Conn,
     ids::AccountNo,
@@ -12,16 +16,25 @@ use crate::{
         Code, record,
         verify::{Check, Owner, Page, VerifyError},
     },
-    proto::{CreditFacts, JournalRecord, journal_record::Facts},
+    proto::{CreditFacts, JournalRecord, TransactionKind, journal_record::Facts},
 };
 
-/// Every credit and suspense has its remittance, with the same facts and its leg; no other remittance has such a leg.
+/// Every credit and suspense has its remittance, with the same facts and its leg; no other remittance has such a leg. What is
+/// in suspense, and what became of it, is what the records say.
 #[derive(Debug, Default)]
-pub struct RemittancesCheck;
+pub struct RemittancesCheck {
+    /// Refunds in transit of money in suspense, and the transactions that had put it there.
+    refunds: HashMap<i64, i64>,
+}
 
 impl Check for RemittancesCheck {
     fn page<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
-        legs(conn, page).boxed()
+        async move {
+            legs(conn, page).await?;
+            payments(conn, page).await?;
+            self.movements(conn, page).await
+        }
+        .boxed()
     }
 
     fn end<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
@@ -32,7 +45,12 @@ impl Check for RemittancesCheck {
 /// The state that a record brings its remittance to, its detail, and the facts that both kinds share.
 fn told(record: &JournalRecord) -> Option<(LegState, String, CreditFacts)> {
     match record.facts.clone()? {
-        Facts::Credit(facts) => Some((LegState::Credited, String::new(), facts)),
+        Facts::Credit(facts) => {
+            let detail = if record.reverses == 0 { "" } else { OUT_OF_SUSPENSE };
+            Some((LegState::Credited, detail.to_owned(), facts))
+        }
+        // A further payment takes no leg.
+        Facts::Suspense(facts) if facts.reason == DUPLICATE_PAYMENT => None,
         Facts::Suspense(facts) => {
             let shared = CreditFacts {
                 remittance: facts.remittance,
@@ -68,10 +86,12 @@ async fn legs(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     .await?;
     let (mut stored, mut stored_facts) = (BTreeMap::new(), BTreeMap::new());
     for row in rows {
-        let facts = (row.detainee_id, row.payer_id, row.channel, row.amount);
+        // Out of suspense comes what was left there.
+        let amount = row.amount.filter(|_| row.detail != OUT_OF_SUSPENSE);
+        let facts = (row.detainee_id, row.payer_id, row.channel, amount);
         let payment = (row.gateway_transaction, row.paid_at.map(record::timestamp));
-        stored_facts.insert(row.remittance_id.clone(), (facts, payment));
         let key = format!("{} {}", row.remittance_id, row.state);
+        stored_facts.insert(key.clone(), (facts, payment));
         stored.insert(key, (row.seq, Some(record::timestamp(row.at)), row.detail));
     }
     let (mut explained, mut explained_facts) = (BTreeMap::new(), BTreeMap::new());
@@ -82,19 +102,109 @@ async fn legs(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
         let parties = [Owner::detainee(&facts.detainee), Owner::channel(&facts.channel)];
         page.parties(record, &parties)?;
         let key = format!("{} {}", facts.remittance, state.name());
-        explained.insert(key, (record.seq, record.recorded_at, detail));
-        let amount = page.amount(record, &facts.amount)?;
+        let amount = Some(page.amount(record, &facts.amount)?).filter(|_| record.reverses == 0);
+        explained.insert(key.clone(), (record.seq, record.recorded_at, detail));
         let payment = (Some(facts.gateway_transaction), facts.paid_at);
-        let facts_of = (
-            Some(facts.detainee),
-            Some(facts.payer),
-            Some(facts.channel),
-            Some(amount),
-        );
-        explained_facts.insert(facts.remittance, (facts_of, payment));
+        let facts_of = (Some(facts.detainee), Some(facts.payer), Some(facts.channel), amount);
+        explained_facts.insert(key, (facts_of, payment));
     }
     page.same_rows("remittance_leg", &explained, &stored)?;
     page.same_rows("remittance", &explained_facts, &stored_facts)
+}
+
+/// What was put into suspense, of whose remittances.
+async fn payments(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    let rows = sqlx::query!(
+        r#"select s.seq, s.remittance_id, s.gateway_transaction, s.paid_at, s.amount, s.reason, s.recorded_at,
+                  r.detainee_id as "detainee_id?", r.payer_id as "payer_id?", r.channel as "channel?"
+           from suspended_payment s
+           left join remittance r on r.center_id = s.center_id and r.remittance_id = s.remittance_id
+           where s.center_id = $1 and s.seq > $2 and s.seq <= $3"#,
+        page.center.no.0,
+        page.after.0,
+        page.through.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    let stored = rows.into_iter().map(|row| {
+        let of = (row.remittance_id, row.detainee_id, row.payer_id, row.channel);
+        let times = [row.paid_at, row.recorded_at].map(|at| Some(record::timestamp(at)));
+        (row.seq, (of, row.gateway_transaction, row.amount, row.reason, times))
+    });
+    let mut explained = BTreeMap::new();
+    for record in page.records {
+        if let Some(Facts::Suspense(facts)) = record.facts.clone() {
+            let parties = [Owner::detainee(&facts.detainee), Owner::channel(&facts.channel)];
+            page.parties(record, &parties)?;
+            let amount = page.amount(record, &facts.amount)?;
+            let of = (
+                facts.remittance,
+                Some(facts.detainee),
+                Some(facts.payer),
+                Some(facts.channel),
+            );
+            let times = [facts.paid_at, record.recorded_at];
+            explained.insert(record.seq, (of, facts.gateway_transaction, amount, facts.reason, times));
+        }
+    }
+    page.same_rows("suspended_payment", &explained, &stored.collect())
+}
+
+impl RemittancesCheck {
+    /// What a record did to money in suspense, if it did: to which payment, and how much.
+    fn movement(
+        &mut self,
+        page: &Page<'_>,
+        record: &JournalRecord,
+    ) -> Result<Option<(Movement, i64, Decimal)>, VerifyError> {
+        let (movement, payment) = match record.kind() {
+            TransactionKind::Credit if record.reverses != 0 => (Movement::Credited, record.reverses),
+            TransactionKind::RefundRequested if record.reverses != 0 => {
+                self.refunds.insert(record.seq, record.reverses);
+                (Movement::Taken, record.reverses)
+            }
+            TransactionKind::RefundSucceeded | TransactionKind::RefundFailed => {
+                let Some(payment) = self.refunds.remove(&record.reverses) else {
+                    return Ok(None);
+                };
+                match record.kind() {
+                    TransactionKind::RefundSucceeded => (Movement::PaidBack, payment),
+                    _ => (Movement::PutBack, payment),
+                }
+            }
+            _ => return Ok(None),
+        };
+        let mut sum = Decimal::ZERO;
+        for posting in &record.postings {
+            let more = sum.checked_add(page.amount(record, &posting.amount)?);
+            sum = more.ok_or_else(|| page.differs(record, "its postings overflow"))?;
+        }
+        Ok(Some((movement, payment, sum)))
+    }
+
+    /// What became of money in suspense.
+    async fn movements(&mut self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+        let rows = sqlx::query!(
+            "select seq, payment_seq, kind, amount from suspense_movement
+             where center_id = $1 and seq > $2 and seq <= $3",
+            page.center.no.0,
+            page.after.0,
+            page.through.0,
+        )
+        .fetch_all(conn)
+        .await?;
+        let stored = rows
+            .into_iter()
+            .map(|row| (row.seq, (row.kind, row.payment_seq, row.amount)))
+            .collect();
+        let mut explained = BTreeMap::new();
+        for record in page.records {
+            if let Some((movement, payment, amount)) = self.movement(page, record)? {
+                explained.insert(record.seq, (movement.name().to_owned(), payment, amount));
+            }
+        }
+        page.same_rows("suspense_movement", &explained, &stored)
+    }
 }
 
 /// Money comes in through the account of the remittance's own channel.

@@ -16,7 +16,7 @@ use custody_ledger::{
     ids::{PayerId, RemittanceId, Seq, VendorId},
     ledger::{LedgerError, Posted, balance, proof},
     money::Amount,
-    refund::{Refund, Refunds, refund_number},
+    refund::{NewRefund, Refund, Refunds, refund_number},
     remittance::{NewRemittance, Remittance, Remittances, order_number},
     settlement::Settlements,
 };
@@ -130,19 +130,18 @@ impl Economy {
         asked.unwrap()
     }
 
+    /// Asks once more what became of a remittance: what is in suspense is credited, if it can be.
+    pub async fn look_again(&self, remittance: &RemittanceId) -> Remittance {
+        let asked = self.house.remittances.refresh(&self.world.center, remittance).await;
+        asked.unwrap()
+    }
+
     pub async fn refund(&self, request: Uuid, remittance: &str, amount: &str) -> Result<Posted, LedgerError> {
         let request = request_with(request, "test/Refund", format!("{remittance} {amount}").as_bytes());
         let remittance = RemittanceId::parse(remittance).unwrap();
         let refunds = &self.house.refunds;
-        refunds
-            .create(
-                &self.world.center,
-                request,
-                remittance,
-                cny(amount),
-                "wrong person".into(),
-            )
-            .await
+        let new = NewRefund::of(remittance, cny(amount), "wrong person");
+        refunds.create(&self.world.center, request, new).await
     }
 
     /// Gives a refund its outcome at the gateway, and asks for it.

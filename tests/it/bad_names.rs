@@ -320,6 +320,7 @@ async fn a_payer_reads_the_refunds_of_their_own_remittances() {
             amount: money("5.00"),
             reason: "wrong person".into(),
             request_id: Uuid::new_v4().to_string(),
+            suspense_transaction: String::new(),
         };
         let refund: Refund = hall.ask("RefundService/CreateRefund", &asked).await.unwrap();
         refunds.push((remittance, refund.name));

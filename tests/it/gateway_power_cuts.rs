@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use custody_ledger::{
-    access::Role,
+    access::{Role, Scope},
+    custody::Settings,
     gateway::{
         Channel as _, NewPayment,
         simulator::{
@@ -81,6 +82,7 @@ impl Caller {
             amount: money("5.00"),
             reason: "too much".into(),
             request_id: request_id.to_string(),
+            suspense_transaction: String::new(),
         };
         let refund: Refund = self.insist("RefundService/CreateRefund", &asked).await;
         let refresh = RefreshRefundRequest { name: refund.name };
@@ -215,6 +217,7 @@ async fn while_the_gateway_is_away_an_order_waits_and_a_refund_is_set_aside() {
         amount: money("5.00"),
         reason: "too much".into(),
         request_id: Uuid::new_v4().to_string(),
+        suspense_transaction: String::new(),
     };
     let refund: Refund = hall.ask("RefundService/CreateRefund", &asked).await.unwrap();
     assert_eq!(hall.balances("D3").await[0], "45.00");
@@ -239,6 +242,52 @@ async fn while_the_gateway_is_away_an_order_waits_and_a_refund_is_set_aside() {
     let ended: Refund = hall.ask("RefundService/RefreshRefund", &refresh).await.unwrap();
     assert_eq!(ended.state(), refund::State::Failed);
     assert_eq!(hall.balances("D3").await[0], "50.00");
+    hall.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_whose_secret_is_wrong_gives_no_order_up() {
+    let hall = Hall::open().await;
+    let stranger = hall
+        .another_service_with(&[("CUSTODY_GATEWAY_SECRET", "not the secret")])
+        .await;
+    let (channel, token) = (stranger.channel().await, stranger.token(Role::Admin, Scope::default()));
+    let quick = |settings| {
+        Ok(Settings {
+            quote_ttl_s: 2,
+            ..settings
+        })
+    };
+    let custody = &hall.process.custody;
+    custody.change_settings(&hall.center.id, quick).await.unwrap();
+    let refused = async |method: &str, message: Vec<u8>| {
+        let answer = whole_service::call(channel.clone(), method, &token, message).await;
+        let refused = Refused::of(&answer.err().unwrap(), method);
+        assert!(
+            refused.is(Code::Unavailable, "GATEWAY_UNAVAILABLE"),
+            "{method}: {refused:?}"
+        );
+    };
+
+    // Paid, and nobody has told us; it is past its time.
+    let paid = hall.order("D1", "20.00").await;
+    let lost = PayOptions {
+        lose: true,
+        ..PayOptions::default()
+    };
+    hall.control.pay(&paid.order_number, &lost).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    let refresh = RefreshRemittanceRequest { name: paid.name };
+    refused("RemittanceService/RefreshRemittance", refresh.encode_to_vec()).await;
+    let open = hall.remittance(&refresh.name).await;
+    assert_eq!(open.state(), remittance::State::Pending, "not taken for closed");
+    // And one that the gateway was never told of is not taken for refused.
+    let new = remittance_of("P1", "D1", "5.00", Uuid::new_v4());
+    refused("RemittanceService/CreateRemittance", new.encode_to_vec()).await;
+
+    // With the secret as it should be, everything is found.
+    let found: Remittance = hall.ask("RemittanceService/RefreshRemittance", &refresh).await.unwrap();
+    assert_eq!(found.state(), remittance::State::Credited);
     hall.verified().await;
 }
 

@@ -15,6 +15,7 @@
 //!
 //! The service, called over sockets:
 //! - `wire`, `doors` who may call what, the books, watching, gRPC-Web, health and reflection
+//! - `outcomes`, `own_ids` one request id, one outcome, and ids of the service's own; `suspense` money in suspense
 //! - `bad_input`, `bad_names`, `bad_bytes` what is refused at the door
 //! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
 //! - `tracing` one purchase is one trace; `demonstration` the demonstration, from end to end
@@ -41,6 +42,8 @@ mod messages_from_text;
 mod model;
 mod notifications;
 mod offline;
+mod outcomes;
+mod own_ids;
 mod payout;
 mod privileges;
 mod purchase;
@@ -50,6 +53,7 @@ mod remittance;
 mod scenarios;
 mod service;
 mod settlement;
+mod suspense;
 mod tampering;
 mod tidy;
 mod tracing;

@@ -38,6 +38,7 @@ fn refund_of(remittance: &str, amount: &str) -> CreateRefundRequest {
         amount: money(amount),
         reason: "wrong person".into(),
         request_id: new_id(),
+        suspense_transaction: String::new(),
     }
 }
 

@@ -50,6 +50,8 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("return_line", "", ""),
     ("settlement", "", ""),
     ("settlement_end", "", ""),
+    ("suspended_payment", "", ""),
+    ("suspense_movement", "", ""),
     ("tier_limit", "", "amount"),
     ("vendor", "", ""),
 ];

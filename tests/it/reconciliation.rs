@@ -16,8 +16,8 @@ use custody_ledger::{
     ids::{PayerId, RequestId},
     ledger::{Code, Request, account, balance, chart},
     reconciliation::{BillOf, Reconciliation, Reconciliations},
-    refund::{Refunds, refund_number},
-    remittance::{LegState, NewRemittance, Remittance, Remittances, order_number},
+    refund::{NewRefund, Refunds, refund_number},
+    remittance::{Learnt, LegState, NewRemittance, Paid, Remittance, Remittances, order_number},
 };
 use secrecy::SecretString;
 use time::{
@@ -132,9 +132,7 @@ impl Bench {
             .create(
                 center,
                 request("test/Refund", b""),
-                remittance.id.clone(),
-                cny(amount),
-                "r".into(),
+                NewRefund::of(remittance.id.clone(), cny(amount), "r"),
             )
             .await
             .unwrap();
@@ -231,6 +229,54 @@ async fn a_bill_that_tells_what_the_ledger_has_matches_and_its_fees_are_recorded
     assert_eq!((a.unwrap(), b.unwrap()), (found.clone(), found.clone()));
     assert_eq!(bench.reconciliations.list(center, None, 10).await.unwrap(), [found]);
     assert_eq!(bench.balances().await, ["0.90", "119.10"]);
+    bench.world.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_paid_twice_or_came_through_suspense_is_told_once_each() {
+    let bench = Bench::build().await;
+    let center = &bench.world.center;
+    let first = bench.credited("100").await;
+    // Paid once more; and one that was paid while the person was about to leave.
+    let again = PayOptions {
+        lose: true,
+        again: true,
+        ..PayOptions::default()
+    };
+    let paid = bench.control.pay(&bench.order(&first), &again).await.unwrap();
+    let told = Paid {
+        order_number: bench.order(&first),
+        gateway_transaction: paid.gateway_transaction,
+        amount: cny("100"),
+        paid_at: paid.paid_at,
+    };
+    for _ in 0..2 {
+        let taken = bench
+            .remittances
+            .confirm("webhook", &told, Learnt::ByNotification)
+            .await;
+        assert_eq!(taken.unwrap().unwrap().suspended.len(), 1);
+    }
+    let second = bench.paid("50").await;
+    let opened = bench
+        .refunds
+        .open_release(center, request("test/Release", b""), id("D1"), "desk".into())
+        .await
+        .unwrap();
+    let held = bench.remittances.refresh(center, &second.id).await.unwrap();
+    assert_eq!(held.state(), LegState::Suspended);
+    assert_eq!((bench.fetch().await.totals.matched, bench.breaks().await.len()), (3, 0));
+    bench
+        .refunds
+        .fail_release(center, request("test/Fail", b""), opened.seq(), "closed".into())
+        .await
+        .unwrap();
+    bench.learn(&second).await;
+    let found = bench.fetch().await;
+    let totals = &found.totals;
+    assert_eq!((totals.lines, totals.matched, totals.breaks), (3, 3, 0));
+    assert_eq!((totals.bill_paid, totals.ledger_paid), (cny("250"), cny("250")));
+    assert_eq!(bench.balances().await, ["1.50", "248.50"]);
     bench.world.verified().await;
 }
 

@@ -19,7 +19,7 @@ use custody_ledger::{
         record,
     },
     proto::{CreditFacts, TransactionKind, journal_record::Facts},
-    refund::{RefundState, Refunds, refund_number},
+    refund::{NewRefund, RefundState, Refunds, refund_number},
 };
 use futures::future::{BoxFuture, FutureExt as _};
 use secrecy::SecretString;
@@ -178,9 +178,8 @@ impl Bench {
         amount: &str,
     ) -> Result<Posted, LedgerError> {
         let id = RemittanceId::parse(remittance).unwrap();
-        refunds
-            .create(&self.world.center, asked, id, cny(amount), "wrong person".into())
-            .await
+        let new = NewRefund::of(id, cny(amount), "wrong person");
+        refunds.create(&self.world.center, asked, new).await
     }
 
     fn number(&self, seq: Seq) -> String {

@@ -13,15 +13,16 @@ use custody_ledger::{
         webhook::{WebhookChannel, WebhookConfig},
     },
     ids::{CourtOrderId, PayerId, RequestId},
+    jobs::polling::{self, Open},
     ledger::Request,
     refund::Refunds,
-    remittance::{CreditRemittance, LegState, NewRemittance, Remittance, Remittances, order_number},
+    remittance::{CreditRemittance, Learnt, LegState, NewRemittance, Remittance, Remittances, order_number},
 };
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::world::{World, buy, cny, id, reason, request};
+use crate::world::{World, buy, cny, id, new_center, reason, request};
 
 struct Bench {
     world: World,
@@ -177,7 +178,7 @@ async fn a_credit_asked_for_again_in_a_later_batch_is_a_replay() {
     let paid = bench.remittances.remittance(center, &remittance.id).await.unwrap();
     assert_eq!(paid.state(), LegState::Credited);
     for lanes in [&process.lanes, &bench.world.another_process().lanes] {
-        let command = CreditRemittance::of(&paid).unwrap();
+        let command = CreditRemittance::of(&paid, paid.payment().unwrap(), Learnt::ByQuery);
         let (again, bought) = tokio::join!(
             lanes.submit(center, command),
             buy(process, center, Uuid::new_v4(), "D1", &[("RICE", 1)])
@@ -316,4 +317,53 @@ async fn what_is_not_paid_in_time_is_closed_and_a_late_payment_is_still_taken() 
     assert_eq!(bench.state(&remittance).await, LegState::Credited);
     assert_eq!(bench.world.available("D1").await, "80.00");
     bench.world.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_in_one_center_or_row_keeps_no_other_from_being_asked() {
+    let bench = Bench::build().await;
+    let (process, first) = (&bench.world.process, &bench.world.center);
+    let second = new_center(process, "C2").await;
+    let payer = bench
+        .remittances
+        .create_payer(&second, payer(), "Mother".into(), "acct".into());
+    let payer = payer.await.unwrap().id;
+    bench.remittances.create_link(&second, &payer, &id("D1")).await.unwrap();
+    let new = bench.asked(Uuid::new_v4(), "D1", "80");
+    let (remittance, _) = bench.remittances.create(&second, new).await.unwrap();
+    let lost = PayOptions {
+        lose: true,
+        ..PayOptions::default()
+    };
+    bench
+        .control
+        .pay(&order_number(second.no, &remittance.id), &lost)
+        .await
+        .unwrap();
+    let mut conn = process.database.lane.acquire().await.unwrap();
+    // In the first center what cannot even be read; in the second a row of nothing, asked about before the other.
+    for (center, remittance) in [(first.no, "no id!"), (second.no, "R0")] {
+        sqlx::query(
+            "insert into remittance_poll (center_id, remittance_id, attempts, next_at) values ($1, $2, 0, now())",
+        )
+        .bind(center.0)
+        .bind(remittance)
+        .execute(&mut *conn)
+        .await
+        .unwrap();
+    }
+    sqlx::query("update remittance_poll set next_at = now() - interval '1 hour'")
+        .execute(&mut *conn)
+        .await
+        .unwrap();
+    drop(conn);
+    assert!(bench.remittances.poll_due(first, 10).await.is_err());
+    sqlx::query("update remittance_poll set next_at = now() - interval '1 hour'")
+        .execute(&mut *process.database.lane.acquire().await.unwrap())
+        .await
+        .unwrap();
+    let open = Open::Remittances(bench.remittances.clone());
+    assert_eq!(polling::look(&open, &process.custody).await, 2);
+    let credited = bench.remittances.remittance(&second, &remittance.id).await.unwrap();
+    assert_eq!(credited.state(), LegState::Credited);
 }

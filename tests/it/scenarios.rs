@@ -13,6 +13,7 @@
 //! quote    R1  D1  100.00          ok    a remittance is ordered
 //! pay      R1                      ok  savings=10.00     and paid: how it is split; or `suspended`
 //! remit    R2  D1  100.00          ok    both
+//! refresh  R2                      credited  savings=1.00    asked again what became of it; or `suspended`
 //! refund   F1  R1  30.00           ok    set aside; then it can `succeed F1` or `fail F1` at the gateway
 //! close    S1  2031-05-06          ok  total=11.50       V1's settlement; then it is `paid S1` or `failed S1` by the bank
 //! release  L1  D1                  ok  amount=88.50      a person leaves; then `paid L1` or `failed L1`
@@ -216,6 +217,19 @@ impl Scenario {
                     .await
                     .unwrap();
                 assert_eq!(&detainee.state.name(), expected, "{at}");
+            }
+            ["refresh", name, expected @ ..] => {
+                let found = self.economy.look_again(&self.remittances[*name]).await;
+                assert_eq!(
+                    Some(&found.state().name().to_lowercase().as_str()),
+                    expected.first(),
+                    "{at}"
+                );
+                if found.state() == LegState::Credited {
+                    let credit = house.remittances.credit_of(&world.center, &found).await.unwrap();
+                    let expected = [&["ok"], &expected[1..]].concat();
+                    expect(&Ok((facts(&credit.record), false)), &expected, at);
+                }
             }
             ["unspent", name, expected] => {
                 let remittance = self.remittances[*name].to_string();

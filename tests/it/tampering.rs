@@ -157,6 +157,8 @@ async fn eventful() -> Economy {
     economy.world.buy("D1", &[("RICE", 1)]).await.unwrap();
     economy.move_to(date!(2031 - 05 - 09));
     economy.close(Uuid::new_v4(), date!(2031 - 05 - 08)).await.unwrap();
+    let back = economy.refund(Uuid::new_v4(), late.id.as_str(), "15").await.unwrap();
+    economy.end_refund(back.seq(), true).await;
     economy
 }
 
@@ -326,6 +328,17 @@ async fn what_domains_keep_is_what_the_records_say() {
             "insert into refund_open values (1, 8, 0, now())",
             "refund_open 8: stored as",
         ),
+        ("update suspended_payment set amount = 14", "suspended_payment "),
+        ("update suspended_payment set reason = 'x'", "\"DETAINEE_NOT_ACTIVE\""),
+        (
+            "delete from suspense_movement where kind = 'PUT_BACK'",
+            "suspense_movement ",
+        ),
+        ("update suspense_movement set amount = 14", "suspense_movement "),
+        (
+            "update refund set from_suspense = not from_suspense",
+            "refund 8: stored as",
+        ),
         ("update release set amount = 1", "release 13: stored as"),
         ("update release_end set state = 'PAID'", "release_end 13: stored as"),
         ("update detainee set state = 'active'", "detainee D3: not stored"),
@@ -359,12 +372,16 @@ async fn refusals_and_records_that_cannot_be_are_named() {
     let economy = eventful().await;
     let changes = [
         (
-            "update refused_request set refusal = '\\xff'",
-            ": its refusal cannot be read",
+            "update refused_request set refusal = '\\xff' where refusal is not null",
+            ": its outcome cannot be read",
         ),
         (
-            "update refused_request set refusal = ''",
-            ": its refusal cannot be read",
+            "update refused_request set refusal = '' where refusal is not null",
+            ": its outcome cannot be read",
+        ),
+        (
+            "update refused_request set resource = '' where resource is not null",
+            ": its outcome cannot be read",
         ),
         (
             "update refused_request set actor = ''",
@@ -372,14 +389,15 @@ async fn refusals_and_records_that_cannot_be_are_named() {
         ),
         (
             "update refused_request set after_seq = 9999",
-            ": was refused after transaction 9999, which cannot be",
+            ": was decided after transaction 9999, which cannot be",
         ),
         (
-            "update refused_request set recorded_at = recorded_at - interval '1 day'",
-            ": was refused after transaction 6, which",
+            "update refused_request set recorded_at = recorded_at - interval '1 day' where refusal is not null",
+            ": was decided after transaction 6, which",
         ),
         (
-            "update refused_request set request_id = (select request_id from journal_transaction where seq = 3)",
+            "update refused_request set request_id = (select request_id from journal_transaction where seq = 3)
+             where refusal is not null",
             ": was carried out by transaction 3, too",
         ),
         (

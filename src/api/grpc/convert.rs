@@ -78,8 +78,14 @@ pub fn timestamp(at: OffsetDateTime) -> Option<Timestamp> {
 }
 
 /// What identifies a call that moves money. The message itself, canonically encoded, is what a repetition is compared with.
+///
+/// Errors: INVALID_FIELD naming `request_id`, also for an id that the service may have derived for something of its own.
 pub fn request(id: &str, method: &'static str, message: &impl Message, actor: &Actor) -> Result<Request, Refusal> {
     let id = RequestId::parse(id).map_err(|error| invalid_field("request_id", error.to_string()))?;
+    if id.may_be_derived() {
+        let why = "a UUID of version 5 is the service's own; use a random one (version 4 or 7)";
+        return Err(invalid_field("request_id", why));
+    }
     Ok(Request {
         id,
         method,

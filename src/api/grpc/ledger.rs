@@ -10,8 +10,7 @@ use super::{
     auth::{actor, until_expired},
     convert::{money, timestamp, typed},
     name::{
-        AccountName, CenterName, PurchaseName, RefundName, ReleaseName, RemittanceName, ReturnName, SettlementName,
-        TransactionName,
+        AccountName, CenterName, PurchaseName, RefundName, ReleaseName, ReturnName, SettlementName, TransactionName,
     },
     page::{Page, leg_cursor},
     scope,
@@ -38,7 +37,6 @@ use crate::{
         RequestOutcome, Side, Transaction, TransactionKind, WatchTransactionsRequest, as_of::Point,
         ledger_service_server::LedgerService, request_outcome,
     },
-    remittance::{self, Remittance, Remittances},
 };
 
 /// The service over the lanes.
@@ -46,20 +44,14 @@ use crate::{
 pub struct LedgerApi {
     lanes: Lanes,
     custody: Custody,
-    remittances: Remittances,
     /// Cancelled when the service is to stop.
     stop: CancellationToken,
 }
 
 impl LedgerApi {
     /// The service.
-    pub fn new(lanes: Lanes, custody: Custody, remittances: Remittances, stop: CancellationToken) -> LedgerApi {
-        LedgerApi {
-            lanes,
-            custody,
-            remittances,
-            stop,
-        }
+    pub fn new(lanes: Lanes, custody: Custody, stop: CancellationToken) -> LedgerApi {
+        LedgerApi { lanes, custody, stop }
     }
 
     async fn reader(&self) -> Result<Reader, Status> {
@@ -218,29 +210,17 @@ fn outcome_out(id: RequestId, stored: Option<&outcome::Stored>, center: &Center)
             out.resource = resource_of(&posted.record);
             out.record_time = posted.record.recorded_at;
         }
+        Outcome::Accepted { resource, .. } => {
+            out.set_state(request_outcome::State::Succeeded);
+            out.resource = format!("centers/{}/{resource}", center.id);
+            out.record_time = stored.recorded_at().and_then(timestamp);
+        }
         Outcome::Refused { refusal, .. } => {
             out.set_state(request_outcome::State::Refused);
             out.refusal = Some(refusal.clone());
             out.record_time = stored.recorded_at().and_then(timestamp);
         }
     }
-    out
-}
-
-/// A remittance that was ordered: it has a resource and, at first, no transaction.
-fn ordered_out(ordered: &Remittance, center: &Center) -> RequestOutcome {
-    let name = RemittanceName {
-        center: center.id.as_str(),
-        remittance: ordered.id.as_str(),
-    };
-    let mut out = RequestOutcome {
-        request_id: ordered.request_id.to_string(),
-        method: remittance::METHOD.to_owned(),
-        resource: name.to_string(),
-        record_time: timestamp(ordered.created_at),
-        ..RequestOutcome::default()
-    };
-    out.set_state(request_outcome::State::Succeeded);
     out
 }
 
@@ -416,14 +396,7 @@ impl LedgerService for LedgerApi {
             .map_err(LedgerError::from)?;
         // Whoever asked may know; so may those who read everything. To anyone else it is as if it were not there.
         let reads_all = matches!(actor.role, Role::Admin | Role::Finance | Role::Auditor);
-        let may_know = |asker: &str| reads_all || asker == actor.name();
-        if stored.is_none()
-            && let Some((asker, remittance)) = self.remittances.created_by(&center, id).await?
-            && may_know(&asker)
-        {
-            return Ok(Response::new(ordered_out(&remittance, &center)));
-        }
-        let visible = stored.filter(|stored| may_know(stored.actor()));
+        let visible = stored.filter(|stored| reads_all || stored.actor() == actor.name());
         Ok(Response::new(outcome_out(id, visible.as_ref(), &center)))
     }
 

@@ -8,7 +8,7 @@ use super::{
         detainee_name, money, money_text, payer_name, positive_amount_in, remittance_name, request, timestamp, told,
         transaction_name, typed,
     },
-    name::{CenterName, DetaineeName, PayerName, RefundName, ReleaseName, RemittanceName},
+    name::{CenterName, DetaineeName, PayerName, RefundName, ReleaseName, RemittanceName, TransactionName},
     page::Page,
     respond,
     scope::{self, Linked},
@@ -98,6 +98,10 @@ fn refund_out(refund: &domain::Refund, center: &Center) -> Result<Refund, Status
         end_time: end.and_then(|end| end.recorded_at),
         transaction: transaction_name(center, requested.seq),
         end_transaction: end.map_or_else(String::new, |end| transaction_name(center, end.seq)),
+        suspense_transaction: match requested.reverses {
+            0 => String::new(),
+            seq => transaction_name(center, seq),
+        },
     })
 }
 
@@ -186,11 +190,18 @@ impl RefundService for RefundApi {
         let remittance = RemittanceName::parse_in(&message.remittance, "remittance", center.id.as_str())?;
         let remittance = typed(RemittanceId::parse(remittance.remittance), "remittance")?;
         let amount = positive_amount_in(message.amount.as_ref(), center.currency, "amount")?;
-        let reason = told(&message.reason, "reason")?;
-        let posted = self
-            .refunds
-            .create(&center, request, remittance, amount, reason)
-            .await?;
+        let suspense = TransactionName::parse_filter(
+            &message.suspense_transaction,
+            "suspense_transaction",
+            center.id.as_str(),
+        )?;
+        let new = domain::NewRefund {
+            remittance,
+            suspense: suspense.map(|name| Seq(name.seq)),
+            amount,
+            reason: told(&message.reason, "reason")?,
+        };
+        let posted = self.refunds.create(&center, request, new).await?;
         // As it was set aside, now and in every repetition.
         let refund = domain::Refund {
             requested: (*posted.record).clone(),

@@ -4,25 +4,32 @@ use tonic::{Request, Response, Status};
 
 use super::{
     auth::{actor, denied_status},
-    convert::{detainee_name, money, payer_name, positive_amount_in, remittance_name, request, text, timestamp, typed},
-    name::{CenterName, DetaineeName, PayerLinkName, PayerName, RemittanceName, TransactionName, payer_or_all},
+    convert::{
+        detainee_name, money, payer_name, positive_amount_in, remittance_name, request, text, timestamp,
+        transaction_name, typed,
+    },
+    name::{CenterName, DetaineeName, PayerLinkName, PayerName, RemittanceName, payer_or_all},
     page::Page,
     respond,
     scope::{self, Linked},
 };
 use crate::{
     access::Actor,
-    api::status::invalid_field,
+    api::status::{internal, invalid_field},
     custody::Custody,
     ids::{DetaineeId, PayerId, RemittanceId},
     ledger::{Center, LedgerError},
+    money::{Amount, MoneyError},
     proto::{
-        CreatePayerLinkRequest, CreatePayerRequest, CreateRemittanceRequest, GetPayerRequest, GetRemittanceRequest,
-        ListPayerLinksRequest, ListPayerLinksResponse, ListPayersRequest, ListPayersResponse, ListRemittancesRequest,
-        ListRemittancesResponse, Payer, PayerLink, RefreshRemittanceRequest, Remittance, RemittanceLeg,
-        remittance::State, remittance_service_server::RemittanceService,
+        self, CreatePayerLinkRequest, CreatePayerRequest, CreateRemittanceRequest, GetPayerRequest,
+        GetRemittanceRequest, ListPayerLinksRequest, ListPayerLinksResponse, ListPayersRequest, ListPayersResponse,
+        ListRemittancesRequest, ListRemittancesResponse, Payer, PayerLink, RefreshRemittanceRequest, Remittance,
+        RemittanceLeg, remittance::State, remittance_service_server::RemittanceService,
     },
-    remittance::{self, LegState, LinkFilter, NewRemittance, RemittanceFilter, Remittances, order_number},
+    remittance::{
+        self, LegState, LinkFilter, NewRemittance, RemittanceFilter, Remittances, order_number,
+        suspense::SuspendedPayment,
+    },
 };
 
 /// The service over its domain.
@@ -113,23 +120,39 @@ fn state_out(state: LegState) -> State {
     }
 }
 
-fn remittance_out(remittance: remittance::Remittance, center: &Center) -> Remittance {
+fn suspended_out(payment: &SuspendedPayment, center: &Center) -> Result<proto::SuspendedPayment, Status> {
+    // What does not add up is a broken invariant, never the caller's doing.
+    let counted = |amount: Result<Amount, MoneyError>| amount.map(money).map_err(|_| internal());
+    Ok(proto::SuspendedPayment {
+        transaction: transaction_name(center, payment.seq.0),
+        gateway_transaction: payment.gateway_transaction.clone(),
+        paid_time: timestamp(payment.paid_at),
+        amount: money(payment.amount),
+        reason: payment.reason.clone(),
+        refunded: counted(payment.refunded())?,
+        left: counted(payment.left())?,
+    })
+}
+
+fn remittance_out(remittance: remittance::Remittance, center: &Center) -> Result<Remittance, Status> {
     let state = remittance.state();
     let pending = remittance
         .leg(LegState::Pending)
         .filter(|leg| leg.state == state)
         .and_then(|leg| leg.payment_url.clone());
     let payment = remittance.payment().cloned();
-    let transaction = remittance.seq().map(|seq| TransactionName {
-        center: center.id.as_str(),
-        seq: seq.0,
-    });
+    let transaction = remittance.seq().map(|seq| transaction_name(center, seq.0));
     let leg_out = |leg: &remittance::Leg| RemittanceLeg {
         state: state_out(leg.state).into(),
         time: timestamp(leg.at),
         detail: leg.detail.clone(),
     };
-    Remittance {
+    let suspended = remittance
+        .suspended
+        .iter()
+        .map(|payment| suspended_out(payment, center));
+    Ok(Remittance {
+        suspended_payments: suspended.collect::<Result<_, _>>()?,
         name: remittance_name(center, remittance.id.as_str()),
         payer: payer_name(center, remittance.payer.as_str()),
         detainee: detainee_name(center, remittance.detainee.as_str()),
@@ -140,7 +163,7 @@ fn remittance_out(remittance: remittance::Remittance, center: &Center) -> Remitt
         create_time: timestamp(remittance.created_at),
         expire_time: timestamp(remittance.expires_at),
         legs: remittance.legs.iter().map(leg_out).collect(),
-        credit_transaction: transaction.map(|name| name.to_string()).unwrap_or_default(),
+        credit_transaction: transaction.unwrap_or_default(),
         gateway_transaction: payment
             .as_ref()
             .map(|payment| payment.gateway_transaction.clone())
@@ -149,7 +172,7 @@ fn remittance_out(remittance: remittance::Remittance, center: &Center) -> Remitt
         request_id: remittance.request_id.to_string(),
         channel: remittance.channel,
         preview: remittance.preview,
-    }
+    })
 }
 
 #[tonic::async_trait]
@@ -257,12 +280,12 @@ impl RemittanceService for RemittanceApi {
             channel: message.channel.clone(),
         };
         let (remittance, replayed) = self.remittances.create(&center, new).await?;
-        Ok(respond(remittance_out(remittance, &center), replayed))
+        Ok(respond(remittance_out(remittance, &center)?, replayed))
     }
 
     async fn get_remittance(&self, call: Request<GetRemittanceRequest>) -> Result<Response<Remittance>, Status> {
         let (center, remittance) = self.visible(actor(&call)?, &call.get_ref().name).await?;
-        Ok(Response::new(remittance_out(remittance, &center)))
+        Ok(Response::new(remittance_out(remittance, &center)?))
     }
 
     async fn list_remittances(
@@ -297,7 +320,7 @@ impl RemittanceService for RemittanceApi {
         let remittances = remittances
             .into_iter()
             .map(|remittance| remittance_out(remittance, &center))
-            .collect();
+            .collect::<Result<_, _>>()?;
         Ok(Response::new(ListRemittancesResponse {
             remittances,
             next_page_token,
@@ -310,6 +333,6 @@ impl RemittanceService for RemittanceApi {
     ) -> Result<Response<Remittance>, Status> {
         let (center, remittance) = self.visible(actor(&call)?, &call.get_ref().name).await?;
         let remittance = self.remittances.refresh(&center, &remittance.id).await?;
-        Ok(Response::new(remittance_out(remittance, &center)))
+        Ok(Response::new(remittance_out(remittance, &center)?))
     }
 }

@@ -40,6 +40,7 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
         amount: money(amount),
         reason: "家属申请 asked for by the family".to_owned(),
         request_id: request_id(&["refund", PAYER, id]),
+        suspense_transaction: String::new(),
     };
     let too_much = finance.refund().create_refund(ask("900.00", "too much")).await;
     let (_, why) = refused("a refund of more than is unspent", "REFUND_EXCEEDS_UNSPENT", too_much)?;

@@ -91,6 +91,8 @@ pub(super) struct Order {
     pub amount: Amount,
     closed: bool,
     pub paid: Option<Paid>,
+    /// Payments after the first. A query tells the first only, as gateways do.
+    further: Vec<Paid>,
 }
 
 /// How an order was paid.
@@ -113,6 +115,10 @@ impl Paid {
 }
 
 impl Order {
+    fn payments(&self) -> impl Iterator<Item = &Paid> {
+        self.paid.iter().chain(&self.further)
+    }
+
     pub(super) fn body(&self, base_url: &str, now: OffsetDateTime) -> PaymentBody {
         let state = match &self.paid {
             Some(_) => OrderState::Paid,
@@ -156,6 +162,8 @@ pub(super) struct Paying {
     pub amount: Option<Amount>,
     /// After expiry or closing.
     pub late: bool,
+    /// Although it is paid.
+    pub again: bool,
 }
 
 /// All orders and refunds, by our number.
@@ -226,6 +234,7 @@ impl Book {
             amount,
             closed: false,
             paid: None,
+            further: Vec::new(),
         };
         self.orders.insert(order.request.order_number.clone(), order.clone());
         Ok(order)
@@ -245,7 +254,7 @@ impl Book {
     pub(super) fn pay(&mut self, number: &str, paying: &Paying, now: OffsetDateTime) -> Result<Paid, Refusal> {
         let order = self.order(number)?;
         let expires_at = order.request.expires_at;
-        if order.paid.is_some() {
+        if order.paid.is_some() && !paying.again {
             return Err(Refusal::AlreadyPaid(number.to_owned()));
         }
         if order.closed && !paying.late {
@@ -270,7 +279,10 @@ impl Book {
             paid_at,
         };
         if let Some(order) = self.orders.get_mut(number) {
-            order.paid = Some(paid.clone());
+            match &order.paid {
+                None => order.paid = Some(paid.clone()),
+                Some(_) => order.further.push(paid.clone()),
+            }
         }
         Ok(paid)
     }
@@ -287,24 +299,20 @@ impl Book {
         check_url(&request.notify_url)?;
         let (amount, total) = (read(&request.amount)?, read(&request.total)?);
         let number = request.order_number.clone();
-        let paid = self
-            .order(&number)?
-            .paid
-            .clone()
-            .ok_or_else(|| Refusal::NotPaid(number.clone()))?;
-        if paid.amount != total || paid.gateway_transaction != request.gateway_transaction {
-            let Paid {
-                amount: paid,
-                gateway_transaction,
-                ..
-            } = paid;
+        let order = self.order(&number)?;
+        let first = order.paid.clone().ok_or_else(|| Refusal::NotPaid(number.clone()))?;
+        let paid = order
+            .payments()
+            .find(|paid| paid.gateway_transaction == request.gateway_transaction && paid.amount == total)
+            .cloned();
+        let Some(paid) = paid else {
             return Err(Refusal::PaymentDiffers {
                 number,
-                paid,
-                gateway_transaction,
+                paid: first.amount,
+                gateway_transaction: first.gateway_transaction,
             });
-        }
-        let left = self.left_to_refund(&number, paid.amount)?;
+        };
+        let left = self.left_to_refund(&paid)?;
         if amount
             .exceeds(left)
             .map_err(|error| Refusal::Invalid(error.to_string()))?
@@ -326,12 +334,13 @@ impl Book {
         Ok(refund)
     }
 
-    /// What was paid less every refund that has not failed.
-    fn left_to_refund(&self, order_number: &str, paid: Amount) -> Result<Amount, Refusal> {
+    /// What was paid less every refund of it that has not failed.
+    fn left_to_refund(&self, paid: &Paid) -> Result<Amount, Refusal> {
         let taken = self.refunds.values().filter(|refund| {
-            refund.request.order_number == order_number && !matches!(refund.outcome, RefundOutcome::Failed { .. })
+            refund.request.gateway_transaction == paid.gateway_transaction
+                && !matches!(refund.outcome, RefundOutcome::Failed { .. })
         });
-        let mut left = paid;
+        let mut left = paid.amount;
         for refund in taken {
             left = left
                 .checked_sub(refund.amount)
@@ -375,17 +384,18 @@ impl Book {
     pub(super) fn bill(&self, date: Date, offset: UtcOffset) -> Result<Vec<BillRow>, Refusal> {
         let mut rows = Vec::new();
         for (number, order) in &self.orders {
-            let Some(paid) = &order.paid else { continue };
-            rows.push(BillRow {
-                row: 0,
-                kind: BillKind::Payment,
-                order_number: number.clone(),
-                refund_number: None,
-                gateway_id: paid.gateway_transaction.clone(),
-                amount: paid.amount,
-                fee: fee(paid.amount).map_err(Refusal::Invalid)?,
-                time: paid.paid_at,
-            });
+            for paid in order.payments() {
+                rows.push(BillRow {
+                    row: 0,
+                    kind: BillKind::Payment,
+                    order_number: number.clone(),
+                    refund_number: None,
+                    gateway_id: paid.gateway_transaction.clone(),
+                    amount: paid.amount,
+                    fee: fee(paid.amount).map_err(Refusal::Invalid)?,
+                    time: paid.paid_at,
+                });
+            }
         }
         for (number, refund) in &self.refunds {
             let RefundOutcome::Succeeded { gateway_refund, at } = &refund.outcome else {

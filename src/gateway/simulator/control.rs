@@ -43,6 +43,8 @@ pub struct PayOptions {
     pub wrong_amount: Option<String>,
     /// Pays although the order is closed or expired; the payment is dated after expiry.
     pub late: bool,
+    /// Pays an order once more that is paid already, by another transaction.
+    pub again: bool,
 }
 
 /// What becomes of a notification.

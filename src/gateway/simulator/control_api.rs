@@ -78,6 +78,7 @@ async fn pay(State(gateway): Shared, Path(number): Path<String>, body: Bytes) ->
                 &Paying {
                     amount,
                     late: options.late,
+                    again: options.again,
                 },
                 gateway.clock.now(),
             )?,

@@ -215,7 +215,7 @@ async fn an_order_is_opened_paid_notified_and_found() {
         (&paid.gateway_transaction, paid.paid_at)
     );
     let state = world.channel.query_payment("ORDER-1").await.unwrap();
-    let gateway_transaction = paid.gateway_transaction;
+    let gateway_transaction = paid.gateway_transaction.clone();
     assert_eq!(
         state,
         PaymentState::Paid {
@@ -231,6 +231,13 @@ async fn an_order_is_opened_paid_notified_and_found() {
     );
     let again = world.control.pay("ORDER-1", &PayOptions::default()).await;
     assert!(matches!(again, Err(ControlError::Refused { code, .. }) if code == "ALREADY_PAID"));
+    let again = PayOptions {
+        again: true,
+        lose: true,
+        ..PayOptions::default()
+    };
+    let second = world.control.pay("ORDER-1", &again).await.unwrap();
+    assert_ne!(second.gateway_transaction, paid.gateway_transaction);
     let page = reqwest::get(&payment.payment_url).await.unwrap().text().await.unwrap();
     assert!(page.starts_with("Order ORDER-1: 100.00 CNY, Paid."), "{page}");
     world.simulator.stop().await;
@@ -326,8 +333,10 @@ async fn a_lost_notification_is_found_by_query() {
     assert_eq!(world.seen(), vec![]);
     let state = world.channel.query_payment("ORDER-1").await.unwrap();
     assert!(matches!(state, PaymentState::Paid { amount, .. } if amount == yuan("10.00")));
-    let unknown = world.channel.query_payment("ORDER-2/../ORDER-1").await.unwrap_err();
-    assert_eq!(refused(unknown), "UNKNOWN_ORDER");
+    let unknown = world.channel.query_payment("ORDER-2/../ORDER-1").await.unwrap();
+    assert_eq!(unknown, PaymentState::Unknown);
+    let unknown = world.channel.close_payment("ORDER-2").await.unwrap();
+    assert_eq!(unknown, PaymentState::Unknown);
 }
 
 #[tokio::test]
@@ -541,19 +550,34 @@ async fn a_clock_of_its_own_can_be_turned() {
 #[tokio::test]
 async fn a_gateway_that_is_away_or_does_not_know_us_is_told_apart() {
     let world = World::start().await;
-    let channel = |base_url: String, secret: &str| {
+    let channel_by = |base_url: String, secret: &str, clock: Clock| {
         let config = WebhookConfig {
             id: "webhook".into(),
             base_url,
             secret: SecretString::from(secret),
         };
-        WebhookChannel::try_new(config, world.clock.clone())
+        WebhookChannel::try_new(config, clock)
     };
-    let stranger = channel(world.simulator.base_url(), "another secret").unwrap();
-    assert_eq!(
-        refused(stranger.query_payment("ORDER-1").await.unwrap_err()),
-        "UNSIGNED"
-    );
+    let channel = |base_url: String, secret: &str| channel_by(base_url, secret, world.clock.clone());
+    // Neither a wrong secret nor a wrong clock says anything about an order.
+    let an_hour_ahead = Clock::starting_at(world.clock.now() + Duration::from_secs(3600));
+    for stranger in [
+        channel(world.simulator.base_url(), "another secret").unwrap(),
+        channel_by(world.simulator.base_url(), "a secret of the tests", an_hour_ahead).unwrap(),
+    ] {
+        for error in [
+            stranger.query_payment("ORDER-1").await.unwrap_err(),
+            stranger.close_payment("ORDER-1").await.unwrap_err(),
+            stranger
+                .create_payment(&world.order("ORDER-1", "1.00"))
+                .await
+                .unwrap_err(),
+        ] {
+            let told = error.to_string();
+            assert!(matches!(error, GatewayError::NotLetIn { .. }), "{told}");
+            assert!(told.contains("UNSIGNED"), "{told}");
+        }
+    }
     let away = channel("http://127.0.0.1:1".into(), "s").unwrap();
     let error = away.create_payment(&world.order("ORDER-1", "1.00")).await.unwrap_err();
     assert!(matches!(error, GatewayError::Unreachable { .. }), "{error}");

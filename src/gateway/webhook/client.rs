@@ -90,7 +90,8 @@ impl Client {
     }
 }
 
-/// 2XX passes; 408, 429 and 5XX are "ask again"; any other code must come with the gateway's reason.
+/// 2XX passes; 401 and 403 are about us and not about what was asked; 408, 429 and 5XX are "ask again"; any other code must
+/// come with the gateway's reason.
 async fn judge(response: Response) -> Result<Response, GatewayError> {
     let code = response.status();
     if code.is_success() {
@@ -102,7 +103,14 @@ async fn judge(response: Response) -> Result<Response, GatewayError> {
         });
     }
     let body = read_bounded(response, JSON_BYTES_MAX).await?;
-    match serde_json::from_slice::<RefusalBody>(&body) {
+    let refusal = serde_json::from_slice::<RefusalBody>(&body);
+    if matches!(code.as_u16(), 401 | 403) {
+        let why = refusal.map_or_else(|_| String::new(), |told| format!(", {}: {}", told.code, told.message));
+        return Err(GatewayError::NotLetIn {
+            reason: format!("HTTP {code}{why}"),
+        });
+    }
+    match refusal {
         Ok(refusal) => Err(GatewayError::Refused {
             code: refusal.code,
             message: refusal.message,

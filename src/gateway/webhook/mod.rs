@@ -84,7 +84,7 @@ impl Channel for WebhookChannel {
 
     fn query_payment<'a>(&'a self, order_number: &'a str) -> BoxFuture<'a, Result<PaymentState, GatewayError>> {
         Box::pin(async move {
-            let answer = self.client.get(&["v1", "payments", order_number]).await?;
+            let answer = self.client.get(&["v1", "payments", order_number]).await;
             payment_state(answer, order_number)
         })
     }
@@ -94,7 +94,7 @@ impl Channel for WebhookChannel {
             let answer = self
                 .client
                 .post(&["v1", "payments", order_number, "close"], None::<&()>)
-                .await?;
+                .await;
             payment_state(answer, order_number)
         })
     }
@@ -165,7 +165,11 @@ fn same_number(answered: &str, asked: &str) -> Result<(), GatewayError> {
     })
 }
 
-fn payment_state(answer: PaymentBody, order_number: &str) -> Result<PaymentState, GatewayError> {
+fn payment_state(answer: Result<PaymentBody, GatewayError>, order_number: &str) -> Result<PaymentState, GatewayError> {
+    let answer = match answer {
+        Err(GatewayError::Refused { code, .. }) if code == wire::UNKNOWN_ORDER => return Ok(PaymentState::Unknown),
+        answer => answer?,
+    };
     same_number(&answer.order_number, order_number)?;
     match (answer.state, answer.paid) {
         (OrderState::Unpaid, None) => Ok(PaymentState::Unpaid),

@@ -70,6 +70,7 @@ impl Instruments {
                 let name = refusal.reason().as_str_name();
                 name.strip_prefix("REASON_").unwrap_or(name)
             }
+            Ok(Outcome::Accepted { .. }) => "ACCEPTED",
             Err(LedgerError::RequestReused { .. }) => "REQUEST_REUSED",
             Err(LedgerError::QueueFull) => "QUEUE_FULL",
             Err(LedgerError::Unavailable) => "UNAVAILABLE",

@@ -202,6 +202,8 @@ impl Lanes {
         match answer? {
             Outcome::Posted(posted) => Ok(posted),
             Outcome::Refused { refusal, replayed } => Err(LedgerError::Refused { refusal, replayed }),
+            // Of methods that take no lane; under another method the id is refused as reused.
+            Outcome::Accepted { .. } => Err(LedgerError::Internal),
         }
     }
 

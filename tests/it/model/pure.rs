@@ -86,12 +86,17 @@ pub struct Remitted {
     day: u8,
     pub is_paid: bool,
     is_credited: bool,
+    /// What of it is in suspense.
+    suspended: i64,
+    /// What was refunded of it out of suspense.
+    returned: i64,
 }
 
 pub struct Refunding {
     pub who: usize,
     remittance: usize,
     amount: i64,
+    from_suspense: bool,
     pub is_open: bool,
 }
 
@@ -220,6 +225,8 @@ impl Model {
             day: self.day,
             is_paid: false,
             is_credited: false,
+            suspended: 0,
+            returned: 0,
         });
         "ok"
     }
@@ -234,8 +241,15 @@ impl Model {
         self.add(CLEARING, amount);
         if !is_credited {
             self.add(SUSPENSE, amount);
+            self.remitted[remittance].suspended = amount;
             return false;
         }
+        self.distribute(remittance, amount);
+        true
+    }
+
+    fn distribute(&mut self, remittance: usize, amount: i64) {
+        let who = self.remitted[remittance].who;
         let person = &mut self.people[who];
         let court = person.court_owed.min(amount);
         person.court_owed -= court;
@@ -243,15 +257,39 @@ impl Model {
         person.savings += savings;
         self.add(COURT, court);
         self.credit(who, Some(remittance), amount - court - savings);
+    }
+
+    /// Whether it is paid, not credited, and so its money is in suspense or was.
+    pub fn is_suspended(&self, remittance: usize) -> bool {
+        let order = &self.remitted[remittance];
+        order.is_paid && !order.is_credited
+    }
+
+    /// Asks again about one in suspense: whether it is credited now.
+    pub fn look_again(&mut self, remittance: usize) -> bool {
+        let is_on_its_way = |refund: &Refunding| refund.is_open && refund.remittance == remittance;
+        let order = &self.remitted[remittance];
+        let (who, left) = (order.who, order.suspended);
+        if self.people[who].standing != Standing::Active || left == 0 || self.refunding.iter().any(is_on_its_way) {
+            return false;
+        }
+        let order = &mut self.remitted[remittance];
+        order.is_credited = true;
+        order.suspended = 0;
+        self.add(SUSPENSE, -left);
+        self.distribute(remittance, left);
         true
     }
 
     pub fn refund(&mut self, remittance: usize, amount: i64) -> &'static str {
         let order = &self.remitted[remittance];
         let (who, original) = (order.who, order.amount);
-        if !order.is_credited {
+        if !order.is_paid {
             return "NOT_FOUND";
+        } else if !order.is_credited {
+            return self.refund_suspended(remittance, amount);
         }
+        let before = order.returned;
         let person = &mut self.people[who];
         if person.standing != Standing::Active {
             return "DETAINEE_NOT_ACTIVE";
@@ -261,7 +299,7 @@ impl Model {
             .iter_mut()
             .find(|layer| layer.remittance == Some(remittance));
         let (left, refunded) = layer.as_ref().map_or((0, 0), |layer| (layer.left, layer.refunded));
-        if refunded + amount > original {
+        if before + refunded + amount > original {
             return "REFUND_EXCEEDS_ORIGINAL";
         } else if amount > left {
             return "REFUND_EXCEEDS_UNSPENT";
@@ -274,6 +312,27 @@ impl Model {
             who,
             remittance,
             amount,
+            from_suspense: false,
+            is_open: true,
+        });
+        "ok"
+    }
+
+    fn refund_suspended(&mut self, remittance: usize, amount: i64) -> &'static str {
+        let order = &mut self.remitted[remittance];
+        if amount > order.suspended {
+            return "REFUND_EXCEEDS_ORIGINAL";
+        }
+        order.suspended -= amount;
+        order.returned += amount;
+        let who = order.who;
+        self.add(SUSPENSE, -amount);
+        self.add(REFUNDS, amount);
+        self.refunding.push(Refunding {
+            who,
+            remittance,
+            amount,
+            from_suspense: true,
             is_open: true,
         });
         "ok"
@@ -283,8 +342,13 @@ impl Model {
         let refunding = &mut self.refunding[refund];
         refunding.is_open = false;
         let (who, amount, remittance) = (refunding.who, refunding.amount, refunding.remittance);
+        let from_suspense = refunding.from_suspense;
         self.add(REFUNDS, -amount);
-        if failed {
+        if failed && from_suspense {
+            self.add(SUSPENSE, amount);
+            self.remitted[remittance].suspended += amount;
+            self.remitted[remittance].returned -= amount;
+        } else if failed {
             let layers = &mut self.people[who].layers;
             let layer = layers.iter_mut().find(|layer| layer.remittance == Some(remittance));
             let layer = layer.expect("it was taken from there");
@@ -300,7 +364,11 @@ impl Model {
         let (available, savings) = (person.available(), person.savings);
         if person.standing != Standing::Active {
             return "DETAINEE_NOT_ACTIVE";
-        } else if self.refunding.iter().any(|refund| refund.is_open && refund.who == who) {
+        } else if self
+            .refunding
+            .iter()
+            .any(|refund| refund.is_open && !refund.from_suspense && refund.who == who)
+        {
             return "MONEY_IN_FLIGHT";
         }
         let is_poor = available + savings == 0;
@@ -348,6 +416,8 @@ impl Model {
         let total: i64 = self.unsettled.iter().filter(through).map(|(_, amount)| amount).sum();
         if total <= 0 {
             return "NOTHING_TO_PAY";
+        } else if total > self.owed {
+            return "SETTLEMENT_EXCEEDS_PAYABLE";
         }
         self.unsettled.retain(|(day, _)| *day >= self.day);
         self.owed -= total;

@@ -1,0 +1,174 @@
+//! Money in suspense: payments that could not be credited, and what becomes of them.
+//!
+//! A payment is put there by the transaction that books it ([`CreditRemittance`](super::CreditRemittance)), because nobody may
+//! have it (yet), or because its order was paid before. It goes out again to its payer, by a refund, or to the detainee, when
+//! they are active again (`credit`).
+//!
+//! # Invariants
+//! 1. What went out of a payment, and is not put back, is at most the payment.
+//! 2. It is credited at most once, whole as it is left, and only while no refund of it is on its way.
+
+mod credit;
+mod room;
+mod store;
+
+pub(super) use credit::CreditSuspended;
+pub(super) use room::RemittanceRoom;
+pub(super) use store::{MovementRows, PaymentRows, payments};
+use time::OffsetDateTime;
+
+use crate::{
+    db::{self, Conn},
+    ids::{CenterNo, RemittanceId, Seq},
+    money::{Amount, MoneyError},
+};
+
+/// Why a payment is in suspense although the detainee could have it: its order was paid before.
+pub const DUPLICATE_PAYMENT: &str = "DUPLICATE_PAYMENT";
+
+/// How the leg CREDITED tells that the money came from there.
+pub(super) const OUT_OF_SUSPENSE: &str = "out of suspense";
+
+/// A payment that was put into suspense.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SuspendedPayment {
+    /// The transaction that put it there.
+    pub seq: Seq,
+    /// The remittance it paid.
+    pub remittance: RemittanceId,
+    /// The gateway's own number.
+    pub gateway_transaction: String,
+    /// When it was paid, by the gateway's word.
+    pub paid_at: OffsetDateTime,
+    /// How much.
+    pub amount: Amount,
+    /// Why it was not credited.
+    pub reason: String,
+    /// When it was put there.
+    pub recorded_at: OffsetDateTime,
+    /// What was taken out of it for refunds.
+    pub taken: Amount,
+    /// What of that was put back, because the refund failed.
+    pub put_back: Amount,
+    /// What of that reached the payer.
+    pub paid_back: Amount,
+    /// What was credited to the detainee after all.
+    pub credited: Amount,
+}
+
+impl SuspendedPayment {
+    /// What is refunded of it, refunds in transit included.
+    pub fn refunded(&self) -> Result<Amount, MoneyError> {
+        self.taken.checked_sub(self.put_back)
+    }
+
+    /// What is still in suspense.
+    pub fn left(&self) -> Result<Amount, MoneyError> {
+        self.amount.checked_sub(self.refunded()?)?.checked_sub(self.credited)
+    }
+
+    /// What is on its way back to the payer.
+    pub fn in_transit(&self) -> Result<Amount, MoneyError> {
+        self.refunded()?.checked_sub(self.paid_back)
+    }
+
+    /// Whether its order was paid before.
+    pub fn is_duplicate(&self) -> bool {
+        self.reason == DUPLICATE_PAYMENT
+    }
+
+    pub(super) fn add(&mut self, movement: Movement, amount: Amount) -> Result<(), MoneyError> {
+        let sum = match movement {
+            Movement::Taken => &mut self.taken,
+            Movement::PaidBack => &mut self.paid_back,
+            Movement::PutBack => &mut self.put_back,
+            Movement::Credited => &mut self.credited,
+        };
+        *sum = sum.checked_add(amount)?;
+        Ok(())
+    }
+}
+
+/// What becomes of money in suspense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Movement {
+    /// Set aside for a refund.
+    Taken,
+    /// The refund has reached the payer.
+    PaidBack,
+    /// The refund has failed: it is in suspense again.
+    PutBack,
+    /// Credited to the detainee.
+    Credited,
+}
+
+impl Movement {
+    const ALL: [Movement; 4] = [
+        Movement::Taken,
+        Movement::PaidBack,
+        Movement::PutBack,
+        Movement::Credited,
+    ];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Movement::Taken => "TAKEN",
+            Movement::PaidBack => "PAID_BACK",
+            Movement::PutBack => "PUT_BACK",
+            Movement::Credited => "CREDITED",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Movement> {
+        Movement::ALL.into_iter().find(|movement| movement.name() == name)
+    }
+}
+
+/// Records that a transaction moves money of a payment in suspense. The caller holds the journal's head and posts the same.
+pub async fn move_in_tx(
+    conn: &mut Conn,
+    center: CenterNo,
+    payment: Seq,
+    seq: Seq,
+    movement: Movement,
+    amount: Amount,
+) -> db::Result<()> {
+    store::insert_movement(conn, center, payment, seq, movement, amount).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::money::Currency;
+
+    #[test]
+    fn what_is_left_is_what_did_not_go_out() {
+        let cny = |text| Amount::parse(text, Currency::parse("CNY").unwrap()).unwrap();
+        let mut payment = SuspendedPayment {
+            seq: Seq(3),
+            remittance: RemittanceId::parse("R1").unwrap(),
+            gateway_transaction: "pay_1".into(),
+            paid_at: OffsetDateTime::UNIX_EPOCH,
+            amount: cny("100"),
+            reason: "DETAINEE_NOT_ACTIVE".into(),
+            recorded_at: OffsetDateTime::UNIX_EPOCH,
+            taken: cny("0"),
+            put_back: cny("0"),
+            paid_back: cny("0"),
+            credited: cny("0"),
+        };
+        let mut after = |movement, amount| {
+            payment.add(movement, cny(amount)).unwrap();
+            let told = [payment.left(), payment.refunded(), payment.in_transit()];
+            told.map(|amount| amount.unwrap().to_string())
+        };
+        assert_eq!(after(Movement::Taken, "30"), ["70.00", "30.00", "30.00"]);
+        assert_eq!(after(Movement::PaidBack, "30"), ["70.00", "30.00", "0.00"]);
+        assert_eq!(after(Movement::Taken, "20"), ["50.00", "50.00", "20.00"]);
+        assert_eq!(after(Movement::PutBack, "20"), ["70.00", "30.00", "0.00"]);
+        assert_eq!(after(Movement::Credited, "70"), ["0.00", "30.00", "0.00"]);
+        for movement in Movement::ALL {
+            assert_eq!(Movement::from_name(movement.name()), Some(movement));
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! SQL about money in suspense, and about what decisions need to know of a remittance.
+
+use std::collections::HashMap;
+
+use rust_decimal::Decimal;
+use sqlx::{Arguments as _, PgConnection, postgres::PgArguments};
+use time::OffsetDateTime;
+
+use super::{Movement, SuspendedPayment, room::Standing};
+use crate::{
+    db::decoding,
+    ids::{CenterNo, RemittanceId, Seq},
+    ledger::{Center, RowSet},
+    money::Amount,
+};
+
+/// The payments of some remittances that were put into suspense, each remittance's oldest first.
+pub(in crate::remittance) async fn payments(
+    conn: &mut PgConnection,
+    center: &Center,
+    remittances: &[String],
+) -> sqlx::Result<HashMap<String, Vec<SuspendedPayment>>> {
+    let rows = sqlx::query!(
+        "select seq, remittance_id, gateway_transaction, paid_at, amount, reason, recorded_at from suspended_payment
+         where center_id = $1 and remittance_id = any($2) order by seq",
+        center.no.0,
+        remittances,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    if rows.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
+    let moved = sqlx::query!(
+        "select payment_seq, kind, amount from suspense_movement where center_id = $1 and payment_seq = any($2)",
+        center.no.0,
+        &seqs,
+    )
+    .fetch_all(conn)
+    .await?;
+    let zero = Amount::zero(center.currency);
+    let mut found: HashMap<String, Vec<SuspendedPayment>> = HashMap::new();
+    for row in rows {
+        let mut payment = SuspendedPayment {
+            seq: Seq(row.seq),
+            remittance: RemittanceId::parse(&row.remittance_id).map_err(decoding)?,
+            gateway_transaction: row.gateway_transaction,
+            paid_at: row.paid_at,
+            amount: center.amount(row.amount)?,
+            reason: row.reason,
+            recorded_at: row.recorded_at,
+            taken: zero,
+            put_back: zero,
+            paid_back: zero,
+            credited: zero,
+        };
+        for movement in moved.iter().filter(|movement| movement.payment_seq == row.seq) {
+            let kind = Movement::from_name(&movement.kind)
+                .ok_or_else(|| sqlx::Error::Decode(format!("unknown movement {}", movement.kind).into()))?;
+            payment.add(kind, center.amount(movement.amount)?).map_err(decoding)?;
+        }
+        found.entry(row.remittance_id).or_default().push(payment);
+    }
+    Ok(found)
+}
+
+pub(super) async fn insert_movement(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    payment: Seq,
+    seq: Seq,
+    movement: Movement,
+    amount: Amount,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into suspense_movement (center_id, seq, payment_seq, kind, amount) values ($1, $2, $3, $4, $5)",
+        center.0,
+        seq.0,
+        payment.0,
+        movement.name(),
+        amount.value(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What decisions need to know of some remittances.
+pub(super) async fn standings(
+    conn: &mut PgConnection,
+    center: &Center,
+    remittances: &[RemittanceId],
+) -> sqlx::Result<HashMap<String, Standing>> {
+    let ids: Vec<String> = remittances.iter().map(ToString::to_string).collect();
+    let rows = sqlx::query!(
+        r#"select remittance_id, bool_or(state = 'PAID') as "is_paid!", bool_or(state = 'SUSPENDED') as "is_suspended!",
+                  bool_or(state = 'CREDITED') as "is_credited!"
+           from remittance_leg where center_id = $1 and remittance_id = any($2) group by remittance_id"#,
+        center.no.0,
+        &ids,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut payments = payments(conn, center, &ids).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let standing = Standing {
+                is_paid: row.is_paid,
+                is_suspended: row.is_suspended,
+                is_credited: row.is_credited,
+                payments: payments.remove(&row.remittance_id).unwrap_or_default(),
+            };
+            (row.remittance_id, standing)
+        })
+        .collect())
+}
+
+/// Rows of `suspended_payment`.
+#[derive(Default)]
+pub(in crate::remittance) struct PaymentRows(Vec<SuspendedPayment>);
+
+impl PaymentRows {
+    pub fn push(&mut self, payment: SuspendedPayment) {
+        self.0.push(payment);
+    }
+}
+
+impl RowSet for PaymentRows {
+    const NAME: &'static str = "suspended_payment";
+    const SQL: &'static str = "\
+        insert into suspended_payment
+            (center_id, seq, remittance_id, gateway_transaction, paid_at, amount, reason, recorded_at)
+        select guard.center_id, p.* from guard,
+            unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::numeric[], $6::text[], $7::timestamptz[]) p";
+    const PARAMS: usize = 7;
+
+    fn bind(self, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
+        let rows = &self.0;
+        args.add(rows.iter().map(|row| row.seq.0).collect::<Vec<i64>>())?;
+        args.add(rows.iter().map(|row| row.remittance.as_str()).collect::<Vec<&str>>())?;
+        let transactions = rows.iter().map(|row| row.gateway_transaction.as_str());
+        args.add(transactions.collect::<Vec<&str>>())?;
+        args.add(rows.iter().map(|row| row.paid_at).collect::<Vec<OffsetDateTime>>())?;
+        args.add(rows.iter().map(|row| row.amount.value()).collect::<Vec<Decimal>>())?;
+        args.add(rows.iter().map(|row| row.reason.as_str()).collect::<Vec<&str>>())?;
+        args.add(rows.iter().map(|row| row.recorded_at).collect::<Vec<OffsetDateTime>>())
+    }
+}
+
+/// Rows of `suspense_movement` that the lane writes: what is credited after all.
+#[derive(Default)]
+pub(in crate::remittance) struct MovementRows(Vec<(Seq, Seq, Amount)>);
+
+impl MovementRows {
+    /// A transaction credits what is left of a payment.
+    pub fn push_credited(&mut self, seq: Seq, payment: Seq, amount: Amount) {
+        self.0.push((seq, payment, amount));
+    }
+}
+
+impl RowSet for MovementRows {
+    const NAME: &'static str = "suspense_movement";
+    const SQL: &'static str = "\
+        insert into suspense_movement (center_id, kind, seq, payment_seq, amount)
+        select guard.center_id, 'CREDITED', m.* from guard, unnest($1::bigint[], $2::bigint[], $3::numeric[]) m";
+    const PARAMS: usize = 3;
+
+    fn bind(self, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
+        args.add(self.0.iter().map(|(seq, _, _)| seq.0).collect::<Vec<i64>>())?;
+        args.add(self.0.iter().map(|(_, payment, _)| payment.0).collect::<Vec<i64>>())?;
+        args.add(
+            self.0
+                .iter()
+                .map(|(_, _, amount)| amount.value())
+                .collect::<Vec<Decimal>>(),
+        )
+    }
+}
