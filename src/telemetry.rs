@@ -89,6 +89,8 @@ pub fn init(service: &str) -> anyhow::Result<Guard> {
         // Which traces are exported is decided by the sampler, not by RUST_LOG.
         let spans = Targets::new()
             .with_default(Level::INFO)
+            // Of every command its commit, which is nothing to log.
+            .with_target("custody_ledger::ledger::lane", Level::DEBUG)
             .with_targets(TRANSPORT_TARGETS.map(|target| (target, LevelFilter::OFF)));
         layers.push(
             tracing_opentelemetry::layer()

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rust_decimal::Decimal;
-use sqlx::{Arguments as _, PgConnection, postgres::PgArguments};
+use sqlx::{Arguments as _, PgConnection, error::BoxDynError, postgres::PgArguments};
 use time::{Date, OffsetDateTime};
 
 use super::{
@@ -367,14 +367,20 @@ impl RowSet for SpendingRows {
     const NAME: &'static str = "monthly_spending";
     const SQL: &'static str = "\
         insert into monthly_spending (center_id, detainee_id, month, spent)
-        select guard.center_id, s.* from guard, unnest($1::text[], $2::date[], $3::numeric[]) s
+        select * from unnest($1::integer[], $2::text[], $3::date[], $4::numeric[]) s (center_id)
+        where s.center_id in (select center_id from guard)
         on conflict (center_id, detainee_id, month) do update set spent = excluded.spent";
     const PARAMS: usize = 3;
 
-    fn bind(self, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
-        args.add(self.0.keys().map(|(id, _)| id.as_str()).collect::<Vec<&str>>())?;
-        args.add(self.0.keys().map(|(_, month)| *month).collect::<Vec<Date>>())?;
-        args.add(self.0.values().copied().collect::<Vec<Decimal>>())
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn bind(sets: &[&SpendingRows], args: &mut PgArguments) -> Result<(), BoxDynError> {
+        let rows = || sets.iter().flat_map(|set| &set.0);
+        args.add(rows().map(|((id, _), _)| id.as_str()).collect::<Vec<&str>>())?;
+        args.add(rows().map(|((_, month), _)| *month).collect::<Vec<Date>>())?;
+        args.add(rows().map(|(_, spent)| *spent).collect::<Vec<Decimal>>())
     }
 }
 
@@ -395,15 +401,21 @@ impl RowSet for ReturnRows {
     const NAME: &'static str = "return_line";
     const SQL: &'static str = "\
         insert into return_line (center_id, seq, purchase_seq, line, quantity, amount)
-        select guard.center_id, r.* from guard,
-            unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::integer[], $5::numeric[]) r";
+        select * from
+            unnest($1::integer[], $2::bigint[], $3::bigint[], $4::smallint[], $5::integer[], $6::numeric[]) r (center_id)
+        where r.center_id in (select center_id from guard)";
     const PARAMS: usize = 5;
 
-    fn bind(self, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
-        args.add(self.0.iter().map(|row| row.seq.0).collect::<Vec<i64>>())?;
-        args.add(self.0.iter().map(|row| row.purchase.0).collect::<Vec<i64>>())?;
-        args.add(self.0.iter().map(|row| row.line).collect::<Vec<i16>>())?;
-        args.add(self.0.iter().map(|row| row.quantity).collect::<Vec<i32>>())?;
-        args.add(self.0.iter().map(|row| row.amount.value()).collect::<Vec<Decimal>>())
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn bind(sets: &[&ReturnRows], args: &mut PgArguments) -> Result<(), BoxDynError> {
+        let rows = || sets.iter().flat_map(|set| &set.0);
+        args.add(rows().map(|row| row.seq.0).collect::<Vec<i64>>())?;
+        args.add(rows().map(|row| row.purchase.0).collect::<Vec<i64>>())?;
+        args.add(rows().map(|row| row.line).collect::<Vec<i16>>())?;
+        args.add(rows().map(|row| row.quantity).collect::<Vec<i32>>())?;
+        args.add(rows().map(|row| row.amount.value()).collect::<Vec<Decimal>>())
     }
 }

@@ -73,15 +73,15 @@ impl Database {
             // A commit waits for another process's, which takes milliseconds.
             ("lock_timeout", "5000"),
         ]);
+        // The statement of a batch joins its arrays with tables by their primary keys, and with nothing else.
+        let batch = lane
+            .clone()
+            .options([("enable_hashjoin", "off"), ("enable_mergejoin", "off")]);
         let read = options.options(role);
         Ok(Database {
             // A lane's connection is not tried before each use, which would be a round trip more for each batch. A broken one is
             // noticed by the lane, which asks again.
-            batch: Lender::new(
-                lane.clone(),
-                BATCH_CONNECTIONS_MAX,
-                Duration::from_secs(ACQUIRE_TIMEOUT_S),
-            ),
+            batch: Lender::new(batch, BATCH_CONNECTIONS_MAX, Duration::from_secs(ACQUIRE_TIMEOUT_S)),
             lane: pool(LANE_CONNECTIONS_MAX)
                 .test_before_acquire(false)
                 .connect_lazy_with(lane),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rust_decimal::Decimal;
-use sqlx::{Arguments as _, PgConnection, postgres::PgArguments};
+use sqlx::{Arguments as _, PgConnection, error::BoxDynError, postgres::PgArguments};
 use time::OffsetDateTime;
 
 use super::{
@@ -131,13 +131,19 @@ impl RowSet for CollectedRows {
     const NAME: &'static str = "court_order_collected";
     const SQL: &'static str = "\
         insert into court_order_collected (center_id, detainee_id, court_order_id, collected)
-        select guard.center_id, c.* from guard, unnest($1::text[], $2::text[], $3::numeric[]) c
+        select * from unnest($1::integer[], $2::text[], $3::text[], $4::numeric[]) c (center_id)
+        where c.center_id in (select center_id from guard)
         on conflict (center_id, detainee_id, court_order_id) do update set collected = excluded.collected";
     const PARAMS: usize = 3;
 
-    fn bind(self, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
-        args.add(self.0.keys().map(|(id, _)| id.as_str()).collect::<Vec<&str>>())?;
-        args.add(self.0.keys().map(|(_, order)| order.as_str()).collect::<Vec<&str>>())?;
-        args.add(self.0.values().copied().collect::<Vec<Decimal>>())
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn bind(sets: &[&CollectedRows], args: &mut PgArguments) -> Result<(), BoxDynError> {
+        let rows = || sets.iter().flat_map(|set| &set.0);
+        args.add(rows().map(|((id, _), _)| id.as_str()).collect::<Vec<&str>>())?;
+        args.add(rows().map(|((_, order), _)| order.as_str()).collect::<Vec<&str>>())?;
+        args.add(rows().map(|(_, collected)| *collected).collect::<Vec<Decimal>>())
     }
 }

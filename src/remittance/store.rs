@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rust_decimal::Decimal;
 use sha2::{Digest as _, Sha256};
-use sqlx::{Arguments as _, PgConnection, postgres::PgArguments};
+use sqlx::{Arguments as _, PgConnection, error::BoxDynError, postgres::PgArguments};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -569,22 +569,23 @@ impl RowSet for LegRows {
     const NAME: &'static str = "remittance_leg";
     const SQL: &'static str = "\
         insert into remittance_leg (center_id, remittance_id, state, at, detail, seq, gateway_transaction, paid_at)
-        select guard.center_id, l.* from guard,
-            unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::bigint[], $6::text[], $7::timestamptz[]) l";
+        select * from unnest($1::integer[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::bigint[], $7::text[],
+            $8::timestamptz[]) l (center_id)
+        where l.center_id in (select center_id from guard)";
     const PARAMS: usize = 7;
 
-    fn bind(self, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
-        let rows = &self.0;
-        let payments = || rows.iter().map(|row| row.payment.as_ref());
-        args.add(rows.iter().map(|row| row.remittance.as_str()).collect::<Vec<&str>>())?;
-        args.add(rows.iter().map(|row| row.state.name()).collect::<Vec<&str>>())?;
-        args.add(rows.iter().map(|row| row.at).collect::<Vec<OffsetDateTime>>())?;
-        args.add(rows.iter().map(|row| row.detail.as_str()).collect::<Vec<&str>>())?;
-        args.add(
-            rows.iter()
-                .map(|row| row.seq.map(|seq| seq.0))
-                .collect::<Vec<Option<i64>>>(),
-        )?;
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn bind(sets: &[&LegRows], args: &mut PgArguments) -> Result<(), BoxDynError> {
+        let rows = || sets.iter().flat_map(|set| &set.0);
+        let payments = || rows().map(|row| row.payment.as_ref());
+        args.add(rows().map(|row| row.remittance.as_str()).collect::<Vec<&str>>())?;
+        args.add(rows().map(|row| row.state.name()).collect::<Vec<&str>>())?;
+        args.add(rows().map(|row| row.at).collect::<Vec<OffsetDateTime>>())?;
+        args.add(rows().map(|row| row.detail.as_str()).collect::<Vec<&str>>())?;
+        args.add(rows().map(|row| row.seq.map(|seq| seq.0)).collect::<Vec<Option<i64>>>())?;
         let transactions = payments().map(|payment| Some(payment?.gateway_transaction.as_str()));
         args.add(transactions.collect::<Vec<Option<&str>>>())?;
         let times = payments().map(|payment| Some(payment?.paid_at));

@@ -4,27 +4,17 @@ use std::sync::Arc;
 
 use time::Duration;
 
+use super::batch::Batch;
 use crate::{
     clock::Clock,
-    ids::{AccountNo, Seq},
+    ids::AccountNo,
     ledger::{
-        Command, Declined, Draft, Entry, Moment, Refusal, Request, Rows, Side, State,
+        Command, Declined, Draft, Entry, Moment, Outcome, Posted, Request, Side, State,
         posting::{PostedLeg, may_move_nothing},
         record,
     },
     money::Amount,
 };
-
-/// Everything one batch would write.
-#[derive(Default)]
-pub(super) struct Batch<'a> {
-    /// The transactions with the requests that asked for them.
-    pub entries: Vec<(&'a Request, Entry, Moment)>,
-    /// The refusals.
-    pub refusals: Vec<(&'a Request, Refusal, Moment)>,
-    /// The domains' rows.
-    pub rows: Rows,
-}
 
 /// The moment of the next decision.
 pub(super) fn next_moment(state: &State, clock: &Clock) -> Moment {
@@ -36,26 +26,34 @@ pub(super) fn next_moment(state: &State, clock: &Clock) -> Moment {
     }
 }
 
-/// Decides one command and applies it to the state. On a refusal the state is untouched. A broken invariant may leave it
-/// half changed, so the caller must then drop it.
-pub(super) fn fold<'a>(
-    command: &'a dyn Command,
+/// Decides one command, applies it to the state and adds it to the batch. Gives what the caller is told once the batch is
+/// committed. On a refusal the state is untouched. A broken invariant may leave it half changed, so the caller must then drop it.
+pub(super) fn fold(
+    command: &dyn Command,
     state: &mut State,
     clock: &Clock,
-    batch: &mut Batch<'a>,
-) -> Result<(), Declined> {
+    batch: &mut Batch,
+) -> Result<Outcome, Declined> {
     let moment = next_moment(state, clock);
     let request = command.request();
     match command.decide(state, &moment) {
         Ok(draft) => {
             let entry = enter(state, &moment, request, draft)?;
             command.apply(&entry, state, &mut batch.rows)?;
-            batch.entries.push((request, entry, moment));
-            Ok(())
+            let record = entry.record.clone();
+            batch.enter(request, entry, &moment);
+            Ok(Outcome::Posted(Posted {
+                record,
+                replayed: false,
+            }))
         }
         Err(Declined::Refused(refusal)) => {
-            batch.refusals.push((request, refusal, moment));
-            Ok(())
+            batch.refuse(request, &refusal, &moment);
+            state.head.rules_version = batch.new.rules_version;
+            Ok(Outcome::Refused {
+                refusal,
+                replayed: false,
+            })
         }
         Err(broken) => Err(broken),
     }
@@ -97,11 +95,4 @@ fn movement(state: &mut State, no: AccountNo, side: Side, amount: Amount) -> Res
     let balance = state.balances.get(no)?.after(side, amount)?;
     state.balances.set(no, balance);
     Ok(balance)
-}
-
-impl Batch<'_> {
-    /// The last transaction's number, if there is one.
-    pub fn last(&self) -> Option<Seq> {
-        self.entries.last().map(|(_, entry, _)| entry.seq)
-    }
 }

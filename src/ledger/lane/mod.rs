@@ -13,17 +13,21 @@
 //! guard, nothing that was loaded in between can have changed.
 
 mod asked;
+mod batch;
 mod commit;
 mod fold;
 mod instruments;
 mod rare;
+mod repeats;
+mod retry;
 mod rows;
 mod state;
 mod task;
+mod writer;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use futures::future::BoxFuture;
@@ -44,6 +48,7 @@ use instruments::Instruments;
 pub use rare::JournalTx;
 pub use rows::{RowSet, Rows};
 pub use state::{Room, State};
+use writer::Writers;
 
 /// Most commands decided and committed together.
 const BATCH_MAX: usize = 512;
@@ -143,7 +148,16 @@ struct Inner {
     queue_max: usize,
     lanes: Mutex<HashMap<CenterNo, Lane>>,
     tasks: TaskTracker,
+    writers: OnceLock<Writers>,
     instruments: Instruments,
+}
+
+impl Inner {
+    /// The writers, started when first needed: that takes a runtime.
+    fn writers(&self) -> &Writers {
+        self.writers
+            .get_or_init(|| Writers::start(&self.database, &self.instruments))
+    }
 }
 
 impl Lanes {
@@ -156,6 +170,7 @@ impl Lanes {
                 queue_max,
                 lanes: Mutex::default(),
                 tasks: TaskTracker::new(),
+                writers: OnceLock::new(),
                 instruments: Instruments::new(),
             }),
         }
@@ -234,6 +249,7 @@ impl Lanes {
                 self.inner.clock.clone(),
                 tickets,
                 announce,
+                self.inner.writers().clone(),
                 self.inner.instruments.clone(),
             );
             // Once closed, nothing is taken any more: the queue ends with its receiver.

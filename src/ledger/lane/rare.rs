@@ -8,8 +8,9 @@ use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::{
     Answer, Moment, RareCommand,
-    commit::commit,
-    fold::{Batch, enter, next_moment},
+    batch::Batch,
+    commit::{Held, commit},
+    fold::{enter, next_moment},
     state::State,
 };
 use crate::{
@@ -92,41 +93,40 @@ pub(super) async fn run(
         mut tx, rules_moved, ..
     } = journal;
 
-    let mut batch = Batch::default();
-    let (answer, old) = match decided {
+    let (answer, batch) = match decided {
         Ok(draft) => {
             load(&mut state, &mut tx, &draft).await?;
             let entry = enter(&mut state, &moment, request, draft)?;
-            let answer = Ok(Outcome::Posted(Posted {
+            let answer = Outcome::Posted(Posted {
                 record: entry.record.clone(),
                 replayed: false,
-            }));
-            batch.entries.push((request, entry, moment));
+            });
             let old = if rules_moved {
                 center::touch_rules_in_tx(&mut tx, center.no).await?
             } else {
                 old
             };
-            (answer, old)
+            let mut batch = Batch::new(center.no, old);
+            batch.enter(request, entry, &moment);
+            (answer, batch)
         }
         Err(Declined::Refused(refusal)) => {
             sqlx::query!("rollback to savepoint command").execute(&mut *tx).await?;
-            batch.refusals.push((request, refusal.clone(), moment));
-            (
-                Ok(Outcome::Refused {
-                    refusal,
-                    replayed: false,
-                }),
-                old,
-            )
+            let mut batch = Batch::new(center.no, old);
+            batch.refuse(request, &refusal, &moment);
+            let answer = Outcome::Refused {
+                refusal,
+                replayed: false,
+            };
+            (answer, batch)
         }
         Err(broken) => return Err(broken),
     };
-    if !commit(&mut tx, center.no, &old, &mut state.head, batch).await? {
+    if commit(&mut tx, &[&batch], Held::Wait).await?.is_empty() {
         return Err(Declined::Broken("the journal moved although its head is locked".into()));
     }
     tx.commit().await?;
-    Ok(answer)
+    Ok(Ok(answer))
 }
 
 async fn load(state: &mut State, tx: &mut Transaction<'static, Postgres>, draft: &Draft) -> Result<(), Declined> {

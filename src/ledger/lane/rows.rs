@@ -2,29 +2,37 @@
 
 use std::{any::Any, collections::BTreeMap};
 
-use sqlx::postgres::PgArguments;
+use sqlx::{Arguments as _, error::BoxDynError, postgres::PgArguments};
+
+use super::batch::Batch;
 
 /// The rows of one domain table in a batch: a fragment of SQL fed by arrays.
 ///
-/// The fragment is a data-modifying statement that selects from `guard, unnest($1::…[], …)`, where `guard` has the one column
-/// `center_id` and no row when the batch may not commit. Its parameters are numbered from 1; the lane renumbers them. A row
-/// must not be written twice by one statement, so a set that upserts keeps one value for each key.
+/// The fragment is a data-modifying statement that selects from `unnest($1::integer[], $2::…[], …) r (center_id, …)`, where
+/// `$1` says of each row which center it is of, and writes only those with `r.center_id in (select center_id from guard)`.
+/// Its parameters are numbered from 1; the lane adds the first and renumbers all. A row must not be written twice by one
+/// statement, so a set that upserts keeps one value for each key.
 pub trait RowSet: Default + Send + Sync + 'static {
     /// A name that orders the fragments and names the expression, for example `monthly_spending`.
     const NAME: &'static str;
     /// The fragment.
     const SQL: &'static str;
-    /// How many parameters it has.
+    /// How many parameters it has besides the centers.
     const PARAMS: usize;
-    /// Adds the arrays, in the order of the parameters.
-    fn bind(self, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError>;
+    /// How many rows there are.
+    fn count(&self) -> usize;
+    /// Adds the arrays after that of the centers, in the order of the parameters: the rows of all sets, one set after the other.
+    fn bind(sets: &[&Self], args: &mut PgArguments) -> Result<(), BoxDynError>;
 }
 
 trait AnyRowSet: Send + Sync {
     fn name(&self) -> &'static str;
     fn sql(&self) -> &'static str;
     fn params(&self) -> usize;
-    fn bind(self: Box<Self>, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError>;
+    fn count(&self) -> usize;
+    /// Binds this set and others of the same kind.
+    fn bind(&self, all: &[&dyn AnyRowSet], args: &mut PgArguments) -> Result<(), BoxDynError>;
+    fn as_any(&self) -> &dyn Any;
     fn as_any_mut(&mut self) -> &mut dyn Any;
 }
 
@@ -36,10 +44,17 @@ impl<S: RowSet> AnyRowSet for S {
         S::SQL
     }
     fn params(&self) -> usize {
-        S::PARAMS
+        1 + S::PARAMS
     }
-    fn bind(self: Box<Self>, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
-        RowSet::bind(*self, args)
+    fn count(&self) -> usize {
+        RowSet::count(self)
+    }
+    fn bind(&self, all: &[&dyn AnyRowSet], args: &mut PgArguments) -> Result<(), BoxDynError> {
+        let sets: Vec<&S> = all.iter().filter_map(|set| set.as_any().downcast_ref()).collect();
+        S::bind(&sets, args)
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
     }
     fn as_any_mut(&mut self) -> &mut dyn Any {
         self
@@ -62,11 +77,41 @@ impl Rows {
             .as_any_mut()
             .downcast_mut()
     }
+}
+
+/// The sets of each table, and of each row of them its center.
+#[derive(Default)]
+struct Table<'a> {
+    sets: Vec<&'a dyn AnyRowSet>,
+    centers: Vec<i32>,
+}
+
+/// All domains' rows of several batches, by table.
+pub(super) struct Tables<'a>(BTreeMap<&'static str, Table<'a>>);
+
+/// Puts the rows of several batches together.
+pub(super) fn of_batches<'a>(batches: &[&'a Batch]) -> Tables<'a> {
+    let mut tables: BTreeMap<&'static str, Table<'a>> = BTreeMap::new();
+    for batch in batches {
+        for (name, set) in &batch.rows.sets {
+            let table = tables.entry(name).or_default();
+            table.sets.push(set.as_ref());
+            table.centers.extend(std::iter::repeat_n(batch.center.0, set.count()));
+        }
+    }
+    Tables(tables)
+}
+
+impl Tables<'_> {
+    /// One set of each table, which tells its fragment.
+    fn firsts(&self) -> impl Iterator<Item = &dyn AnyRowSet> {
+        self.0.values().filter_map(|table| table.sets.first().copied())
+    }
 
     /// Writes the fragments as further expressions of the statement, numbering parameters after `first` of them.
-    pub(super) fn compose(&self, first: usize, sql: &mut String) {
+    pub fn compose(&self, first: usize, sql: &mut String) {
         let mut taken = first;
-        for set in self.sets.values() {
+        for set in self.firsts() {
             sql.push_str(", ");
             sql.push_str(set.name());
             sql.push_str("_rows as (");
@@ -76,8 +121,14 @@ impl Rows {
         }
     }
 
-    pub(super) fn bind(self, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
-        self.sets.into_values().try_for_each(|set| set.bind(args))
+    pub fn bind(&self, args: &mut PgArguments) -> Result<(), BoxDynError> {
+        for table in self.0.values() {
+            if let Some(first) = table.sets.first() {
+                args.add(&table.centers)?;
+                first.bind(&table.sets, args)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,35 +1,34 @@
-//! A lane's task: drain, gather, load, fold, commit, answer.
+//! A lane's task: drain, load, fold, have it written, answer. While a batch is being written, the next is folded on what
+//! the journal will be if it is; the guard makes sure that it is only written if it was.
 
 use std::{
-    collections::HashMap,
+    collections::{HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    select,
+    sync::{mpsc, oneshot, watch},
     time::timeout,
 };
-use tracing::{error, info_span, warn};
+use tracing::{Span, debug_span, error};
 use uuid::Uuid;
 
 use super::{
-    AHEAD_MAX, ANSWER_S_MAX, Answer, BATCH_MAX, GATHER_MS_MAX, GATHERED_PERCENT, IDLE_S, LOAD_ROUNDS_MAX, RARE_S_MAX,
-    REFOLD_ATTEMPTS_MAX, STATE_KEYS_MAX, Ticket, Work,
-    commit::commit,
-    fold::{Batch, fold},
-    instruments::Instruments,
-    rare,
-    state::State,
+    AHEAD_MAX, ANSWER_S_MAX, Answer, BATCH_MAX, GATHER_MS_MAX, GATHERED_PERCENT, IDLE_S, LOAD_ROUNDS_MAX,
+    STATE_KEYS_MAX, Ticket, Work, batch::Batch, fold::fold, instruments::Instruments, repeats::Repeats, state::State,
+    writer::Writers,
 };
 use crate::{
     clock::Clock,
     db::{Database, constraint},
     ids::Seq,
-    ledger::{Center, Declined, LedgerError, Outcome, Posted, center, outcome, outcome::Stored},
+    ledger::{Center, LedgerError, center},
 };
 
 /// What became of an attempt to commit tickets.
-enum Attempt {
+#[derive(Debug, Clone)]
+pub(super) enum Attempt {
     /// The guard held it back: another process wrote, or answered one of the requests.
     Overtaken,
     /// The connection was lost; whether the statement was committed is not known.
@@ -42,14 +41,58 @@ enum Attempt {
     Failed(String),
 }
 
+/// Tickets that are decided, each with what it is told once their batch is written.
+#[derive(Default)]
+struct Decided {
+    tickets: Vec<Ticket>,
+    answers: Vec<Answer>,
+    ids: HashSet<Uuid>,
+    repeats: Repeats,
+}
+
+/// Decided tickets whose batch is not yet sent.
+struct Folded {
+    decided: Decided,
+    batch: Batch,
+}
+
+/// Decided tickets whose batch is being written.
+struct Sent {
+    decided: Decided,
+    last: Option<Seq>,
+    _spans: Vec<Span>,
+    began: Instant,
+    outcome: oneshot::Receiver<Result<(), Attempt>>,
+}
+
+/// Why what waits is not folded any further.
+#[derive(PartialEq, Eq)]
+enum Stop {
+    /// All of it is.
+    Done,
+    /// A rare command, which goes alone, or more than a batch may have.
+    Full,
+    /// Something is not known that must be loaded, which is done when nothing is being written.
+    Unloaded,
+    /// The first of those that wait broke an invariant. Whatever was folded with it is undone.
+    Broken,
+}
+
 pub(super) struct Task {
-    center: Center,
-    database: Database,
-    clock: Clock,
+    pub(super) center: Center,
+    pub(super) database: Database,
+    pub(super) clock: Clock,
     queue: mpsc::Receiver<Ticket>,
     announce: watch::Sender<Seq>,
-    instruments: Instruments,
-    state: Option<State>,
+    writers: Writers,
+    pub(super) instruments: Instruments,
+    /// What is known of the center, after all that is folded. Nothing after anything went wrong.
+    pub(super) state: Option<State>,
+    /// Drained, not yet decided.
+    waiting: VecDeque<Ticket>,
+    folded: Option<Folded>,
+    sent: Option<Sent>,
+    is_closed: bool,
     /// How many commands were in the lane when its last batch ended: those of the batch and those that waited.
     crowd: usize,
     /// How long the last batch took.
@@ -63,6 +106,7 @@ impl Task {
         clock: Clock,
         queue: mpsc::Receiver<Ticket>,
         announce: watch::Sender<Seq>,
+        writers: Writers,
         instruments: Instruments,
     ) -> Task {
         Task {
@@ -71,8 +115,13 @@ impl Task {
             clock,
             queue,
             announce,
+            writers,
             instruments,
             state: None,
+            waiting: VecDeque::new(),
+            folded: None,
+            sent: None,
+            is_closed: false,
             crowd: 0,
             took: Duration::ZERO,
         }
@@ -80,181 +129,249 @@ impl Task {
 
     /// Runs until every sender is gone and the queue is empty.
     pub async fn run(mut self) {
-        let mut tickets = Vec::with_capacity(BATCH_MAX);
         loop {
-            match timeout(
-                Duration::from_secs(IDLE_S),
-                self.queue.recv_many(&mut tickets, BATCH_MAX),
-            )
-            .await
-            {
-                Ok(0) => return,
-                Ok(_) => {
-                    self.gather(&mut tickets).await;
-                    let (count, began) = (tickets.len(), Instant::now());
-                    self.instruments.began(&self.center.id, count, self.queue.len());
-                    self.process(&mut tickets).await;
-                    self.took = began.elapsed();
-                    self.crowd = count + self.queue.len();
+            if let Some(sent) = self.sent.take() {
+                self.fold_until_written(sent).await;
+            } else if self.folded.is_none() && self.waiting.is_empty() {
+                if !self.wait().await {
+                    return;
                 }
-                Err(_) => {
-                    self.state = None;
-                    self.database.batch.close_idle(Duration::from_secs(IDLE_S));
-                }
+            } else {
+                self.gather().await;
+                self.proceed().await;
             }
         }
+    }
+
+    /// Waits for something to do. `false` once there is nothing more to come.
+    async fn wait(&mut self) -> bool {
+        match timeout(Duration::from_secs(IDLE_S), self.drain(BATCH_MAX)).await {
+            Ok(count) => count > 0,
+            Err(_) => {
+                self.state = None;
+                self.database.batch.close_idle(Duration::from_secs(IDLE_S));
+                true
+            }
+        }
+    }
+
+    /// Waits for at least one ticket and takes at most `most`. None come when every sender is gone.
+    async fn drain(&mut self, most: usize) -> usize {
+        let mut tickets = Vec::with_capacity(most.min(64));
+        let count = self.queue.recv_many(&mut tickets, most).await;
+        self.is_closed |= count == 0;
+        self.waiting.extend(tickets);
+        count
+    }
+
+    /// How many tickets are at hand and not yet sent.
+    fn at_hand(&self) -> usize {
+        self.waiting.len() + self.folded.as_ref().map_or(0, |folded| folded.decided.tickets.len())
     }
 
     /// Waits for more to commit together. Whoever was just answered often asks again at once; a batch begun with the first of
     /// them makes all others wait for its commit, and a commit costs the same for one as for many. So the lane waits until
     /// most of those it had before are there, but not longer than two batches take. It never waits for one caller alone.
-    async fn gather(&mut self, tickets: &mut Vec<Ticket>) {
+    async fn gather(&mut self) {
         // First, whatever has arrived at the sockets already.
         tokio::task::yield_now().await;
-        let waiting = self.queue.len().min(BATCH_MAX - tickets.len());
-        if waiting > 0 {
-            self.queue.recv_many(tickets, waiting).await;
+        let room = BATCH_MAX.saturating_sub(self.at_hand());
+        if room > 0 && !self.queue.is_empty() {
+            self.drain(room).await;
         }
         let wanted = (self.crowd * GATHERED_PERCENT / 100).min(BATCH_MAX);
-        let more = async {
-            while tickets.len() < wanted && self.queue.recv_many(tickets, wanted - tickets.len()).await > 0 {}
-        };
         let longest = (self.took * 2).min(Duration::from_millis(GATHER_MS_MAX));
+        let more = async { while self.at_hand() < wanted && self.drain(wanted - self.at_hand()).await > 0 {} };
         // What has not come by then is for the next batch.
         let _ = timeout(longest, more).await;
     }
 
-    /// Processes drained tickets in order; runs of hot commands together, each rare one alone.
-    async fn process(&mut self, tickets: &mut Vec<Ticket>) {
-        let mut hot = Vec::with_capacity(tickets.len());
-        for ticket in tickets.drain(..) {
-            match ticket.work {
-                Work::Hot(_) => hot.push(ticket),
-                Work::Rare(_) => {
-                    self.process_hot(std::mem::take(&mut hot)).await;
+    /// Folds what is at hand and sends it, or does what must be done before. Nothing is being written.
+    async fn proceed(&mut self) {
+        let stop = self.fold_waiting();
+        if self.folded.is_some() {
+            return self.send();
+        }
+        match stop {
+            Stop::Done => {}
+            Stop::Full => {
+                if let Some(ticket) = self.waiting.pop_front() {
                     self.process_rare(ticket).await;
                 }
             }
+            Stop::Unloaded => {
+                if let Err(error) = self.load_waiting().await {
+                    self.state = None;
+                    let tickets = self.take_hot();
+                    self.retry(tickets, Repeats::default(), error).await;
+                }
+            }
+            Stop::Broken => {
+                if let Some(ticket) = self.waiting.pop_front() {
+                    ticket.answer(Err(LedgerError::Internal));
+                }
+            }
         }
-        self.process_hot(hot).await;
     }
 
-    async fn process_hot(&mut self, mut tickets: Vec<Ticket>) {
-        let mut repeats = take_repeats(&mut tickets);
-        let mut attempts = 0;
-        while attempts < REFOLD_ATTEMPTS_MAX {
-            if tickets.is_empty() {
+    /// Waits for what becomes of a batch, and folds meanwhile what comes.
+    async fn fold_until_written(&mut self, mut sent: Sent) {
+        let room = BATCH_MAX.saturating_sub(self.at_hand());
+        let can_fold = self.waiting.is_empty() && !self.is_closed && room > 0;
+        let outcome = select! {
+            biased;
+            outcome = &mut sent.outcome => outcome,
+            _ = self.drain(room), if can_fold => {
+                self.sent = Some(sent);
+                self.fold_waiting();
                 return;
             }
-            attempts += 1;
-            let (count, mut failed) = (tickets.len(), None);
-            match self.attempt(&mut tickets, &mut repeats).await {
-                Ok(()) => return,
-                // It is gone from the batch: the others must not run out of attempts because of it.
-                Err(Attempt::Broken) => {
-                    self.state = None;
-                    attempts -= 1;
-                    continue;
-                }
-                Err(Attempt::Overtaken) => {
-                    self.state = None;
-                    self.instruments.refolds("OVERTAKEN");
-                }
-                Err(Attempt::Lost) => {
-                    self.state = None;
-                    self.instruments.refolds("LOST");
-                    warn!(center = %self.center.id, "a connection was lost; reading what became of the batch");
-                }
-                Err(Attempt::Unreachable) => {
-                    self.state = None;
-                    return answer_all(tickets, repeats, &LedgerError::Unavailable);
-                }
-                Err(Attempt::Failed(why)) => {
-                    self.state = None;
-                    failed = Some(why);
-                }
-            }
-            if !self.answer_stored(&mut tickets, &mut repeats).await {
-                return answer_all(tickets, repeats, &LedgerError::Unavailable);
-            }
-            // Another process may have done one of them: which of a request's rows PostgreSQL notices first is its choice, and
-            // the domain's own are among them. Only what is left of a failure is a failure.
-            if let Some(why) = failed
-                && tickets.len() == count
-            {
-                return self.isolate(tickets, repeats, why).await;
+        };
+        self.took = sent.began.elapsed();
+        self.crowd = sent.decided.tickets.len() + self.at_hand() + self.queue.len();
+        // Writers end with the process only.
+        match outcome.unwrap_or(Err(Attempt::Unreachable)) {
+            Ok(()) => self.settle(sent),
+            Err(error) => {
+                self.unfold();
+                self.state = None;
+                self.retry(sent.decided.tickets, sent.decided.repeats, error).await;
             }
         }
-        answer_all(tickets, repeats, &LedgerError::Unavailable);
     }
 
-    /// One attempt: load, fold, commit, answer. On an error nothing was answered but broken commands.
-    async fn attempt(&mut self, tickets: &mut Vec<Ticket>, repeats: &mut Repeats) -> Result<(), Attempt> {
+    /// Answers what was written. The next batch goes first, if it is worth sending, so that nobody waits for the answers.
+    fn settle(&mut self, sent: Sent) {
+        if self.state.as_ref().is_some_and(|state| state.keys() >= STATE_KEYS_MAX) && self.folded.is_none() {
+            self.state = None;
+        }
+        if self.at_hand() * 100 >= self.crowd * GATHERED_PERCENT {
+            self.send();
+        }
+        self.announce(sent.last);
+        sent.decided.answer();
+    }
+
+    pub(super) fn announce(&self, last: Option<Seq>) {
+        if let Some(seq) = last {
+            self.announce.send_if_modified(|announced| {
+                let is_later = seq > *announced;
+                *announced = seq.max(*announced);
+                is_later
+            });
+        }
+    }
+
+    /// Has what is folded written.
+    fn send(&mut self) {
+        let Some(Folded { decided, batch }) = self.folded.take() else {
+            return;
+        };
+        self.instruments
+            .began(&self.center.id, decided.tickets.len(), self.queue.len());
+        self.sent = Some(Sent {
+            last: batch.last(),
+            _spans: decided.tickets.iter().map(|ticket| ticket.span(batch.len())).collect(),
+            began: Instant::now(),
+            outcome: self.writers.write(batch),
+            decided,
+        });
+    }
+
+    /// Decides what waits as far as what is known reaches: no I/O.
+    fn fold_waiting(&mut self) -> Stop {
+        let Some(mut state) = self.state.take() else {
+            let is_rare = |ticket: &Ticket| matches!(ticket.work, Work::Rare(_));
+            return match self.waiting.front() {
+                None => Stop::Done,
+                Some(ticket) if is_rare(ticket) => Stop::Full,
+                Some(_) => Stop::Unloaded,
+            };
+        };
+        let mut folded = self.folded.take().unwrap_or_else(|| Folded {
+            decided: Decided::default(),
+            batch: Batch::new(self.center.no, state.head),
+        });
+        let stop = self.fold_into(&mut folded, &mut state);
+        let is_empty = folded.decided.tickets.is_empty();
+        self.folded = (!is_empty).then_some(folded);
+        if stop == Stop::Broken {
+            self.unfold();
+        } else {
+            self.state = Some(state);
+        }
+        stop
+    }
+
+    fn fold_into(&mut self, folded: &mut Folded, state: &mut State) -> Stop {
+        while let Some(ticket) = self.waiting.pop_front() {
+            let id = ticket.id();
+            if folded.decided.ids.contains(&id) {
+                folded.decided.repeats.join(ticket);
+                continue;
+            }
+            if let Some(sent) = self.sent.as_mut().filter(|sent| sent.decided.ids.contains(&id)) {
+                sent.decided.repeats.join(ticket);
+                continue;
+            }
+            let Work::Hot(command) = &ticket.work else {
+                self.waiting.push_front(ticket);
+                return Stop::Full;
+            };
+            if folded.decided.tickets.len() >= BATCH_MAX {
+                self.waiting.push_front(ticket);
+                return Stop::Full;
+            }
+            command.want(state);
+            if state.is_wanting() {
+                self.waiting.push_front(ticket);
+                return Stop::Unloaded;
+            }
+            match fold(command.as_ref(), state, &self.clock, &mut folded.batch) {
+                Ok(outcome) => folded.decided.push(ticket, Ok(outcome)),
+                Err(broken) => {
+                    error!(center = %self.center.id, error = %broken, "a command broke an invariant");
+                    self.waiting.push_front(ticket);
+                    return Stop::Broken;
+                }
+            }
+        }
+        Stop::Done
+    }
+
+    /// Puts what is folded back before what waits: it was decided on what is not so.
+    fn unfold(&mut self) {
+        if let Some(folded) = self.folded.take() {
+            for ticket in folded.decided.into_tickets().rev() {
+                self.waiting.push_front(ticket);
+            }
+        }
+    }
+
+    /// The hot commands that wait, up to the first rare one.
+    fn take_hot(&mut self) -> Vec<Ticket> {
+        let is_hot = |ticket: &Ticket| matches!(ticket.work, Work::Hot(_));
+        let count = self
+            .waiting
+            .iter()
+            .take(BATCH_MAX)
+            .take_while(|ticket| is_hot(ticket))
+            .count();
+        self.waiting.drain(..count).collect()
+    }
+
+    async fn load_waiting(&mut self) -> Result<(), Attempt> {
         let mut state = match self.state.take() {
             Some(state) => state,
             None => self.fresh_state().await?,
         };
-        self.load(&mut state, tickets).await?;
-        let old = state.head;
-        let mut batch = Batch::default();
-        let broken = tickets.iter().position(|ticket| {
-            let Work::Hot(command) = &ticket.work else {
-                return false;
-            };
-            fold(command.as_ref(), &mut state, &self.clock, &mut batch)
-                .inspect_err(|broken| error!(center = %self.center.id, error = %broken, "a command broke an invariant"))
-                .is_err()
-        });
-        if let Some(index) = broken {
-            // Its state may be half changed: answer this one, and let the caller fold the others anew.
-            drop(batch);
-            let ticket = tickets.remove(index);
-            repeats.answer(&ticket.work.request().id.0, &Err(LedgerError::Internal));
-            let _ = ticket.reply.send(Err(LedgerError::Internal));
-            return Err(Attempt::Broken);
-        }
-        let mut answers = answers(&batch);
-        let last = batch.last();
-        let spans: Vec<_> = tickets
-            .iter()
-            .map(|ticket| info_span!(parent: &ticket.span, "ledger.commit", batch = tickets.len()))
-            .collect();
-        let mut lent = self.database.batch.lend().await.map_err(unreachable_or_failed)?;
-        let began = Instant::now();
-        let committed = in_time(commit(&mut lent.conn, self.center.no, &old, &mut state.head, batch)).await;
-        self.instruments.committed(began.elapsed());
-        drop(spans);
-        match committed {
-            Ok(is_committed) => {
-                lent.give_back();
-                if !is_committed {
-                    return Err(Attempt::Overtaken);
-                }
-            }
-            Err(error) if constraint::is_request_repeated(&error) => {
-                lent.give_back();
-                return Err(Attempt::Overtaken);
-            }
-            // The connection is of unknown state, and is not given back.
-            Err(error) if constraint::is_connection_lost(&error) => return Err(Attempt::Lost),
-            Err(error) => return Err(unreachable_or_failed(error)),
-        }
-        if state.keys() < STATE_KEYS_MAX {
-            self.state = Some(state);
-        }
-        if let Some(seq) = last {
-            self.announce.send_replace(seq);
-        }
-        for ticket in tickets.drain(..) {
-            let id = ticket.work.request().id.0;
-            let answer = answers.remove(&id).unwrap_or(Err(LedgerError::Internal));
-            repeats.answer_from(&id, ticket.work.request(), &answer);
-            let _ = ticket.reply.send(answer);
-        }
+        let hot = self.waiting.iter().take(BATCH_MAX).map(|ticket| &ticket.work);
+        self.load(&mut state, hot).await?;
+        self.state = Some(state);
         Ok(())
     }
 
-    async fn fresh_state(&self) -> Result<State, Attempt> {
+    pub(super) async fn fresh_state(&self) -> Result<State, Attempt> {
         let mut lent = self.database.batch.lend().await.map_err(unreachable_or_failed)?;
         let head = in_time(center::head(&mut lent.conn, self.center.no, false))
             .await
@@ -268,12 +385,16 @@ impl Task {
         Ok(State::new(self.center.clone(), head))
     }
 
-    async fn load(&self, state: &mut State, tickets: &[Ticket]) -> Result<(), Attempt> {
+    /// Loads everything that the hot commands up to the first rare one want.
+    pub(super) async fn load<'a>(
+        &self,
+        state: &mut State,
+        work: impl Iterator<Item = &'a Work> + Clone,
+    ) -> Result<(), Attempt> {
         for _ in 0..LOAD_ROUNDS_MAX {
-            for ticket in tickets {
-                if let Work::Hot(command) = &ticket.work {
-                    command.want(state);
-                }
+            for work in work.clone() {
+                let Work::Hot(command) = work else { break };
+                command.want(state);
             }
             if !state.is_wanting() {
                 return Ok(());
@@ -287,193 +408,62 @@ impl Task {
         Err(Attempt::Failed("a command keeps asking for more state".into()))
     }
 
-    /// Answers the tickets whose requests have a stored outcome. `false` when the database could not tell.
-    async fn answer_stored(&self, tickets: &mut Vec<Ticket>, repeats: &mut Repeats) -> bool {
-        let ids: Vec<Uuid> = tickets.iter().map(|ticket| ticket.work.request().id.0).collect();
-        let Some(found) = self.lookup(&ids).await else {
-            return false;
-        };
-        for ticket in tickets.extract_if(.., |ticket| found.contains_key(&ticket.work.request().id.0)) {
-            let request = ticket.work.request();
-            if let Some(stored) = found.get(&request.id.0) {
-                repeats.answer_stored(&request.id.0, stored);
-                let _ = ticket.reply.send(stored.answer(request));
-            }
-        }
-        true
-    }
-
-    async fn lookup(&self, ids: &[Uuid]) -> Option<HashMap<Uuid, Stored>> {
-        for _ in 0..REFOLD_ATTEMPTS_MAX {
-            match self.lookup_once(ids).await {
-                Ok(found) => return Some(found),
-                Err(error) if constraint::is_connection_lost(&error) && !constraint::is_unreachable(&error) => {}
-                Err(error) => {
-                    warn!(center = %self.center.id, %error, "outcomes cannot be read");
-                    return None;
-                }
-            }
-        }
-        None
-    }
-
-    async fn lookup_once(&self, ids: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Stored>> {
-        let mut lent = self.database.batch.lend().await?;
-        let found = in_time(outcome::lookup(&mut lent.conn, self.center.no, ids)).await?;
-        lent.give_back();
-        Ok(found)
-    }
-
-    /// A batch that PostgreSQL refused for a reason of its own: each command alone, so that one cannot disturb the others.
-    async fn isolate(&mut self, mut tickets: Vec<Ticket>, repeats: Repeats, why: String) {
-        if tickets.len() > 1 {
-            warn!(center = %self.center.id, error = %why, "a batch failed; committing its commands one by one");
-            tickets.extend(repeats.into_tickets());
-            for ticket in tickets {
-                Box::pin(self.process_hot(vec![ticket])).await;
-            }
-        } else {
-            error!(center = %self.center.id, error = %why, "a command cannot be committed");
-            answer_all(tickets, repeats, &LedgerError::Internal);
-        }
-    }
-
-    async fn process_rare(&mut self, ticket: Ticket) {
-        let Work::Rare(command) = &ticket.work else { return };
-        // Whatever it does, it does outside of what the lane knows.
-        self.state = None;
-        let mut answer = Err(LedgerError::Unavailable);
-        for _ in 0..REFOLD_ATTEMPTS_MAX {
-            let span = info_span!(parent: &ticket.span, "ledger.commit", batch = 1);
-            let run = rare::run(&self.database, &self.center, &self.clock, command.as_ref());
-            let ended = timeout(Duration::from_secs(RARE_S_MAX), run).await;
-            drop(span);
-            let Ok(ended) = ended else {
-                warn!(center = %self.center.id, "a transaction took too long; what became of it is not known");
-                break;
-            };
-            answer = match ended {
-                Ok(answer) => answer,
-                Err(Declined::Database(error)) if constraint::is_request_repeated(&error) => continue,
-                // A commit may have been done although the connection was lost: running again finds the stored outcome.
-                Err(Declined::Database(error)) if constraint::is_connection_lost(&error) => {
-                    warn!(center = %self.center.id, %error, "the connection was lost in a transaction");
-                    if constraint::is_unreachable(&error) {
-                        break;
-                    }
-                    continue;
-                }
-                Err(Declined::Database(error)) if constraint::is_given_up(&error) => {
-                    warn!(center = %self.center.id, %error, "a transaction was given up");
-                    break;
-                }
-                Err(broken) => {
-                    error!(center = %self.center.id, error = %broken, "a command cannot be committed");
-                    Err(LedgerError::Internal)
-                }
-            };
-            break;
-        }
-        if let Ok(Outcome::Posted(posted)) = &answer {
-            self.announce.send_if_modified(|seq| {
-                let later = posted.seq() > *seq;
-                *seq = posted.seq().max(*seq);
-                later
-            });
-        }
-        let _ = ticket.reply.send(answer);
+    pub(super) fn write(&self, batch: Batch) -> oneshot::Receiver<Result<(), Attempt>> {
+        self.writers.write(batch)
     }
 }
 
-/// What each request is told once the batch is committed.
-fn answers(batch: &Batch<'_>) -> HashMap<Uuid, Answer> {
-    let posted = batch.entries.iter().map(|(request, entry, _)| {
-        let posted = Posted {
-            record: entry.record.clone(),
-            replayed: false,
-        };
-        (request.id.0, Ok(Outcome::Posted(posted)))
-    });
-    let refused = batch.refusals.iter().map(|(request, refusal, _)| {
-        (
-            request.id.0,
-            Ok(Outcome::Refused {
-                refusal: refusal.clone(),
-                replayed: false,
-            }),
-        )
-    });
-    posted.chain(refused).collect()
+impl Ticket {
+    pub fn id(&self) -> Uuid {
+        self.work.request().id.0
+    }
+
+    /// Tells whoever asked, if they still wait.
+    pub fn answer(self, answer: Answer) {
+        let _ = self.reply.send(answer);
+    }
+
+    /// The span of its commit, in a batch of so many. Of interest in traces only, where its level is let through.
+    pub fn span(&self, batch: usize) -> Span {
+        debug_span!(parent: &self.span, "ledger.commit", batch)
+    }
+}
+
+impl Decided {
+    fn push(&mut self, ticket: Ticket, answer: Answer) {
+        self.ids.insert(ticket.id());
+        self.tickets.push(ticket);
+        self.answers.push(answer);
+    }
+
+    fn answer(mut self) {
+        for (ticket, answer) in self.tickets.into_iter().zip(self.answers) {
+            self.repeats.answer_from(ticket.work.request(), &answer);
+            ticket.answer(answer);
+        }
+    }
+
+    fn into_tickets(self) -> impl DoubleEndedIterator<Item = Ticket> {
+        let mut tickets = self.tickets;
+        tickets.extend(self.repeats.into_tickets());
+        tickets.into_iter()
+    }
 }
 
 /// An answer that does not come is a connection that is lost: what it was about is read anew.
-async fn in_time<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+pub(super) async fn in_time<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
     match timeout(Duration::from_secs(ANSWER_S_MAX), work).await {
         Ok(answer) => answer,
         Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
     }
 }
 
-fn unreachable_or_failed(error: sqlx::Error) -> Attempt {
+pub(super) fn unreachable_or_failed(error: sqlx::Error) -> Attempt {
     if constraint::is_unreachable(&error) || constraint::is_given_up(&error) {
         Attempt::Unreachable
     } else if constraint::is_connection_lost(&error) {
         Attempt::Lost
     } else {
         Attempt::Failed(error.to_string())
-    }
-}
-
-/// Tickets whose request id is that of another ticket in the same batch: they join it.
-#[derive(Default)]
-struct Repeats {
-    tickets: HashMap<Uuid, Vec<Ticket>>,
-}
-
-fn take_repeats(tickets: &mut Vec<Ticket>) -> Repeats {
-    let mut repeats = Repeats::default();
-    let mut seen = std::collections::HashSet::with_capacity(tickets.len());
-    for ticket in tickets.extract_if(.., |ticket| !seen.insert(ticket.work.request().id.0)) {
-        repeats
-            .tickets
-            .entry(ticket.work.request().id.0)
-            .or_default()
-            .push(ticket);
-    }
-    repeats
-}
-
-impl Repeats {
-    fn answer(&mut self, id: &Uuid, answer: &Answer) {
-        for ticket in self.tickets.remove(id).unwrap_or_default() {
-            let _ = ticket.reply.send(answer.clone());
-        }
-    }
-
-    fn answer_from(&mut self, id: &Uuid, first: &crate::ledger::Request, answer: &Answer) {
-        if self.tickets.is_empty() {
-            return;
-        }
-        match answer {
-            Ok(outcome) => self.answer_stored(id, &Stored::of(first, outcome.clone())),
-            Err(_) => self.answer(id, answer),
-        }
-    }
-
-    fn answer_stored(&mut self, id: &Uuid, stored: &Stored) {
-        for ticket in self.tickets.remove(id).unwrap_or_default() {
-            let answer = stored.answer(ticket.work.request());
-            let _ = ticket.reply.send(answer);
-        }
-    }
-
-    fn into_tickets(self) -> impl Iterator<Item = Ticket> {
-        self.tickets.into_values().flatten()
-    }
-}
-
-fn answer_all(tickets: Vec<Ticket>, repeats: Repeats, error: &LedgerError) {
-    for ticket in tickets.into_iter().chain(repeats.into_tickets()) {
-        let _ = ticket.reply.send(Err(error.clone()));
     }
 }

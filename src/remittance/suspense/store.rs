@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use rust_decimal::Decimal;
-use sqlx::{Arguments as _, PgConnection, postgres::PgArguments};
+use sqlx::{Arguments as _, PgConnection, error::BoxDynError, postgres::PgArguments};
 use time::OffsetDateTime;
 
 use super::{Movement, SuspendedPayment, room::Standing};
@@ -132,20 +132,25 @@ impl RowSet for PaymentRows {
     const SQL: &'static str = "\
         insert into suspended_payment
             (center_id, seq, remittance_id, gateway_transaction, paid_at, amount, reason, recorded_at)
-        select guard.center_id, p.* from guard,
-            unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::numeric[], $6::text[], $7::timestamptz[]) p";
+        select * from unnest($1::integer[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::numeric[], $7::text[],
+            $8::timestamptz[]) p (center_id)
+        where p.center_id in (select center_id from guard)";
     const PARAMS: usize = 7;
 
-    fn bind(self, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
-        let rows = &self.0;
-        args.add(rows.iter().map(|row| row.seq.0).collect::<Vec<i64>>())?;
-        args.add(rows.iter().map(|row| row.remittance.as_str()).collect::<Vec<&str>>())?;
-        let transactions = rows.iter().map(|row| row.gateway_transaction.as_str());
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn bind(sets: &[&PaymentRows], args: &mut PgArguments) -> Result<(), BoxDynError> {
+        let rows = || sets.iter().flat_map(|set| &set.0);
+        args.add(rows().map(|row| row.seq.0).collect::<Vec<i64>>())?;
+        args.add(rows().map(|row| row.remittance.as_str()).collect::<Vec<&str>>())?;
+        let transactions = rows().map(|row| row.gateway_transaction.as_str());
         args.add(transactions.collect::<Vec<&str>>())?;
-        args.add(rows.iter().map(|row| row.paid_at).collect::<Vec<OffsetDateTime>>())?;
-        args.add(rows.iter().map(|row| row.amount.value()).collect::<Vec<Decimal>>())?;
-        args.add(rows.iter().map(|row| row.reason.as_str()).collect::<Vec<&str>>())?;
-        args.add(rows.iter().map(|row| row.recorded_at).collect::<Vec<OffsetDateTime>>())
+        args.add(rows().map(|row| row.paid_at).collect::<Vec<OffsetDateTime>>())?;
+        args.add(rows().map(|row| row.amount.value()).collect::<Vec<Decimal>>())?;
+        args.add(rows().map(|row| row.reason.as_str()).collect::<Vec<&str>>())?;
+        args.add(rows().map(|row| row.recorded_at).collect::<Vec<OffsetDateTime>>())
     }
 }
 
@@ -163,18 +168,19 @@ impl MovementRows {
 impl RowSet for MovementRows {
     const NAME: &'static str = "suspense_movement";
     const SQL: &'static str = "\
-        insert into suspense_movement (center_id, kind, seq, payment_seq, amount)
-        select guard.center_id, 'CREDITED', m.* from guard, unnest($1::bigint[], $2::bigint[], $3::numeric[]) m";
+        insert into suspense_movement (center_id, seq, payment_seq, amount, kind)
+        select m.*, 'CREDITED' from unnest($1::integer[], $2::bigint[], $3::bigint[], $4::numeric[]) m (center_id)
+        where m.center_id in (select center_id from guard)";
     const PARAMS: usize = 3;
 
-    fn bind(self, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
-        args.add(self.0.iter().map(|(seq, _, _)| seq.0).collect::<Vec<i64>>())?;
-        args.add(self.0.iter().map(|(_, payment, _)| payment.0).collect::<Vec<i64>>())?;
-        args.add(
-            self.0
-                .iter()
-                .map(|(_, _, amount)| amount.value())
-                .collect::<Vec<Decimal>>(),
-        )
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn bind(sets: &[&MovementRows], args: &mut PgArguments) -> Result<(), BoxDynError> {
+        let rows = || sets.iter().flat_map(|set| &set.0);
+        args.add(rows().map(|(seq, _, _)| seq.0).collect::<Vec<i64>>())?;
+        args.add(rows().map(|(_, payment, _)| payment.0).collect::<Vec<i64>>())?;
+        args.add(rows().map(|(_, _, amount)| amount.value()).collect::<Vec<Decimal>>())
     }
 }
