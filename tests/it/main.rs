@@ -53,6 +53,7 @@ mod remittance;
 mod scenarios;
 mod service;
 mod settlement;
+mod several_centers;
 mod suspense;
 mod tampering;
 mod tidy;
