@@ -159,6 +159,9 @@ fn reason_of(error: &NotificationError) -> &'static str {
     match error {
         NotificationError::MissingSignature => "missing_signature",
         NotificationError::BadSignature => "bad_signature",
+        NotificationError::UnknownKey { .. } => "unknown_key",
+        NotificationError::Probe => "signature_probe",
+        NotificationError::OtherMerchant { .. } => "other_merchant",
         NotificationError::OutsideWindow { .. } => "outside_window",
         NotificationError::Malformed { .. } => "malformed",
     }

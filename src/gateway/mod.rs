@@ -6,19 +6,23 @@
 //! - `error`: why a call to a gateway, or a notification from one, was not accepted.
 //! - `bill`: the gateway's daily bill as CSV.
 //! - `webhook`: the first channel: JSON over HTTP with HMAC signatures.
+//! - `wechat_pay`: WeChat Pay, API v3.
+//! - `http`: what HTTP calls to every gateway share.
 //! - `simulator`: a gateway over real HTTP for demonstrations and tests, with faults on command.
 
 pub mod bill;
 pub mod channel;
 pub mod channels;
 pub mod error;
+mod http;
 pub mod simulator;
 pub mod webhook;
+pub mod wechat_pay;
 
 pub use bill::{BillError, BillKind, BillRow};
 pub use channel::{
-    Channel, NewPayment, NewRefund, Notification, NotificationAnswer, NotificationVerdict, Payment, PaymentNotice,
-    PaymentState, RefundNotice, RefundState,
+    Channel, NewPayment, NewRefund, Notification, NotificationAnswer, NotificationVerdict, Payment, PaymentMethod,
+    PaymentNotice, PaymentState, RefundNotice, RefundRedirect, RefundState,
 };
 pub use channels::{Channels, Gate};
 pub use error::{GatewayError, NotificationError};

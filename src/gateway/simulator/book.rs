@@ -12,6 +12,7 @@ use crate::{
             MoneyBody, NewPaymentBody, NewRefundBody, OrderState, PaidBody, PaymentBody, RefundBody, RefundOutcome,
             UNKNOWN_ORDER, UNKNOWN_REFUND,
         },
+        wechat_pay::wire as wechat,
     },
     money::Amount,
 };
@@ -84,10 +85,20 @@ impl Refusal {
     }
 }
 
+/// The API by which an order was made, and in whose words its notifications and bills are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Face {
+    /// That of `webhook::wire`.
+    Webhook,
+    /// WeChat Pay's, with the order as it was asked for.
+    WechatPay(Box<wechat::NewOrderBody>),
+}
+
 /// One order.
 #[derive(Debug, Clone)]
 pub(super) struct Order {
     pub request: NewPaymentBody,
+    pub face: Face,
     pub amount: Amount,
     closed: bool,
     pub paid: Option<Paid>,
@@ -119,15 +130,18 @@ impl Order {
         self.paid.iter().chain(&self.further)
     }
 
-    pub(super) fn body(&self, base_url: &str, now: OffsetDateTime) -> PaymentBody {
-        let state = match &self.paid {
+    pub(super) fn state(&self, now: OffsetDateTime) -> OrderState {
+        match &self.paid {
             Some(_) => OrderState::Paid,
             None if self.closed || self.request.expires_at <= now => OrderState::Closed,
             None => OrderState::Unpaid,
-        };
+        }
+    }
+
+    pub(super) fn body(&self, base_url: &str, now: OffsetDateTime) -> PaymentBody {
         PaymentBody {
             order_number: self.request.order_number.clone(),
-            state,
+            state: self.state(now),
             amount: self.request.amount.clone(),
             payment_url: format!("{base_url}/pay/{}", self.request.order_number),
             paid: self.paid.as_ref().map(Paid::body),
@@ -141,7 +155,12 @@ pub(super) struct Refund {
     pub request: NewRefundBody,
     pub amount: Amount,
     pub event_id: String,
+    /// The gateway's number of it, which the webhook API tells with its success only.
+    pub gateway_refund: String,
+    pub requested_at: OffsetDateTime,
     pub outcome: RefundOutcome,
+    /// It cannot be paid to where it came from; it is still processing until somebody says where it goes.
+    pub abnormal: bool,
 }
 
 impl Refund {
@@ -213,9 +232,11 @@ impl Book {
     }
 
     /// Opens an order, or finds the one that the same request opened before.
-    pub(super) fn open(&mut self, request: NewPaymentBody, now: OffsetDateTime) -> Result<Order, Refusal> {
+    pub(super) fn open(&mut self, request: NewPaymentBody, face: Face, now: OffsetDateTime) -> Result<Order, Refusal> {
         if let Some(order) = self.orders.get(&request.order_number) {
-            return match order.request == request {
+            // WeChat Pay's words may leave the expiry to the gateway; they are compared as they are.
+            let is_same = order.face == face && (face != Face::Webhook || order.request == request);
+            return match is_same {
                 true => Ok(order.clone()),
                 false => Err(Refusal::NumberReused(request.order_number)),
             };
@@ -231,6 +252,7 @@ impl Book {
         }
         let order = Order {
             request,
+            face,
             amount,
             closed: false,
             paid: None,
@@ -288,7 +310,7 @@ impl Book {
     }
 
     /// Takes a refund to be answered later, or finds the one that the same request made before.
-    pub(super) fn request_refund(&mut self, request: NewRefundBody) -> Result<Refund, Refusal> {
+    pub(super) fn request_refund(&mut self, request: NewRefundBody, now: OffsetDateTime) -> Result<Refund, Refusal> {
         if let Some(refund) = self.refunds.get(&request.refund_number) {
             return match refund.request == request {
                 true => Ok(refund.clone()),
@@ -327,7 +349,10 @@ impl Book {
             request,
             amount,
             event_id,
+            gateway_refund: self.number("ref"),
+            requested_at: now,
             outcome: RefundOutcome::Processing,
+            abnormal: false,
         };
         self.refunds
             .insert(refund.request.refund_number.clone(), refund.clone());
@@ -363,12 +388,13 @@ impl Book {
             (RefundOutcome::Failed { reason }, Some(again)) => reason == again,
             _ => return Err(Refusal::AlreadyAnswered(number.to_owned())),
         };
-        let gateway_refund = self.number("ref");
         let refund = self
             .refunds
             .get_mut(number)
             .ok_or_else(|| Refusal::UnknownRefund(number.to_owned()))?;
         if !repeated {
+            refund.abnormal = false;
+            let gateway_refund = refund.gateway_refund.clone();
             refund.outcome = match failed {
                 Some(reason) => RefundOutcome::Failed { reason },
                 None => RefundOutcome::Succeeded {
@@ -380,10 +406,38 @@ impl Book {
         Ok(refund.clone())
     }
 
-    /// The bill of one date at the gateway's offset, with the mistakes planted in it.
-    pub(super) fn bill(&self, date: Date, offset: UtcOffset) -> Result<Vec<BillRow>, Refusal> {
+    /// The gateway cannot pay a refund to where it came from.
+    pub(super) fn strand_refund(&mut self, number: &str) -> Result<Refund, Refusal> {
+        let refund = self
+            .refunds
+            .get_mut(number)
+            .ok_or_else(|| Refusal::UnknownRefund(number.to_owned()))?;
+        if refund.outcome != RefundOutcome::Processing {
+            return Err(Refusal::AlreadyAnswered(number.to_owned()));
+        }
+        refund.abnormal = true;
+        Ok(refund.clone())
+    }
+
+    /// What the gateway got of a payment by its own number of it.
+    pub(super) fn order_of(&self, gateway_transaction: &str) -> Option<&Order> {
+        let is_it = |order: &&Order| {
+            order
+                .payments()
+                .any(|paid| paid.gateway_transaction == gateway_transaction)
+        };
+        self.orders.values().find(is_it)
+    }
+
+    /// The bill of one date at the gateway's offset, of one kind of orders, with the mistakes planted in it.
+    pub(super) fn bill(
+        &self,
+        date: Date,
+        offset: UtcOffset,
+        is_of: fn(&Face) -> bool,
+    ) -> Result<Vec<BillRow>, Refusal> {
         let mut rows = Vec::new();
-        for (number, order) in &self.orders {
+        for (number, order) in self.orders.iter().filter(|(_, order)| is_of(&order.face)) {
             for paid in order.payments() {
                 rows.push(BillRow {
                     row: 0,
@@ -401,6 +455,12 @@ impl Book {
             let RefundOutcome::Succeeded { gateway_refund, at } = &refund.outcome else {
                 continue;
             };
+            if !self
+                .order(&refund.request.order_number)
+                .is_ok_and(|order| is_of(&order.face))
+            {
+                continue;
+            }
             rows.push(BillRow {
                 row: 0,
                 kind: BillKind::Refund,

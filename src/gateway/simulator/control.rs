@@ -75,6 +75,8 @@ impl PayOptions {
 pub struct RefundAnswer {
     /// Failed for this reason; without it the refund succeeds.
     pub failed: Option<String>,
+    /// It cannot be paid to where it came from: no outcome yet, and told by gateways that know this (WeChat Pay) only.
+    pub abnormal: bool,
     pub notify: NotifyOptions,
 }
 

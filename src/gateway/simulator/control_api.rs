@@ -12,14 +12,14 @@ use axum::{
 use super::{
     Gateway,
     bill::BillEdit,
-    book::{Paid, Paying, Refund, Refusal},
-    control::{BillChange, BillEntry, Delivery, NotifyOptions, PayOptions, RefundAnswer, Release, Released, TurnClock},
-    read_json,
+    book::{Paying, Refund, Refusal},
+    control::{BillChange, BillEntry, Delivery, PayOptions, RefundAnswer, Release, Released, TurnClock},
+    letters, read_json,
 };
 use crate::{
     gateway::{
         bill::{self, BillKind, BillRecord},
-        webhook::wire::{Event, EventBody, PaidBody, PaymentBody, RefundBody},
+        webhook::wire::{PaidBody, PaymentBody, RefundBody},
     },
     money::Amount,
 };
@@ -64,58 +64,32 @@ async fn deliveries(State(gateway): Shared) -> Json<Vec<Delivery>> {
 
 async fn pay(State(gateway): Shared, Path(number): Path<String>, body: Bytes) -> Result<Json<PaidBody>, Refusal> {
     let options: PayOptions = read_json(&body)?;
-    let (paid, url) = {
+    let (order, paid) = {
         let mut book = gateway.book();
-        let order = book.order(&number)?;
-        let url = order.request.notify_url.clone();
+        let order = book.order(&number)?.clone();
         let amount = match &options.wrong_amount {
             Some(text) => Some(read_amount(text, order.amount)?),
             None => None,
         };
-        (
-            book.pay(
-                &number,
-                &Paying {
-                    amount,
-                    late: options.late,
-                    again: options.again,
-                },
-                gateway.clock.now(),
-            )?,
-            url,
-        )
+        let paying = Paying {
+            amount,
+            late: options.late,
+            again: options.again,
+        };
+        let paid = book.pay(&number, &paying, gateway.clock.now())?;
+        (order, paid)
     };
-    send_paid(&gateway, number, &paid, &url, &options.notify())?;
+    let letter = letters::paid(&gateway, &order, &paid)?;
+    gateway.courier.send(&letter, &options.notify())?;
     Ok(Json(paid.body()))
 }
 
 async fn notify(State(gateway): Shared, Path(number): Path<String>, body: Bytes) -> Result<Json<()>, Refusal> {
-    let (paid, url) = {
-        let book = gateway.book();
-        let order = book.order(&number)?;
-        let paid = order.paid.clone().ok_or_else(|| Refusal::NotPaid(number.clone()))?;
-        (paid, order.request.notify_url.clone())
-    };
-    send_paid(&gateway, number, &paid, &url, &read_json(&body)?)?;
+    let order = gateway.book().order(&number)?.clone();
+    let paid = order.paid.as_ref().ok_or(Refusal::NotPaid(number))?;
+    let letter = letters::paid(&gateway, &order, paid)?;
+    gateway.courier.send(&letter, &read_json(&body)?)?;
     Ok(Json(()))
-}
-
-fn send_paid(
-    gateway: &Gateway,
-    order_number: String,
-    paid: &Paid,
-    url: &str,
-    options: &NotifyOptions,
-) -> Result<(), Refusal> {
-    let event = EventBody {
-        event_id: paid.event_id.clone(),
-        created_at: gateway.clock.now(),
-        event: Event::PaymentSucceeded {
-            order_number,
-            payment: paid.body(),
-        },
-    };
-    gateway.courier.send(&event, url, options)
 }
 
 async fn answer_refund(
@@ -125,15 +99,18 @@ async fn answer_refund(
 ) -> Result<Json<RefundBody>, Refusal> {
     let answer: RefundAnswer = read_json(&body)?;
     let now = gateway.clock.now();
-    let refund = gateway.book().answer_refund(&number, answer.failed, now)?;
-    let event = EventBody {
-        event_id: refund.event_id.clone(),
-        created_at: now,
-        event: Event::RefundFinished { refund: refund.body() },
+    let (refund, order) = {
+        let mut book = gateway.book();
+        let refund = match answer.abnormal {
+            true => book.strand_refund(&number)?,
+            false => book.answer_refund(&number, answer.failed, now)?,
+        };
+        let order = book.order(&refund.request.order_number)?.clone();
+        (refund, order)
     };
-    gateway
-        .courier
-        .send(&event, &refund.request.notify_url, &answer.notify)?;
+    if let Some(letter) = letters::refund(&gateway, &order, &refund)? {
+        gateway.courier.send(&letter, &answer.notify)?;
+    }
     Ok(Json(refund.body()))
 }
 

@@ -1,4 +1,4 @@
-//! `gateway-simulator`: plays the webhook gateway over real HTTP, with faults on command, for demonstrations and tests.
+//! `gateway-simulator`: plays the webhook gateway and WeChat Pay over real HTTP, with faults on command, for demonstrations and tests.
 //!
 //! It keeps everything in memory. The payment API of `webhook::wire` asks for signed requests; the control API under
 //! `/control` asks for nothing, so listen on a loopback address only.
@@ -7,7 +7,9 @@
 //! - `book`: orders and refunds, and what may be done to them; no I/O.
 //! - `bill`: the day's bill, and the mistakes planted in it.
 //! - `courier`: sends notifications: signed, repeated until accepted, held, lost or forged on command.
-//! - `payment_api`, `control_api`: the two HTTP faces.
+//! - `letters`: notifications, in the words of the gateway whose face an order has.
+//! - `payment_api`, `control_api`: the webhook gateway's face, and the one that plays the payers and breaks things.
+//! - `wechat`: WeChat Pay's face.
 //! - `control`: bodies of the control API, and `SimulatorControl`, its client.
 
 mod bill;
@@ -15,9 +17,11 @@ mod book;
 pub mod control;
 mod control_api;
 mod courier;
+mod letters;
 mod payment_api;
 #[cfg(test)]
 mod tests;
+pub mod wechat;
 
 use std::{
     net::SocketAddr,
@@ -43,6 +47,7 @@ pub use self::control::SimulatorControl;
 use self::{
     book::{Book, Refusal},
     courier::Courier,
+    wechat::{WechatPay, keys::WechatPayKeys},
 };
 use super::webhook::wire::RefusalBody;
 use crate::clock::Clock;
@@ -82,6 +87,8 @@ pub struct SimulatorConfig {
     pub retry: RetryPolicy,
     /// Where the gateway's business day begins: the bill of a date covers that date at this offset.
     pub bill_offset: UtcOffset,
+    /// The keys of a merchant of WeChat Pay. Without them only the webhook gateway is played.
+    pub wechat_pay: Option<WechatPayKeys>,
 }
 
 impl SimulatorConfig {
@@ -92,6 +99,7 @@ impl SimulatorConfig {
             secret,
             retry: RetryPolicy::default(),
             bill_offset: offset!(+8),
+            wechat_pay: None,
         }
     }
 }
@@ -111,16 +119,11 @@ impl Simulator {
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let courier = Courier::new(
-            config.secret.clone(),
-            clock.clone(),
-            config.retry,
-            tasks.clone(),
-            stop.clone(),
-        )
-        .map_err(std::io::Error::other)?;
+        let courier =
+            Courier::new(clock.clone(), config.retry, tasks.clone(), stop.clone()).map_err(std::io::Error::other)?;
         // Numbers begin with the run, so that a simulator started anew never repeats an old one's.
         let run = Uuid::new_v4().simple().to_string()[..8].to_owned();
+        let wechat_pay = config.wechat_pay.as_ref().map(WechatPay::of);
         let gateway = Arc::new(Gateway {
             secret: config.secret,
             clock,
@@ -128,11 +131,13 @@ impl Simulator {
             bill_offset: config.bill_offset,
             book: Mutex::new(Book::new(run)),
             courier: Arc::new(courier),
+            wechat_pay: wechat_pay.transpose().map_err(std::io::Error::other)?.map(Arc::new),
         });
-        let router = Router::new()
-            .merge(payment_api::router(gateway.clone()))
-            .nest("/control", control_api::router())
-            .with_state(gateway);
+        let mut router = Router::new().merge(payment_api::router(gateway.clone()));
+        if gateway.wechat_pay.is_some() {
+            router = router.merge(wechat::router(gateway.clone()));
+        }
+        let router = router.nest("/control", control_api::router()).with_state(gateway);
         let stopped = stop.clone().cancelled_owned();
         tasks.spawn(async move {
             if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
@@ -188,9 +193,15 @@ struct Gateway {
     bill_offset: UtcOffset,
     book: Mutex<Book>,
     courier: Arc<Courier>,
+    wechat_pay: Option<Arc<WechatPay>>,
 }
 
 impl Gateway {
+    fn wechat_pay(&self) -> Result<&Arc<WechatPay>, Refusal> {
+        let none = || Refusal::Invalid("there is no merchant of WeChat Pay".to_owned());
+        self.wechat_pay.as_ref().ok_or_else(none)
+    }
+
     fn book(&self) -> MutexGuard<'_, Book> {
         locked(&self.book)
     }
