@@ -133,7 +133,7 @@ grant select, insert, delete on work_item_open to custody_service;
 
 -- What money without an order is matched by, beside the custody number. Unknown where it was never told.
 alter table detainee add column birth_date date;
-create index detainee_by_name on detainee (center_id, name);
+create index detainee_by_name on detainee (center_id, lower(name));
 create index detainee_by_name_zh on detainee (center_id, name_zh);
 create index detainee_by_number on detainee (center_id, lower(detainee_id));
 

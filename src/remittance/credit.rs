@@ -8,7 +8,7 @@ use super::{
     entity::{LegState, PaymentFacts, Remittance},
     posting,
     store::LegRows,
-    suspense::{DUPLICATE_PAYMENT, PaymentRows, RemittanceRoom, SuspendedPayment},
+    suspense::{self, DUPLICATE_PAYMENT, PaymentRows, RemittanceRoom, SuspendedPayment},
 };
 use crate::{
     custody::room::DetaineeRoom,
@@ -17,6 +17,7 @@ use crate::{
     ledger::{Command, Declined, Draft, Entry, Moment, Request, Rows, State, chart, record},
     money::Amount,
     proto::{CreditFacts, SuspenseFacts, TransactionKind, journal_record::Facts},
+    work,
 };
 
 /// The method that a credit's request names. No caller can call it.
@@ -157,6 +158,7 @@ impl Command for CreditRemittance {
             }
             Some(Facts::Suspense(facts)) => {
                 let payment = self.suspended(entry, at, &facts.reason);
+                work::raise(rows, suspense::item(facts, entry.seq, self.amount, at));
                 let known = state.room_mut::<RemittanceRoom>()?.get_mut(&self.remittance)?;
                 known.payments.push(payment.clone());
                 if let Some(payments) = rows.of::<PaymentRows>() {
