@@ -30,6 +30,7 @@ use crate::{
     refund::Refunds,
     remittance::Remittances,
     settlement::Settlements,
+    unmatched::UnmatchedSums,
     work::WorkQueue,
 };
 
@@ -84,7 +85,8 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let refunds = Refunds::new(lanes.clone(), custody.clone(), channels.clone());
     let reconciliations = Reconciliations::new(lanes.clone(), custody.clone(), channels);
     // Who runs what was allowed, kind by kind.
-    let desk = Desk::new(lanes.clone(), []);
+    let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
+    let desk = Desk::new(lanes.clone(), unmatched.runners());
     let router = server::router(Doors {
         lanes: lanes.clone(),
         custody: custody.clone(),
@@ -95,6 +97,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         refunds: refunds.clone(),
         reconciliations,
         desk: desk.clone(),
+        unmatched,
         work: WorkQueue::new(lanes.clone()),
         auth,
         message_size_max,

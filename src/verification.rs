@@ -10,11 +10,12 @@ use crate::{
         Center,
         verify::{self, Check, Verified, VerifyError},
     },
-    proto::{ApprovalFacts, JournalRecord},
+    proto::{ApprovalFacts, JournalRecord, journal_record::Facts},
     reconciliation::FeesCheck,
     refund::RefundsCheck,
     remittance::RemittancesCheck,
     settlement::SettlementsCheck,
+    unmatched::UnmatchedCheck,
     work::WorkCheck,
 };
 
@@ -30,13 +31,17 @@ fn checks() -> Vec<Box<dyn Check>> {
         Box::<FeesCheck>::default(),
         Box::new(ApprovalsCheck::new(approval_of)),
         Box::<WorkCheck>::default(),
+        Box::<UnmatchedCheck>::default(),
     ]
 }
 
 /// The approval that a record tells of, by the kinds that need one.
 fn approval_of(record: &JournalRecord) -> Option<&ApprovalFacts> {
-    // Each kind that needs two people adds its facts here.
-    record.facts.as_ref().and(None)
+    match record.facts.as_ref()? {
+        Facts::UnmatchedCredit(facts) => facts.approval.as_ref(),
+        Facts::UnmatchedReturn(facts) => facts.approval.as_ref(),
+        _ => None,
+    }
 }
 
 /// Verifies everything of one center as it stood at one moment, while the service may go on.

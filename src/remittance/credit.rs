@@ -188,7 +188,7 @@ impl Command for CreditRemittance {
 }
 
 /// Asks for what splitting a credit to a detainee reads.
-pub(super) fn want_split(state: &mut State, detainee: &DetaineeId) {
+pub fn want_split(state: &mut State, detainee: &DetaineeId) {
     state.want_account(chart::COURT_PAYABLE);
     if let Ok(rules) = state.room_mut::<DistributionRoom>() {
         rules.want(detainee);
@@ -204,7 +204,7 @@ pub(super) fn want_split(state: &mut State, detainee: &DetaineeId) {
 }
 
 /// When a transaction was recorded.
-pub(super) fn recorded_at(entry: &Entry) -> Result<OffsetDateTime, Declined> {
+pub fn recorded_at(entry: &Entry) -> Result<OffsetDateTime, Declined> {
     let at = entry.record.recorded_at.as_ref().and_then(record::instant);
     at.ok_or_else(|| Declined::Broken("a credit without its time".into()))
 }

@@ -15,6 +15,7 @@ pub mod refund;
 pub mod remittance;
 pub mod scope;
 pub mod settlement;
+pub mod unmatched;
 pub mod work;
 
 use tonic::{Response, metadata::MetadataValue};
