@@ -6,9 +6,11 @@
 //! - [`db`] finding, starting, migrating and pooling PostgreSQL
 //! - [`ledger`] the journal, its lanes, statements, proof and verification; [`access`] who may do what;
 //!   [`gateway`] payment channels behind one trait, and a simulator
+//! - [`approval`] two people for one decision; [`work`] what people have to look at
 //! - [`custody`] centers and detainees
 //! - [`commissary`] vendors, products, purchases, returns
 //! - [`distribution`] how credits are split; [`remittance`] payers and the money they send
+//! - [`unmatched`] money without an order, matched to its owner or returned
 //! - [`settlement`] paying the vendors; [`refund`] money back to payers, and out with released people;
 //!   [`reconciliation`] the gateway's bill against the ledger
 //! - [`jobs`] what runs by the clock; [`verification`] everything stored beside the journals, against them
@@ -20,6 +22,7 @@
 
 pub mod access;
 pub mod api;
+pub mod approval;
 pub mod bench;
 pub mod clock;
 pub mod commissary;
@@ -41,4 +44,6 @@ pub mod remittance;
 pub mod serve;
 pub mod settlement;
 pub mod telemetry;
+pub mod unmatched;
 pub mod verification;
+pub mod work;

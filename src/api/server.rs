@@ -13,30 +13,34 @@ use tracing::{Instrument as _, info_span};
 use super::{
     connection,
     grpc::{
-        auth::AuthLayer, commissary::CommissaryApi, custody::CustodyApi, deadline, distribution::DistributionApi,
-        ledger::LedgerApi, reconciliation::ReconciliationApi, refund::RefundApi, remittance::RemittanceApi,
-        scope::Linked, settlement::SettlementApi,
+        approval::ApprovalApi, auth::AuthLayer, commissary::CommissaryApi, custody::CustodyApi, deadline,
+        distribution::DistributionApi, ledger::LedgerApi, reconciliation::ReconciliationApi, refund::RefundApi,
+        remittance::RemittanceApi, scope::Linked, settlement::SettlementApi, unmatched::UnmatchedApi, work::WorkApi,
     },
-    http::{Notifications, OnRefund},
+    http::{Notifications, OnRefund, OnUnknown},
     status::of_framework,
 };
 use crate::{
+    approval::Desk,
     commissary::Commissary,
     custody::Custody,
     distribution::Distributions,
     ledger::Lanes,
     proto::{
-        FILE_DESCRIPTOR_SET, commissary_service_server::CommissaryServiceServer,
-        custody_service_server::CustodyServiceServer, distribution_service_server::DistributionServiceServer,
-        ledger_service_server::LedgerServiceServer, reconciliation_service_server::ReconciliationServiceServer,
-        refund_service_server::RefundServiceServer, remittance_service_server::RemittanceServiceServer,
-        settlement_service_server::SettlementServiceServer,
+        FILE_DESCRIPTOR_SET, approval_service_server::ApprovalServiceServer,
+        commissary_service_server::CommissaryServiceServer, custody_service_server::CustodyServiceServer,
+        distribution_service_server::DistributionServiceServer, ledger_service_server::LedgerServiceServer,
+        reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
+        remittance_service_server::RemittanceServiceServer, settlement_service_server::SettlementServiceServer,
+        unmatched_service_server::UnmatchedServiceServer, work_service_server::WorkServiceServer,
     },
     reconciliation::Reconciliations,
     refund::Refunds,
     remittance::Remittances,
     settlement::Settlements,
     telemetry,
+    unmatched::UnmatchedSums,
+    work::WorkQueue,
 };
 
 /// How long whoever asks is told that the service is about to stop before it takes no further connections and calls, in
@@ -65,6 +69,12 @@ pub struct Doors {
     pub refunds: Refunds,
     /// Bills of the gateway.
     pub reconciliations: Reconciliations,
+    /// Where approvals are decided.
+    pub desk: Desk,
+    /// Money without an order.
+    pub unmatched: UnmatchedSums,
+    /// What people have to look at.
+    pub work: WorkQueue,
     /// Who may come in.
     pub auth: AuthLayer,
     /// The largest request that is read, in bytes.
@@ -94,6 +104,9 @@ impl Doors {
         let custody = CustodyApi::new(self.custody.clone(), self.lanes.database().clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.stop.clone());
+        let approval = ApprovalApi::new(self.desk.clone(), self.custody.clone());
+        let unmatched = UnmatchedApi::new(self.unmatched.clone(), self.desk.clone(), self.custody.clone());
+        let work = WorkApi::new(self.work.clone(), self.custody.clone());
         Routes::new(CustodyServiceServer::new(custody).max_decoding_message_size(size_max))
             .add_service(CommissaryServiceServer::new(commissary).max_decoding_message_size(size_max))
             .add_service(LedgerServiceServer::new(ledger).max_decoding_message_size(size_max))
@@ -102,6 +115,9 @@ impl Doors {
             .add_service(SettlementServiceServer::new(settlement).max_decoding_message_size(size_max))
             .add_service(RefundServiceServer::new(refund).max_decoding_message_size(size_max))
             .add_service(ReconciliationServiceServer::new(reconciliation).max_decoding_message_size(size_max))
+            .add_service(ApprovalServiceServer::new(approval).max_decoding_message_size(size_max))
+            .add_service(UnmatchedServiceServer::new(unmatched).max_decoding_message_size(size_max))
+            .add_service(WorkServiceServer::new(work).max_decoding_message_size(size_max))
     }
 }
 
@@ -134,7 +150,13 @@ pub async fn router(doors: Doors) -> anyhow::Result<Router> {
         let refunds = refunds.clone();
         async move { refunds.notified(&channel, &notice).await }.boxed()
     });
-    let notifications = Notifications::new(doors.remittances, Some(on_refund), doors.lanes.clock().clone());
+    let unmatched = doors.unmatched;
+    let on_unknown: OnUnknown = Arc::new(move |channel, paid| {
+        let unmatched = unmatched.clone();
+        async move { unmatched.receive(&channel, &paid).await }.boxed()
+    });
+    let notifications = Notifications::new(doors.remittances, Some(on_refund), doors.lanes.clock().clone())
+        .with_unknown_orders(on_unknown);
     Ok(guarded.merge(notifications.router()))
 }
 

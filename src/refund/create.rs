@@ -112,8 +112,15 @@ impl CreateRefund {
         if !source.is_suspense {
             return Ok(draft);
         }
-        let (movement, conn) = (suspense::Movement::Taken, tx.conn());
-        suspense::move_in_tx(conn, center.no, source.seq, moment.seq, movement, self.amount).await?;
+        let told = suspense::Move {
+            payment: source.seq,
+            seq: moment.seq,
+            at,
+            actor: &self.request.actor,
+            movement: suspense::Movement::Taken,
+            amount: self.amount,
+        };
+        suspense::move_in_tx(tx.conn(), &center, &told).await?;
         Ok(draft.reversing(source.seq))
     }
 

@@ -8,7 +8,7 @@ use super::{
     entity::{LegState, PaymentFacts, Remittance},
     posting,
     store::LegRows,
-    suspense::{DUPLICATE_PAYMENT, PaymentRows, RemittanceRoom, SuspendedPayment},
+    suspense::{self, DUPLICATE_PAYMENT, PaymentRows, RemittanceRoom, SuspendedPayment},
 };
 use crate::{
     custody::room::DetaineeRoom,
@@ -17,6 +17,7 @@ use crate::{
     ledger::{Command, Declined, Draft, Entry, Moment, Request, Rows, State, chart, record},
     money::Amount,
     proto::{CreditFacts, SuspenseFacts, TransactionKind, journal_record::Facts},
+    work,
 };
 
 /// The method that a credit's request names. No caller can call it.
@@ -157,6 +158,7 @@ impl Command for CreditRemittance {
             }
             Some(Facts::Suspense(facts)) => {
                 let payment = self.suspended(entry, at, &facts.reason);
+                work::raise(rows, suspense::item(facts, entry.seq, self.amount, at));
                 let known = state.room_mut::<RemittanceRoom>()?.get_mut(&self.remittance)?;
                 known.payments.push(payment.clone());
                 if let Some(payments) = rows.of::<PaymentRows>() {
@@ -186,7 +188,7 @@ impl Command for CreditRemittance {
 }
 
 /// Asks for what splitting a credit to a detainee reads.
-pub(super) fn want_split(state: &mut State, detainee: &DetaineeId) {
+pub fn want_split(state: &mut State, detainee: &DetaineeId) {
     state.want_account(chart::COURT_PAYABLE);
     if let Ok(rules) = state.room_mut::<DistributionRoom>() {
         rules.want(detainee);
@@ -202,7 +204,7 @@ pub(super) fn want_split(state: &mut State, detainee: &DetaineeId) {
 }
 
 /// When a transaction was recorded.
-pub(super) fn recorded_at(entry: &Entry) -> Result<OffsetDateTime, Declined> {
+pub fn recorded_at(entry: &Entry) -> Result<OffsetDateTime, Declined> {
     let at = entry.record.recorded_at.as_ref().and_then(record::instant);
     at.ok_or_else(|| Declined::Broken("a credit without its time".into()))
 }

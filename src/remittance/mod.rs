@@ -23,10 +23,11 @@ mod verify;
 
 pub use confirm::{Learnt, Paid, RejectedNotice};
 pub use create::{METHOD, NewRemittance};
-pub use credit::CreditRemittance;
+pub use credit::{CreditRemittance, recorded_at, want_split};
 pub use entity::{Leg, LegState, Payer, PayerLink, PaymentFacts, Remittance, order_number, parse_order_number};
 pub use error::RemittanceRefusal;
 pub use store::{LinkFilter, PostedPayment, RemittanceFilter, posted_in_tx};
+use time::OffsetDateTime;
 pub use verify::RemittancesCheck;
 
 use crate::{
@@ -38,6 +39,7 @@ use crate::{
         Center, Lanes, LedgerError,
         transaction::{self, Transaction},
     },
+    money::Amount,
 };
 
 /// The verbs of this domain.
@@ -169,6 +171,16 @@ impl Remittances {
         let found = transaction::get(&self.lanes.database().read, center.no, seq).await?;
         found.ok_or(LedgerError::Internal)
     }
+}
+
+/// What is on its way to a detainee and may still count against the cap, inside the caller's transaction.
+pub async fn in_flight_in_tx(
+    conn: &mut Conn,
+    center: &Center,
+    detainee: &DetaineeId,
+    now: OffsetDateTime,
+) -> db::Result<Amount> {
+    store::in_flight(conn, center, detainee, now).await
 }
 
 /// A remittance with its legs and its payments in suspense, inside the caller's transaction.

@@ -1,6 +1,6 @@
 //! Crediting a payment out of suspense: the detainee is active again.
 
-use super::{Movement, MovementRows, OUT_OF_SUSPENSE, RemittanceRoom, SuspendedPayment};
+use super::{Movement, MovementRows, OUT_OF_SUSPENSE, RemittanceRoom, SuspendedPayment, subject};
 use crate::{
     custody::room::DetaineeRoom,
     distribution::room::{collect, split},
@@ -14,6 +14,7 @@ use crate::{
         entity::{LegState, Remittance},
         store::LegRows,
     },
+    work::{self, Closing, WorkKind},
 };
 
 /// What is left of a remittance's own payment goes from suspense to the detainee.
@@ -120,6 +121,15 @@ impl Command for CreditSuspended {
         if let Some(movements) = rows.of::<MovementRows>() {
             movements.push_credited(entry.seq, self.payment, self.amount);
         }
+        let closing = Closing {
+            kind: WorkKind::SuspendedPayment,
+            subject: &subject(self.payment),
+            at,
+            actor: &self.request.actor,
+            reason: "credited",
+            seq: Some(entry.seq),
+        };
+        work::close(rows, &closing);
         let known = state.room_mut::<RemittanceRoom>()?.get_mut(&self.remittance)?;
         known.is_credited = true;
         if let Some(payment) = known.payments.iter_mut().find(|payment| payment.seq == self.payment) {
