@@ -15,6 +15,9 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+mod payers;
+pub use payers::Payers;
+
 const ENV_PREFIX: &str = "CUSTODY_";
 
 /// Every section and its keys.
@@ -22,6 +25,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("server", &["listen", "data_dir", "database_url"]),
     ("limits", &["lane_queue_max", "message_size_max_bytes"]),
     ("gateway", &["channel", "base_url", "secret", "notify_url"]),
+    ("payers", payers::KEYS),
     ("dev", &["enabled", "clock"]),
 ];
 
@@ -38,6 +42,8 @@ pub struct Config {
     pub limits: Limits,
     /// The payment gateway. Without one, nobody can remit or be refunded.
     pub gateway: Option<Gateway>,
+    /// How payers' identities and phones are kept.
+    pub payers: Payers,
     /// What only developers may do.
     pub dev: Dev,
 }
@@ -286,7 +292,7 @@ impl Config {
                 }
             }
         }
-        Ok(())
+        self.payers.check()
     }
 }
 
@@ -510,7 +516,7 @@ mod tests {
             ("server", "listen") => "127.0.0.1:1",
             ("server", "database_url") => "postgres://x",
             ("limits", _) => "20000",
-            ("gateway", "base_url" | "notify_url") => "http://x",
+            (_, "base_url" | "notify_url" | "sms_url") => "http://x",
             ("dev", "enabled") => "true",
             ("dev", "clock") => "2026-01-01T00:00:00Z",
             _ => "x",

@@ -8,7 +8,7 @@
 //!   [`gateway`] payment channels behind one trait, and a simulator
 //! - [`custody`] centers and detainees
 //! - [`commissary`] vendors, products, purchases, returns
-//! - [`distribution`] how credits are split; [`remittance`] payers and the money they send
+//! - [`distribution`] how credits are split; [`payer`] who pays, and for whom; [`remittance`] the money they send
 //! - [`settlement`] paying the vendors; [`refund`] money back to payers, and out with released people;
 //!   [`reconciliation`] the gateway's bill against the ledger
 //! - [`jobs`] what runs by the clock; [`verification`] everything stored beside the journals, against them
@@ -34,6 +34,7 @@ pub mod jobs;
 pub mod launch;
 pub mod ledger;
 pub mod money;
+pub mod payer;
 pub mod proto;
 pub mod reconciliation;
 pub mod refund;

@@ -14,8 +14,8 @@ use super::{
     connection,
     grpc::{
         auth::AuthLayer, commissary::CommissaryApi, custody::CustodyApi, deadline, distribution::DistributionApi,
-        ledger::LedgerApi, reconciliation::ReconciliationApi, refund::RefundApi, remittance::RemittanceApi,
-        scope::Linked, settlement::SettlementApi,
+        ledger::LedgerApi, payer::PayerApi, reconciliation::ReconciliationApi, refund::RefundApi,
+        remittance::RemittanceApi, scope::Linked, settlement::SettlementApi,
     },
     http::{Notifications, OnRefund},
     status::of_framework,
@@ -25,12 +25,13 @@ use crate::{
     custody::Custody,
     distribution::Distributions,
     ledger::Lanes,
+    payer::Payers,
     proto::{
         FILE_DESCRIPTOR_SET, commissary_service_server::CommissaryServiceServer,
         custody_service_server::CustodyServiceServer, distribution_service_server::DistributionServiceServer,
-        ledger_service_server::LedgerServiceServer, reconciliation_service_server::ReconciliationServiceServer,
-        refund_service_server::RefundServiceServer, remittance_service_server::RemittanceServiceServer,
-        settlement_service_server::SettlementServiceServer,
+        ledger_service_server::LedgerServiceServer, payer_service_server::PayerServiceServer,
+        reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
+        remittance_service_server::RemittanceServiceServer, settlement_service_server::SettlementServiceServer,
     },
     reconciliation::Reconciliations,
     refund::Refunds,
@@ -57,7 +58,9 @@ pub struct Doors {
     pub commissary: Commissary,
     /// Policies and court orders.
     pub distributions: Distributions,
-    /// Payers and remittances.
+    /// Payers and their links.
+    pub payers: Payers,
+    /// Remittances.
     pub remittances: Remittances,
     /// Settlements of vendors.
     pub settlements: Settlements,
@@ -76,12 +79,18 @@ pub struct Doors {
 impl Doors {
     fn routes(&self) -> Routes {
         let size_max = self.message_size_max;
-        let links = self.remittances.clone();
+        let links = self.payers.clone();
         let linked: Linked = Arc::new(move |center, payer, detainee| {
             let links = links.clone();
             async move { links.is_linked(&center, &payer, &detainee).await }.boxed()
         });
-        let remittance = RemittanceApi::new(self.custody.clone(), self.remittances.clone(), linked.clone());
+        let payer = PayerApi::new(self.custody.clone(), self.payers.clone());
+        let remittance = RemittanceApi::new(
+            self.custody.clone(),
+            self.remittances.clone(),
+            payer.clone(),
+            linked.clone(),
+        );
         let distribution = DistributionApi::new(
             self.custody.clone(),
             self.distributions.clone(),
@@ -98,6 +107,7 @@ impl Doors {
             .add_service(CommissaryServiceServer::new(commissary).max_decoding_message_size(size_max))
             .add_service(LedgerServiceServer::new(ledger).max_decoding_message_size(size_max))
             .add_service(RemittanceServiceServer::new(remittance).max_decoding_message_size(size_max))
+            .add_service(PayerServiceServer::new(payer).max_decoding_message_size(size_max))
             .add_service(DistributionServiceServer::new(distribution).max_decoding_message_size(size_max))
             .add_service(SettlementServiceServer::new(settlement).max_decoding_message_size(size_max))
             .add_service(RefundServiceServer::new(refund).max_decoding_message_size(size_max))

@@ -10,7 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["db"],
     &["access", "gateway", "ledger"],
     &["custody"],
-    &["commissary", "distribution", "remittance"],
+    &["commissary", "distribution", "payer", "remittance"],
     &["reconciliation", "refund", "settlement"],
     &["api", "jobs", "verification"],
     &["serve"],
