@@ -5,8 +5,8 @@ use tonic::{Request, Response, Status};
 use super::{
     auth::{actor, denied_status},
     convert::{
-        detainee_name, money, payer_name, positive_amount_in, remittance_name, request, text, timestamp,
-        transaction_name, typed,
+        detainee_name, money, payer_name, positive_amount_in, remittance_name, request, timestamp, transaction_name,
+        typed,
     },
     name::{CenterName, DetaineeName, PayerName, RemittanceName},
     page::Page,
