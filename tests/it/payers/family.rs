@@ -99,7 +99,12 @@ impl Family {
         }
     }
 
-    pub(super) async fn ask<R: Message + Default>(&self, who: &str, method: &str, message: &impl Message) -> Result<R, String> {
+    pub(super) async fn ask<R: Message + Default>(
+        &self,
+        who: &str,
+        method: &str,
+        message: &impl Message,
+    ) -> Result<R, String> {
         ask(&self.service, &self.channel, who, method, message).await
     }
 
@@ -163,8 +168,8 @@ impl Family {
 
 /// Calls as `P…` with that payer's token, or as `role/subject`; an error is told by its reason and facts.
 pub(super) async fn ask<R: Message + Default>(
-    pub(super) service: &Service,
-    pub(super) channel: &tonic::transport::Channel,
+    service: &Service,
+    channel: &tonic::transport::Channel,
     who: &str,
     method: &str,
     message: &impl Message,
@@ -221,4 +226,3 @@ pub(super) fn account(channel: &str, account: &str) -> PaymentAccount {
         create_time: None,
     }
 }
-

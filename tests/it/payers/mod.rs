@@ -74,8 +74,7 @@ async fn a_payer_registers_is_verified_linked_and_revoked() {
     let balances = GetBalancesRequest {
         detainee: "centers/C1/detainees/D1".into(),
     };
-    let seen: Result<Balances, _> =
-        family.ask("P7", "CustodyService/GetBalances", &balances).await;
+    let seen: Result<Balances, _> = family.ask("P7", "CustodyService/GetBalances", &balances).await;
     seen.unwrap();
     // Another phone is to be verified again.
     let phone = ChangePayerPhoneRequest {
@@ -121,8 +120,7 @@ async fn a_payer_registers_is_verified_linked_and_revoked() {
     assert_eq!(own.name, remittance.name);
     assert_eq!(family.remit("P7", "P7").await.unwrap_err(), "NOT_ALLOWED");
     assert_eq!(family.remit("finance/ann", "P7").await.unwrap_err(), "PAYER_REVOKED");
-    let seen: Result<Balances, _> =
-        family.ask("P7", "CustodyService/GetBalances", &balances).await;
+    let seen: Result<Balances, _> = family.ask("P7", "CustodyService/GetBalances", &balances).await;
     assert_eq!(seen.unwrap_err(), "NOT_ALLOWED");
     assert_eq!(
         family.request_link("P7", "P7", "D2").await.unwrap_err(),

@@ -93,10 +93,7 @@ async fn what_may_not_be_known_is_nowhere_in_clear() {
                 assert!(!row.contains(secret) && !row.contains(&in_bytes), "{table}: {row}");
             }
             let is_code_s = table.starts_with("phone_code");
-            assert!(
-                !is_code_s || !row.contains(&hex::encode(&code)),
-                "{table}: {row}"
-            );
+            assert!(!is_code_s || !row.contains(&hex::encode(&code)), "{table}: {row}");
         }
     }
     assert!(rows > 40, "{rows}");
