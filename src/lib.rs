@@ -9,7 +9,7 @@
 //! - [`approval`] two people for one decision; [`work`] what people have to look at
 //! - [`custody`] centers and detainees
 //! - [`commissary`] vendors, products, purchases, returns
-//! - [`distribution`] how credits are split; [`remittance`] payers and the money they send
+//! - [`distribution`] how credits are split; [`payer`] who pays, and for whom; [`remittance`] the money they send
 //! - [`unmatched`] money without an order, matched to its owner or returned
 //! - [`settlement`] paying the vendors; [`refund`] money back to payers, and out with released people;
 //!   [`reconciliation`] the gateway's bill against the ledger
@@ -37,6 +37,7 @@ pub mod jobs;
 pub mod launch;
 pub mod ledger;
 pub mod money;
+pub mod payer;
 pub mod proto;
 pub mod reconciliation;
 pub mod refund;

@@ -99,27 +99,10 @@ impl TokenKey {
     /// # Errors
     /// [`KeyError`].
     pub fn load_or_create(data_dir: &Path) -> Result<TokenKey, KeyError> {
-        let directory = data_dir.join(DIRECTORY);
-        let path = directory.join(FILE);
-        if let Some(key) = read(&path)? {
-            return Ok(key);
-        }
-        let failed = |source| KeyError::Io {
-            path: directory.clone(),
-            source,
-        };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&directory)
-            .map_err(failed)?;
-        create(&directory, &path)?;
-        // Whoever was first, the file that is there now is the key.
-        let gone = || KeyError::Io {
-            path: path.clone(),
-            source: io::ErrorKind::NotFound.into(),
-        };
-        read(&path)?.ok_or_else(gone)
+        read_or_create_secret(data_dir, FILE, || {
+            Ok(pem::encode(&pem::Pem::new(PEM_TAG, new_pkcs8()?)))
+        })?;
+        TokenKey::load(data_dir)
     }
 
     /// Reads the key of a data directory.
@@ -165,6 +148,20 @@ fn new_pkcs8() -> Result<Vec<u8>, KeyError> {
 
 /// Reads the key file; none if there is no such file.
 fn read(path: &Path) -> Result<Option<TokenKey>, KeyError> {
+    let Some(text) = read_secret(path)? else {
+        return Ok(None);
+    };
+    let pem = pem::parse(text).ok().filter(|pem| pem.tag() == PEM_TAG);
+    let key = pem.and_then(|pem| TokenKey::from_pkcs8(pem.contents()));
+    key.map(Some)
+        .ok_or_else(|| KeyError::Malformed { path: path.to_owned() })
+}
+
+/// Reads a file that only its owner may read; none if there is no such file.
+///
+/// # Errors
+/// [`KeyError::Io`] and [`KeyError::Exposed`].
+pub fn read_secret(path: &Path) -> Result<Option<Vec<u8>>, KeyError> {
     let failed = |source| KeyError::Io {
         path: path.to_owned(),
         source,
@@ -180,16 +177,43 @@ fn read(path: &Path) -> Result<Option<TokenKey>, KeyError> {
             mode,
         });
     }
-    let text = fs::read(path).map_err(failed)?;
-    let pem = pem::parse(text).ok().filter(|pem| pem.tag() == PEM_TAG);
-    let key = pem.and_then(|pem| TokenKey::from_pkcs8(pem.contents()));
-    key.map(Some)
-        .ok_or_else(|| KeyError::Malformed { path: path.to_owned() })
+    fs::read(path).map(Some).map_err(failed)
 }
 
-/// Writes a new key to the file unless the file is there already. The file appears whole or not at all.
-fn create(directory: &Path, path: &Path) -> Result<(), KeyError> {
-    let text = pem::encode(&pem::Pem::new(PEM_TAG, new_pkcs8()?));
+/// Reads a secret of the data directory, and makes it first if there is none. Processes that start at once all get the same.
+///
+/// # Errors
+/// [`KeyError::Io`], [`KeyError::Exposed`], and whatever `make` says.
+pub fn read_or_create_secret(
+    data_dir: &Path,
+    file: &str,
+    make: impl FnOnce() -> Result<String, KeyError>,
+) -> Result<Vec<u8>, KeyError> {
+    let directory = data_dir.join(DIRECTORY);
+    let path = directory.join(file);
+    if let Some(text) = read_secret(&path)? {
+        return Ok(text);
+    }
+    let failed = |source| KeyError::Io {
+        path: directory.clone(),
+        source,
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&directory)
+        .map_err(failed)?;
+    create(&directory, &path, &make()?)?;
+    // Whoever was first, the file that is there now is the secret.
+    let gone = || KeyError::Io {
+        path: path.clone(),
+        source: io::ErrorKind::NotFound.into(),
+    };
+    read_secret(&path)?.ok_or_else(gone)
+}
+
+/// Writes a new secret to the file unless the file is there already. The file appears whole or not at all.
+fn create(directory: &Path, path: &Path, text: &str) -> Result<(), KeyError> {
     let failed = |source| KeyError::Io {
         path: path.to_owned(),
         source,

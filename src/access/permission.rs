@@ -21,8 +21,10 @@ pub enum Permission {
     ReadBalances,
     /// Read the statement of one detainee.
     ReadStatement,
-    /// Register payers and link them to detainees.
+    /// Register payers and link them to detainees in one step, confirm phones, and decide on links.
     ManagePayers,
+    /// Register as a payer, keep one's registration, and ask for links.
+    Register,
     /// List all payers of a center.
     ListPayers,
     /// Read one payer and its links.
@@ -95,7 +97,7 @@ impl Permission {
             ManageCenters | ManageDetainees | ManageDistribution => &[Admin],
             ManagePayers | Settle | Refund | Release | Reconcile | Decide | Work | Match => &[Admin, Finance],
             ManageCatalogue => &[Admin, Commissary],
-            Remit => &[Admin, Finance, Payer],
+            Register | Remit => &[Admin, Finance, Payer],
             Sell => &[Terminal],
             ReadCenters
             | ListDetainees
@@ -195,6 +197,19 @@ pub const METHODS: &[(&str, Permission)] = &[
         ReadReconciliations,
     ),
     ("custody.v1.ReconciliationService/ListBreaks", ReadReconciliations),
+    ("custody.v1.PayerService/RegisterPayer", Register),
+    ("custody.v1.PayerService/ChangePayerPhone", Register),
+    ("custody.v1.PayerService/RequestPhoneCode", Register),
+    ("custody.v1.PayerService/VerifyPayerPhone", Register),
+    ("custody.v1.PayerService/ConfirmPayerPhone", ManagePayers),
+    ("custody.v1.PayerService/AddPaymentAccount", Register),
+    ("custody.v1.PayerService/RemovePaymentAccount", Register),
+    ("custody.v1.PayerService/RevokePayer", Register),
+    ("custody.v1.PayerService/GetPayerLink", ReadPayer),
+    ("custody.v1.PayerService/RequestPayerLink", Register),
+    ("custody.v1.PayerService/ApprovePayerLink", ManagePayers),
+    ("custody.v1.PayerService/RejectPayerLink", ManagePayers),
+    ("custody.v1.PayerService/RevokePayerLink", Register),
     ("custody.v1.LedgerService/GetAccount", ReadLedger),
     ("custody.v1.LedgerService/ListAccounts", ReadLedger),
     ("custody.v1.LedgerService/GetTransaction", ReadLedger),
@@ -334,9 +349,10 @@ mod tests {
         payer.sort_unstable();
         assert_eq!(
             payer.join(" "),
-            "CreateRemittance GetBalances GetDetainee GetDistribution GetPayer GetRefund GetRemittance GetRequestOutcome \
-             GetUnspent ListPayerLinks ListRefunds ListRemittances ListStatementLines PreviewDistribution \
-             RefreshRemittance"
+            "AddPaymentAccount ChangePayerPhone CreateRemittance GetBalances GetDetainee GetDistribution GetPayer \
+             GetPayerLink GetRefund GetRemittance GetRequestOutcome GetUnspent ListPayerLinks ListRefunds \
+             ListRemittances ListStatementLines PreviewDistribution RefreshRemittance RegisterPayer \
+             RemovePaymentAccount RequestPayerLink RequestPhoneCode RevokePayer RevokePayerLink VerifyPayerPhone"
         );
         let writes: Vec<_> = methods_of(Role::Commissary)
             .into_iter()

@@ -14,8 +14,9 @@ use super::{
     connection,
     grpc::{
         approval::ApprovalApi, auth::AuthLayer, commissary::CommissaryApi, custody::CustodyApi, deadline,
-        distribution::DistributionApi, ledger::LedgerApi, reconciliation::ReconciliationApi, refund::RefundApi,
-        remittance::RemittanceApi, scope::Linked, settlement::SettlementApi, unmatched::UnmatchedApi, work::WorkApi,
+        distribution::DistributionApi, ledger::LedgerApi, payer::PayerApi, reconciliation::ReconciliationApi,
+        refund::RefundApi, remittance::RemittanceApi, scope::Linked, settlement::SettlementApi,
+        unmatched::UnmatchedApi, work::WorkApi,
     },
     http::{Notifications, OnRefund, OnUnknown},
     status::of_framework,
@@ -26,13 +27,15 @@ use crate::{
     custody::Custody,
     distribution::Distributions,
     ledger::Lanes,
+    payer::Payers,
     proto::{
         FILE_DESCRIPTOR_SET, approval_service_server::ApprovalServiceServer,
         commissary_service_server::CommissaryServiceServer, custody_service_server::CustodyServiceServer,
         distribution_service_server::DistributionServiceServer, ledger_service_server::LedgerServiceServer,
-        reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
-        remittance_service_server::RemittanceServiceServer, settlement_service_server::SettlementServiceServer,
-        unmatched_service_server::UnmatchedServiceServer, work_service_server::WorkServiceServer,
+        payer_service_server::PayerServiceServer, reconciliation_service_server::ReconciliationServiceServer,
+        refund_service_server::RefundServiceServer, remittance_service_server::RemittanceServiceServer,
+        settlement_service_server::SettlementServiceServer, unmatched_service_server::UnmatchedServiceServer,
+        work_service_server::WorkServiceServer,
     },
     reconciliation::Reconciliations,
     refund::Refunds,
@@ -61,7 +64,9 @@ pub struct Doors {
     pub commissary: Commissary,
     /// Policies and court orders.
     pub distributions: Distributions,
-    /// Payers and remittances.
+    /// Payers and their links.
+    pub payers: Payers,
+    /// Remittances.
     pub remittances: Remittances,
     /// Settlements of vendors.
     pub settlements: Settlements,
@@ -86,12 +91,18 @@ pub struct Doors {
 impl Doors {
     fn routes(&self) -> Routes {
         let size_max = self.message_size_max;
-        let links = self.remittances.clone();
+        let links = self.payers.clone();
         let linked: Linked = Arc::new(move |center, payer, detainee| {
             let links = links.clone();
             async move { links.is_linked(&center, &payer, &detainee).await }.boxed()
         });
-        let remittance = RemittanceApi::new(self.custody.clone(), self.remittances.clone(), linked.clone());
+        let payer = PayerApi::new(self.custody.clone(), self.payers.clone());
+        let remittance = RemittanceApi::new(
+            self.custody.clone(),
+            self.remittances.clone(),
+            payer.clone(),
+            linked.clone(),
+        );
         let distribution = DistributionApi::new(
             self.custody.clone(),
             self.distributions.clone(),
@@ -111,6 +122,7 @@ impl Doors {
             .add_service(CommissaryServiceServer::new(commissary).max_decoding_message_size(size_max))
             .add_service(LedgerServiceServer::new(ledger).max_decoding_message_size(size_max))
             .add_service(RemittanceServiceServer::new(remittance).max_decoding_message_size(size_max))
+            .add_service(PayerServiceServer::new(payer).max_decoding_message_size(size_max))
             .add_service(DistributionServiceServer::new(distribution).max_decoding_message_size(size_max))
             .add_service(SettlementServiceServer::new(settlement).max_decoding_message_size(size_max))
             .add_service(RefundServiceServer::new(refund).max_decoding_message_size(size_max))

@@ -23,6 +23,9 @@ const QUEUE_RETRY: Duration = Duration::from_millis(100);
 /// How long a caller should wait when the database or the gateway cannot be reached.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
 
+/// How long a caller should wait before they ask for another one-time code.
+const PHONE_CODE_RETRY: Duration = Duration::from_secs(60);
+
 /// A refusal of a malformed or missing field, named by its path in the request, for example `lines[3].quantity`.
 pub fn invalid_field(field: impl Into<String>, message: impl Into<String>) -> Refusal {
     Refusal {
@@ -45,7 +48,7 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         Reason::Unspecified => return None,
         Reason::InvalidField | Reason::RequestReused | Reason::CurrencyMismatch => Code::InvalidArgument,
         Reason::NotFound => Code::NotFound,
-        Reason::AlreadyExists => Code::AlreadyExists,
+        Reason::AlreadyExists | Reason::AlreadyRegistered => Code::AlreadyExists,
         Reason::StaleEtag => Code::Aborted,
         Reason::DetaineeNotActive
         | Reason::InsufficientFunds
@@ -70,8 +73,17 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         | Reason::WorkItemClosed
         | Reason::EndedByMoney
         | Reason::NotInSuspense => Code::FailedPrecondition,
-        Reason::GatewayUnavailable => Code::Unavailable,
-        Reason::QueueFull => Code::ResourceExhausted,
+        Reason::PayerNotVerified
+        | Reason::PayerRevoked
+        | Reason::TooManyPaymentAccounts
+        | Reason::PhoneCodeWrong
+        | Reason::PhoneCodeExpired
+        | Reason::PhoneCodeNotSendable
+        | Reason::PhoneNotToVerify
+        | Reason::LinkState
+        | Reason::TooManyLinks => Code::FailedPrecondition,
+        Reason::GatewayUnavailable | Reason::PhoneCodeNotSent => Code::Unavailable,
+        Reason::QueueFull | Reason::PhoneCodeTooSoon => Code::ResourceExhausted,
         Reason::NotAllowed | Reason::MakerIsChecker => Code::PermissionDenied,
         Reason::NotAuthenticated => Code::Unauthenticated,
     };
@@ -90,6 +102,10 @@ pub fn status(refusal: Refusal) -> Status {
     let facts: HashMap<String, String> = facts.into_iter().map(|fact| (fact.name, fact.value)).collect();
     let mut details = ErrorDetails::with_error_info(reason_name(reason), DOMAIN, facts);
     match code {
+        // Facts tell when.
+        _ if matches!(reason, Reason::PhoneCodeTooSoon | Reason::PhoneCodeNotSent) => {
+            details.set_retry_info(Some(PHONE_CODE_RETRY));
+        }
         Code::InvalidArgument if !field.is_empty() => {
             details.add_bad_request_violation(field, message.clone());
         }

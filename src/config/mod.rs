@@ -7,12 +7,14 @@
 //! # Layout
 //! - `channels`: the tables `[channels.NAME]`, any number of gateway channels of several kinds.
 //! - `flags`: the flags of `custody serve`. `layers`: file, environment and flags, put together.
+//! - `payers`: the section `[payers]`.
 //! - `error`: why there is no configuration.
 
 mod channels;
 mod error;
 mod flags;
 mod layers;
+mod payers;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -30,6 +32,7 @@ pub use self::{
     channels::{Channel, ChannelKind, Common, Webhook, WechatPay, invalid, read},
     error::ConfigError,
     flags::{ServeFlags, parse_time},
+    payers::Payers,
 };
 
 /// Every section and its keys.
@@ -37,6 +40,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("server", &["listen", "data_dir", "database_url"]),
     ("limits", &["lane_queue_max", "message_size_max_bytes"]),
     ("gateway", &["channel", "base_url", "secret", "notify_url"]),
+    ("payers", payers::KEYS),
     ("dev", &["enabled", "clock"]),
 ];
 
@@ -58,6 +62,8 @@ pub struct Config {
     pub channels: BTreeMap<String, Channel>,
     #[serde(rename = "channels")]
     channel_tables: BTreeMap<String, Dict>,
+    /// How payers' identities and phones are kept.
+    pub payers: Payers,
     /// What only developers may do.
     pub dev: Dev,
 }
@@ -242,7 +248,7 @@ impl Config {
         for (name, channel) in &self.channels {
             channels::check(name, channel, taken)?;
         }
-        Ok(())
+        self.payers.check()
     }
 }
 

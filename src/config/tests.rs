@@ -95,7 +95,7 @@ fn every_key_of_every_section_can_be_a_variable() {
         ("server", "listen") => "127.0.0.1:1",
         ("server", "database_url") => "postgres://x",
         ("limits", _) => "20000",
-        ("gateway", "base_url" | "notify_url") => "http://x",
+        (_, "base_url" | "notify_url" | "sms_url") => "http://x",
         ("dev", "enabled") => "true",
         ("dev", "clock") => "2026-01-01T00:00:00Z",
         _ => "x",

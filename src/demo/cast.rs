@@ -30,6 +30,8 @@ pub struct Payer {
     pub detainee: &'static str,
     /// Their account at the gateway.
     pub account: &'static str,
+    /// Resident identity number; of nobody who could be alive.
+    pub identity: &'static str,
 }
 
 /// Who sells.
@@ -70,10 +72,10 @@ pub const LAKESIDE: House = House {
         detainee("D1003", "Li Qiang", "李强", 3),
     ],
     payers: &[
-        payer("F01", "Sun Li 孙丽", "D1001", "oA1-sunli"),
-        payer("F02", "Zhang Jun 张军", "D1001", "oA1-zhangjun"),
-        payer("F03", "Wang Lei 王磊", "D1002", "oA1-wanglei"),
-        payer("F04", "Li Na 李娜", "D1003", "oA1-lina"),
+        payer("F01", "Sun Li 孙丽", "D1001", "oA1-sunli", "11010119010105011X"),
+        payer("F02", "Zhang Jun 张军", "D1001", "oA1-zhangjun", "110101190102060125"),
+        payer("F03", "Wang Lei 王磊", "D1002", "oA1-wanglei", "110101190103070237"),
+        payer("F04", "Li Na 李娜", "D1003", "oA1-lina", "110101190104080349"),
     ],
     vendors: &[
         vendor("huafeng", "Huafeng Foods", "华丰食品"),
@@ -95,10 +97,10 @@ pub const GREENHILL: House = House {
         detainee("D2003", "Zhao Min", "赵敏", 2),
     ],
     payers: &[
-        payer("F05", "Liu Bo 刘波", "D2001", "oA1-liubo"),
-        payer("F06", "Zhou Hong 周红", "D2002", "oA1-zhouhong"),
-        payer("F07", "Chen Hao 陈浩", "D2002", "oA1-chenhao"),
-        payer("F08", "Zhao Lin 赵林", "D2003", "oA1-zhaolin"),
+        payer("F05", "Liu Bo 刘波", "D2001", "oA1-liubo", "110101190105090450"),
+        payer("F06", "Zhou Hong 周红", "D2002", "oA1-zhouhong", "110101190106100569"),
+        payer("F07", "Chen Hao 陈浩", "D2002", "oA1-chenhao", "110101190107110670"),
+        payer("F08", "Zhao Lin 赵林", "D2003", "oA1-zhaolin", "110101190108120782"),
     ],
     vendors: &[vendor("qingshan", "Green Hill Store", "青山小卖部")],
     terminals: &[terminal("G-T1", &["D2001", "D2003"]), terminal("G-T2", &["D2002"])],
@@ -122,8 +124,15 @@ const fn detainee(id: &'static str, name: &'static str, name_zh: &'static str, t
     }
 }
 
-const fn payer(id: &'static str, name: &'static str, detainee: &'static str, account: &'static str) -> Payer {
+const fn payer(
+    id: &'static str,
+    name: &'static str,
+    detainee: &'static str,
+    account: &'static str,
+    identity: &'static str,
+) -> Payer {
     Payer {
+        identity,
         id,
         name,
         detainee,

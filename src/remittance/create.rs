@@ -18,6 +18,7 @@ use crate::{
     ids::{DetaineeId, PayerId, RemittanceId},
     ledger::{Center, Code, LedgerError, Outcome, Request, account, balance, center, outcome, record},
     money::Amount,
+    payer::{self, PayerRefusal},
     proto::CreditFacts,
 };
 
@@ -165,20 +166,15 @@ impl Remittances {
 
     /// Who may pay how much to whom. The journal's head is locked, so that nothing read here can change.
     async fn check(&self, tx: &mut Conn, center: &Center, new: &NewRemittance) -> Result<Detainee, LedgerError> {
-        let payer = || new.payer.clone();
-        if store::payer(tx, center.no, &new.payer).await?.is_none() {
-            return Err(R::PayerNotFound { payer: payer() }.into());
-        }
         let id = &new.detainee;
+        let standing = payer::standing_in_tx(tx, center, &new.payer, id).await?;
+        let standing = standing.ok_or_else(|| PayerRefusal::NotFound {
+            payer: new.payer.clone(),
+        })?;
+        standing.require_payer(&new.payer)?;
         let detainee = custody::detainee_in_tx(tx, center, id).await?;
         let detainee = detainee.ok_or_else(|| CustodyRefusal::DetaineeNotFound { detainee: id.clone() })?;
-        if store::link(tx, center.no, &new.payer, id).await?.is_none() {
-            return Err(R::PayerNotLinked {
-                payer: payer(),
-                detainee: id.clone(),
-            }
-            .into());
-        }
+        standing.require_link(&new.payer, id)?;
         if detainee.state != DetaineeState::Active {
             return Err(CustodyRefusal::DetaineeNotActive {
                 detainee: id.clone(),

@@ -1,4 +1,4 @@
-//! Payers, remittances and where they stand, pure.
+//! Remittances and where they stand, pure.
 
 use std::collections::BTreeMap;
 
@@ -19,30 +19,6 @@ const POLL_AFTER_MIN: [i64; 3] = [1, 5, 30];
 const POLL_GRACE: Duration = Duration::hours(6);
 /// The shortest pause between two questions.
 const POLL_PAUSE: Duration = Duration::MINUTE;
-
-/// Somebody who remits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Payer {
-    /// Their id.
-    pub id: PayerId,
-    /// Their name.
-    pub name: String,
-    /// Their account at the gateway, as the gateway names it.
-    pub account: String,
-    /// Since when.
-    pub created_at: OffsetDateTime,
-}
-
-/// A payer's approved link to a detainee.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PayerLink {
-    /// Who remits.
-    pub payer: PayerId,
-    /// To whom.
-    pub detainee: DetaineeId,
-    /// Since when.
-    pub created_at: OffsetDateTime,
-}
 
 /// Where a remittance stands. Each state is reached at most once; the greatest of those reached is where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

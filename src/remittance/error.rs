@@ -1,31 +1,14 @@
 //! Refusals of this domain.
 
 use crate::{
-    ids::{DetaineeId, PayerId, RemittanceId},
+    ids::RemittanceId,
     ledger::{LedgerError, Reason, Refusal},
     money::Amount,
 };
 
-/// Why something about a payer or a remittance is refused.
+/// Why something about a remittance is refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum RemittanceRefusal {
-    /// No such payer in the center.
-    #[error("payer {payer} does not exist")]
-    PayerNotFound {
-        /// The id asked for.
-        payer: PayerId,
-    },
-    /// The id is taken by something that is not the same.
-    #[error("it exists already and is not the same")]
-    AlreadyExists,
-    /// The payer is not linked to the detainee.
-    #[error("payer {payer} is not linked to detainee {detainee}")]
-    PayerNotLinked {
-        /// Who would pay.
-        payer: PayerId,
-        /// For whom.
-        detainee: DetaineeId,
-    },
     /// More than one remittance may be.
     #[error("{amount} is over the limit of {limit} for one remittance")]
     OverLimit {
@@ -99,11 +82,6 @@ impl From<RemittanceRefusal> for Refusal {
         use RemittanceRefusal as R;
         let because = |reason| Refusal::because(reason, refusal.to_string());
         match &refusal {
-            R::PayerNotFound { payer } => because(Reason::NotFound).with_fact("payer", payer).about("payer"),
-            R::AlreadyExists => because(Reason::AlreadyExists),
-            R::PayerNotLinked { payer, detainee } => because(Reason::PayerNotLinked)
-                .with_fact("payer", payer)
-                .with_fact("detainee", detainee),
             R::OverLimit { amount, limit } => because(Reason::RemittanceLimitExceeded)
                 .with_fact("required", amount)
                 .with_fact("limit", limit),

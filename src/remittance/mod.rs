@@ -1,4 +1,4 @@
-//! Families and the money they send: payers, their links to detainees, remittances.
+//! The money that families send. Who they are, and to whom they are linked, is `payer`'s.
 //!
 //! # Layout
 //! - `entity`: states, order numbers and the rhythm of asking, pure.
@@ -24,17 +24,18 @@ mod verify;
 pub use confirm::{Learnt, Paid, RejectedNotice};
 pub use create::{METHOD, NewRemittance};
 pub use credit::{CreditRemittance, recorded_at, want_split};
-pub use entity::{Leg, LegState, Payer, PayerLink, PaymentFacts, Remittance, order_number, parse_order_number};
+pub use entity::{Leg, LegState, PaymentFacts, Remittance, order_number, parse_order_number};
 pub use error::RemittanceRefusal;
-pub use store::{LinkFilter, PostedPayment, RemittanceFilter, posted_in_tx};
-use time::OffsetDateTime;
+pub use store::{PostedPayment, RemittanceFilter, posted_in_tx};
 pub use verify::RemittancesCheck;
+
+use time::OffsetDateTime;
 
 use crate::{
     custody::Custody,
     db::{self, Conn},
     gateway::Channels,
-    ids::{DetaineeId, PayerId, RemittanceId},
+    ids::{DetaineeId, RemittanceId},
     ledger::{
         Center, Lanes, LedgerError,
         transaction::{self, Transaction},
@@ -63,84 +64,6 @@ impl Remittances {
     /// The channels there are.
     pub fn channels(&self) -> &Channels {
         &self.channels
-    }
-
-    /// Registers a payer. The same again is answered with what is there.
-    pub async fn create_payer(
-        &self,
-        center: &Center,
-        id: PayerId,
-        name: String,
-        account: String,
-    ) -> Result<Payer, LedgerError> {
-        let new = Payer {
-            id,
-            name,
-            account,
-            created_at: self.lanes.clock().now(),
-        };
-        let mut conn = self.lanes.database().lane.acquire().await?;
-        store::insert_payer(&mut conn, center.no, &new).await?;
-        match store::payer(&mut conn, center.no, &new.id).await? {
-            Some(there) if there.name == new.name && there.account == new.account => Ok(there),
-            Some(_) => Err(RemittanceRefusal::AlreadyExists.into()),
-            None => Err(LedgerError::Internal),
-        }
-    }
-
-    /// A payer.
-    pub async fn payer(&self, center: &Center, id: &PayerId) -> Result<Payer, LedgerError> {
-        let mut conn = self.lanes.database().read.acquire().await?;
-        let payer = store::payer(&mut conn, center.no, id).await?;
-        payer.ok_or_else(|| RemittanceRefusal::PayerNotFound { payer: id.clone() }.into())
-    }
-
-    /// Up to `limit` payers after an id, in the order of their ids.
-    pub async fn list_payers(&self, center: &Center, after: &str, limit: i64) -> Result<Vec<Payer>, LedgerError> {
-        let mut conn = self.lanes.database().read.acquire().await?;
-        Ok(store::payers(&mut conn, center.no, after, false, limit).await?)
-    }
-
-    /// Links a payer to a detainee. The same again is answered with what is there.
-    pub async fn create_link(
-        &self,
-        center: &Center,
-        payer: &PayerId,
-        detainee: &DetaineeId,
-    ) -> Result<PayerLink, LedgerError> {
-        self.payer(center, payer).await?;
-        self.custody.detainee(center, detainee).await?;
-        let new = PayerLink {
-            payer: payer.clone(),
-            detainee: detainee.clone(),
-            created_at: self.lanes.clock().now(),
-        };
-        let mut conn = self.lanes.database().lane.acquire().await?;
-        store::insert_link(&mut conn, center.no, &new).await?;
-        let link = store::link(&mut conn, center.no, payer, detainee).await?;
-        link.ok_or(LedgerError::Internal)
-    }
-
-    /// Up to `limit` links.
-    pub async fn list_links(
-        &self,
-        center: &Center,
-        filter: &LinkFilter,
-        limit: i64,
-    ) -> Result<Vec<PayerLink>, LedgerError> {
-        let mut conn = self.lanes.database().read.acquire().await?;
-        Ok(store::links(&mut conn, center.no, filter, limit).await?)
-    }
-
-    /// Whether a payer is linked to a detainee.
-    pub async fn is_linked(
-        &self,
-        center: &Center,
-        payer: &PayerId,
-        detainee: &DetaineeId,
-    ) -> Result<bool, LedgerError> {
-        let mut conn = self.lanes.database().read.acquire().await?;
-        Ok(store::link(&mut conn, center.no, payer, detainee).await?.is_some())
     }
 
     /// A remittance.

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    entity::{Leg, LegState, Payer, PayerLink, PaymentFacts, Remittance},
+    entity::{Leg, LegState, PaymentFacts, Remittance},
     suspense,
 };
 use crate::{
@@ -19,136 +19,6 @@ use crate::{
     ledger::{Center, Request, RowSet, record},
     money::Amount,
 };
-
-pub(super) async fn insert_payer(conn: &mut PgConnection, center: CenterNo, payer: &Payer) -> sqlx::Result<()> {
-    sqlx::query!(
-        "insert into payer (center_id, payer_id, name, account, created_at) values ($1, $2, $3, $4, $5)
-         on conflict do nothing",
-        center.0,
-        payer.id.as_str(),
-        payer.name,
-        payer.account,
-        payer.created_at,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Up to `limit` payers from `from` on, in the order of their ids; `from` itself only when `inclusive`.
-pub(super) async fn payers(
-    conn: &mut PgConnection,
-    center: CenterNo,
-    from: &str,
-    inclusive: bool,
-    limit: i64,
-) -> sqlx::Result<Vec<Payer>> {
-    sqlx::query!(
-        "select payer_id, name, account, created_at from payer
-         where center_id = $1 and payer_id >= $2 and ($3 or payer_id > $2) order by payer_id limit $4",
-        center.0,
-        from,
-        inclusive,
-        limit,
-    )
-    .fetch_all(conn)
-    .await?
-    .into_iter()
-    .map(|row| {
-        Ok(Payer {
-            id: PayerId::parse(&row.payer_id).map_err(decoding)?,
-            name: row.name,
-            account: row.account,
-            created_at: row.created_at,
-        })
-    })
-    .collect()
-}
-
-pub(super) async fn payer(conn: &mut PgConnection, center: CenterNo, id: &PayerId) -> sqlx::Result<Option<Payer>> {
-    let found = payers(conn, center, id.as_str(), true, 1).await?;
-    Ok(found.into_iter().find(|payer| payer.id == *id))
-}
-
-pub(super) async fn insert_link(conn: &mut PgConnection, center: CenterNo, link: &PayerLink) -> sqlx::Result<()> {
-    sqlx::query!(
-        "insert into payer_link (center_id, payer_id, detainee_id, created_at) values ($1, $2, $3, $4)
-         on conflict do nothing",
-        center.0,
-        link.payer.as_str(),
-        link.detainee.as_str(),
-        link.created_at,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// One link, if it is there.
-pub(super) async fn link(
-    conn: &mut PgConnection,
-    center: CenterNo,
-    payer: &PayerId,
-    detainee: &DetaineeId,
-) -> sqlx::Result<Option<PayerLink>> {
-    let created_at = sqlx::query_scalar!(
-        "select created_at from payer_link where center_id = $1 and payer_id = $2 and detainee_id = $3",
-        center.0,
-        payer.as_str(),
-        detainee.as_str(),
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(created_at.map(|created_at| PayerLink {
-        payer: payer.clone(),
-        detainee: detainee.clone(),
-        created_at,
-    }))
-}
-
-/// Which links a list shows.
-#[derive(Debug, Clone, Default)]
-pub struct LinkFilter {
-    /// Only those of this payer.
-    pub payer: Option<PayerId>,
-    /// Only those to this detainee.
-    pub detainee: Option<DetaineeId>,
-    /// Only those after this payer and detainee.
-    pub after: Option<(String, String)>,
-}
-
-/// Up to `limit` links in the order of payer and detainee.
-pub(super) async fn links(
-    conn: &mut PgConnection,
-    center: CenterNo,
-    filter: &LinkFilter,
-    limit: i64,
-) -> sqlx::Result<Vec<PayerLink>> {
-    let (payer, detainee) = filter.after.clone().unwrap_or_default();
-    sqlx::query!(
-        "select payer_id, detainee_id, created_at from payer_link
-         where center_id = $1 and ($2::text is null or payer_id = $2) and ($3::text is null or detainee_id = $3)
-           and (payer_id, detainee_id) > ($4, $5)
-         order by payer_id, detainee_id limit $6",
-        center.0,
-        filter.payer.as_ref().map(PayerId::as_str),
-        filter.detainee.as_ref().map(DetaineeId::as_str),
-        payer,
-        detainee,
-        limit,
-    )
-    .fetch_all(conn)
-    .await?
-    .into_iter()
-    .map(|row| {
-        Ok(PayerLink {
-            payer: PayerId::parse(&row.payer_id).map_err(decoding)?,
-            detainee: DetaineeId::parse(&row.detainee_id).map_err(decoding)?,
-            created_at: row.created_at,
-        })
-    })
-    .collect()
-}
 
 /// Writes a remittance down with its first leg and its first poll. `preview` is as `record::canonical` wrote it. The caller
 /// holds the journal's head, so that numbers have no holes.

@@ -38,7 +38,11 @@ impl Check for RemittancesCheck {
     }
 
     fn end<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
-        clearing(conn, page).boxed()
+        async move {
+            clearing(conn, page).await?;
+            approved(conn, page).await
+        }
+        .boxed()
     }
 }
 
@@ -224,4 +228,23 @@ async fn clearing(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
         found.map_err(|what| page.row_differs("remittance", row.remittance_id.unwrap_or_default(), what))?;
     }
     Ok(())
+}
+
+/// Nobody remits by a link that was never approved.
+async fn approved(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    let wrong = sqlx::query_scalar!(
+        "select r.remittance_id from remittance r
+         where r.center_id = $1 and not exists (
+             select from payer_link_leg l
+             where l.center_id = r.center_id and l.payer_id = r.payer_id and l.detainee_id = r.detainee_id
+               and l.state in ('APPROVED', 'GRANTED'))
+         order by r.number limit 1",
+        page.center.no.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    match wrong {
+        Some(remittance) => Err(page.row_differs("remittance", remittance, "its payer's link was never approved")),
+        None => Ok(()),
+    }
 }

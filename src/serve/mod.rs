@@ -24,6 +24,7 @@ use crate::{
     distribution::Distributions,
     jobs,
     ledger::Lanes,
+    payer::{Payers, SmsSender, Vault},
     reconciliation::Reconciliations,
     refund::Refunds,
     remittance::Remittances,
@@ -71,6 +72,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let key = TokenKey::load_or_create(&config.server.data_dir)?;
     let auth = AuthLayer::new(CachedVerifier::new(Verifier::new(key.public())), clock.clone());
     let custody = Custody::new(database.clone(), clock.clone());
+    let payers = payers(config, &database, &clock).await?;
     let commissary = Commissary::new(lanes.clone(), custody.clone());
     let message_size_max = config.limits.message_size_max_bytes;
     let listen = config.server.listen;
@@ -90,6 +92,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         custody: custody.clone(),
         commissary,
         distributions: Distributions::new(lanes.clone(), custody.clone()),
+        payers,
         remittances: remittances.clone(),
         settlements: Settlements::new(lanes.clone()),
         refunds: refunds.clone(),
@@ -113,6 +116,26 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     lanes.close().await;
     database.close().await;
     Ok(served?)
+}
+
+/// Payers, with the keys of their identity numbers, of which none may be missing, and the sender of codes if there is one.
+async fn payers(config: &Config, database: &Database, clock: &Clock) -> anyhow::Result<Payers> {
+    let told = &config.payers;
+    let (keys, file) = (told.identity_keys.as_ref(), told.identity_key_file.as_deref());
+    let vault = Vault::load(&config.server.data_dir, keys, file).context("the keys of identity numbers")?;
+    let sms = match (&told.sms_url, &told.sms_secret) {
+        (Some(url), Some(secret)) => Some(SmsSender::try_new(url, secret.clone())?),
+        _ => None,
+    };
+    let payers = Payers::new(database.clone(), clock.clone(), vault, sms);
+    let missing = payers.missing_keys().await?;
+    anyhow::ensure!(
+        missing.is_empty(),
+        "identity numbers in the database are sealed with keys that this process does not have ({}): give all processes \
+         the same keys, by payers.identity_key_file or payers.identity_keys",
+        missing.join(", ")
+    );
+    Ok(payers)
 }
 
 /// Standard output may be a pipe that someone reads the address from: written at once.

@@ -24,7 +24,7 @@ use secrecy::SecretString;
 use time::{Date, OffsetDateTime, macros::time};
 use uuid::Uuid;
 
-use crate::world::{Process, World, cny, id, request_with};
+use crate::world::{self, Process, World, cny, id, request_with};
 
 /// A world in which P1 may remit to D1, D2 and D3.
 pub struct Economy {
@@ -78,16 +78,7 @@ impl Economy {
             "http://127.0.0.1:9/",
         )]);
         let house = House::over(&world.process, &channels);
-        let payer = PayerId::parse("P1").unwrap();
-        let made = house
-            .remittances
-            .create_payer(&world.center, payer.clone(), "Mother".into(), "acct".into());
-        made.await.unwrap();
-        for detainee in ["D1", "D2", "D3"] {
-            let detainee = id(detainee);
-            let link = house.remittances.create_link(&world.center, &payer, &detainee);
-            link.await.unwrap();
-        }
+        world::register_payer(&world.process, &world.center, "P1", &["D1", "D2", "D3"]).await;
         Economy {
             control: SimulatorControl::try_new(simulator.base_url()).unwrap(),
             house,

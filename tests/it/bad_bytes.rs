@@ -13,6 +13,17 @@ use crate::{
 const TEXTS: &str = "
 RemittanceService/CreatePayer         parent=centers/C1 payer_id=P9 payer.display_name=$t
 RemittanceService/CreatePayer         parent=centers/C1 payer_id=P9 payer.account=$t
+RemittanceService/CreatePayer         parent=centers/C1 payer_id=P9 payer.phone=+8610000000002 phone_document=$t
+PayerService/RegisterPayer            parent=centers/C1 payer_id=P9 payer.display_name=!$t payer.identity_document.kind=2 payer.identity_document.number=E1234567 payer.phone=+8610000000002
+PayerService/ConfirmPayerPhone        name=centers/C1/payers/P1 document=!$t
+PayerService/AddPaymentAccount        name=centers/C1/payers/P1 payment_account.account=!$t
+PayerService/AddPaymentAccount        name=centers/C1/payers/P1 payment_account.channel=$t payment_account.account=a
+PayerService/RemovePaymentAccount     name=centers/C1/payers/P1 payment_account.account=acct reason=$t
+PayerService/RevokePayer              name=centers/C1/payers/P1 reason=!$t
+PayerService/RequestPayerLink         parent=centers/C1/payers/P1 payer_link.detainee=centers/C1/detainees/D3 payer_link.relationship=1 reason=$t
+PayerService/ApprovePayerLink         name=centers/C1/payers/P1/links/D1 reason=!$t
+PayerService/RejectPayerLink          name=centers/C1/payers/P1/links/D1 reason=!$t
+PayerService/RevokePayerLink          name=centers/C1/payers/P1/links/D1 reason=!$t
 CustodyService/CreateCenter           center_id=C2 center.display_name=$t center.time_zone=Asia/Shanghai center.currency_code=CNY
 CustodyService/CreateCenter           center_id=C2 center.display_name_zh=$t center.time_zone=Asia/Shanghai center.currency_code=CNY
 CustodyService/AdmitDetainee          parent=centers/C1 detainee_id=D9 detainee.display_name=$t detainee.tier=1
@@ -80,6 +91,16 @@ CustodyService/AdmitDetainee        parent=centers/C1 detainee_id=D9 detainee.ti
 CommissaryService/CreateReturn      parent=centers/C1 purchase=centers/C1/purchases/2 request_id=$id lines.line=1 lines.quantity=  0 -1
 RemittanceService/CreatePayer       parent=centers/C1 payer.display_name=A payer_id=  -P P_1 P/1 在押
 RemittanceService/CreateRemittance  parent=centers/C1 payer=centers/C1/payers/P1 detainee=centers/C1/detainees/D1 amount.currency_code=CNY amount.amount=1 request_id=$id channel=  $empty
+RemittanceService/ListPayerLinks    parent=centers/C1/payers/- state=  -1 5 70000
+RemittanceService/CreatePayerLink   parent=centers/C1/payers/P1 payer_link.detainee=centers/C1/detainees/D3 payer_link.relationship=  -1 9
+PayerService/RegisterPayer          parent=centers/C1 payer.display_name=A payer.identity_document.kind=2 payer.identity_document.number=E1234567 payer.phone=+8610000000002 payer_id=  $empty -P P_1 P/1 在押
+PayerService/RegisterPayer          parent=centers/C1 payer_id=P9 payer.display_name=A payer.identity_document.kind=1 payer.identity_document.number=  $empty 1 11010119010105011 110101190101050110 11010119010105011x1 990101190101050110 11010119011305011X 11010119010132011X 110101000101050112 110101٠٩010105011X
+PayerService/RegisterPayer          parent=centers/C1 payer_id=P9 payer.display_name=A payer.identity_document.kind=2 payer.identity_document.number=  $empty E12 E12_456 E1234567890123456789012345678901234567890
+PayerService/RegisterPayer          parent=centers/C1 payer_id=P9 payer.display_name=A payer.identity_document.number=E1234567 payer.identity_document.kind=  0 -1 7
+PayerService/RegisterPayer          parent=centers/C1 payer_id=P9 payer.display_name=A payer.identity_document.kind=2 payer.identity_document.number=E1234567 payer.phone=  $empty 13800138000 +013800138000 +123456 +1234567890123456 +86-138001380 ＋8613800138000
+PayerService/ChangePayerPhone       name=centers/C1/payers/P1 phone=  $empty 13800138000 +
+PayerService/VerifyPayerPhone       name=centers/C1/payers/P1 code=  $empty 12345 1234567 12345x ١٢٣٤٥٦
+PayerService/RequestPayerLink       parent=centers/C1/payers/P1 payer_link.detainee=centers/C1/detainees/D3 payer_link.relationship=  0 -1 9
 ";
     let (hall, descriptors) = (Hall::open().await, Descriptors::read());
     let before = hall.everything().await;

@@ -39,6 +39,19 @@ RemittanceService/CreateRemittance     parent=^centers/C1 payer=@centers/C1/paye
 RemittanceService/GetRemittance        name=!centers/C1/remittances/R1
 RemittanceService/RefreshRemittance    name=!centers/C1/remittances/R1
 RemittanceService/ListRemittances      parent=^centers/C1 payer=?centers/C1/payers/P1 detainee=?centers/C1/detainees/D1
+PayerService/RegisterPayer          parent=^centers/C1 payer_id=P9 payer.display_name=A payer.identity_document.kind=2 payer.identity_document.number=E1234567 payer.phone=+8610000000002
+PayerService/ChangePayerPhone       name=!centers/C1/payers/P1 phone=+8610000000002
+PayerService/RequestPhoneCode       name=!centers/C1/payers/P1
+PayerService/VerifyPayerPhone       name=!centers/C1/payers/P1 code=000000
+PayerService/ConfirmPayerPhone      name=!centers/C1/payers/P1 document=called
+PayerService/AddPaymentAccount      name=!centers/C1/payers/P1 payment_account.account=a
+PayerService/RemovePaymentAccount   name=!centers/C1/payers/P1 payment_account.account=acct
+PayerService/RevokePayer            name=!centers/C1/payers/P1 reason=left
+PayerService/GetPayerLink           name=!centers/C1/payers/P1/links/D1
+PayerService/RequestPayerLink       parent=!centers/C1/payers/P1 payer_link.detainee=@centers/C1/detainees/D1 payer_link.relationship=1
+PayerService/ApprovePayerLink       name=!centers/C1/payers/P1/links/D1 reason=checked
+PayerService/RejectPayerLink        name=!centers/C1/payers/P1/links/D1 reason=checked
+PayerService/RevokePayerLink        name=!centers/C1/payers/P1/links/D1 reason=checked
 DistributionService/GetDistributionPolicy     name=*centers/C1/distributionPolicy
 DistributionService/UpdateDistributionPolicy  distribution_policy.name=*centers/C1/distributionPolicy distribution_policy.savings_percent=1
 DistributionService/CreateCourtOrder          parent=!centers/C1/detainees/D1 court_order_id=C9 court_order.document=2031-9 court_order.total.currency_code=CNY court_order.total.amount=1

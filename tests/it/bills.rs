@@ -39,6 +39,7 @@ async fn doors(bench: &Bench) -> (String, String) {
     let router = server::router(Doors {
         stop: stop.clone(),
         commissary: process.commissary.clone(),
+        payers: process.payers.clone(),
         distributions: Distributions::new(lanes.clone(), custody.clone()),
         settlements: Settlements::new(lanes.clone()),
         remittances: bench.remittances.clone(),

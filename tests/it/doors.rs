@@ -57,6 +57,7 @@ impl House {
             lanes: world.process.lanes.clone(),
             custody: world.process.custody.clone(),
             commissary: world.process.commissary.clone(),
+            payers: world.process.payers.clone(),
             distributions: Distributions::new(world.process.lanes.clone(), world.process.custody.clone()),
             settlements: Settlements::new(world.process.lanes.clone()),
             refunds: Refunds::new(

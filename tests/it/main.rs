@@ -16,6 +16,7 @@
 //! The service, called over sockets:
 //! - `wire`, `doors` who may call what, the books, watching, gRPC-Web, health and reflection
 //! - `outcomes`, `own_ids` one request id, one outcome, and ids of the service's own; `suspense` money in suspense
+//! - `payers` registration, phones, links decided by another, and identity numbers that stay sealed
 //! - `bad_input`, `bad_names`, `bad_bytes` what is refused at the door
 //! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
 //! - `wechat_pay` the channel of that name, its notifications, refunds and bills, against the simulated WeChat Pay
@@ -45,6 +46,7 @@ mod notifications;
 mod offline;
 mod outcomes;
 mod own_ids;
+mod payers;
 mod payout;
 mod privileges;
 mod purchase;

@@ -26,7 +26,7 @@ use time::{
 };
 use uuid::Uuid;
 
-use crate::world::{Process, World, cny, id, new_center, reason, request};
+use crate::world::{Process, World, cny, id, new_center, reason, register_payer, request};
 
 /// Ten in the morning in Shanghai, and the next morning.
 const MORNING: OffsetDateTime = datetime!(2031-05-06 02:00:00 UTC);
@@ -70,12 +70,7 @@ impl Bench {
         let (lanes, custody) = (world.process.lanes.clone(), world.process.custody.clone());
         let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
         let center = &world.center;
-        let payer = PayerId::parse("P1").unwrap();
-        remittances
-            .create_payer(center, payer.clone(), "Mother".into(), "acct".into())
-            .await
-            .unwrap();
-        remittances.create_link(center, &payer, &id("D1")).await.unwrap();
+        register_payer(&world.process, center, "P1", &["D1"]).await;
         Bench {
             refunds: Refunds::new(lanes, custody, channels.clone()),
             reconciliations: next_morning(&world, &channels),

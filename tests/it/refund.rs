@@ -44,10 +44,13 @@ impl RareCommand for Credit {
         async move {
             let (no, moment) = (tx.center().no, tx.moment());
             for statement in [
-                "insert into payer (center_id, payer_id, name, account, created_at)
-                 values ($1, 'P1', 'Mother', 'acct', $3) on conflict do nothing",
+                "insert into payer (center_id, payer_id, name, registered_by, created_at)
+                 values ($1, 'P1', 'Mother', 'finance/alice', $3) on conflict do nothing",
                 "insert into payer_link (center_id, payer_id, detainee_id, created_at)
                  values ($1, 'P1', 'D1', $3) on conflict do nothing",
+                "insert into payer_link_leg (center_id, payer_id, detainee_id, position, state, actor, at, reason,
+                     relationship)
+                 values ($1, 'P1', 'D1', 1, 'GRANTED', 'finance/alice', $3, '', 'PARENT') on conflict do nothing",
                 "insert into remittance (center_id, remittance_id, number, request_id, actor, request, payer_id,
                      detainee_id, amount, channel, clearing_no, preview, created_at, expires_at)
                  values ($1, $2, $4, gen_random_uuid(), 'payer/P1', '', 'P1', 'D1', $5, 'webhook', $6, '', $3,

@@ -22,7 +22,7 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::world::{World, buy, cny, id, new_center, reason, request};
+use crate::world::{World, buy, cny, id, new_center, reason, register_payer, request};
 
 struct Bench {
     world: World,
@@ -58,13 +58,7 @@ impl Bench {
         let door = Notifications::new(remittances.clone(), None, Clock::system()).router();
         tokio::spawn(async move { axum::serve(listener, door).await });
         let center = &world.center;
-        remittances
-            .create_payer(center, payer(), "Mother".into(), "acct".into())
-            .await
-            .unwrap();
-        for detainee in ["D1", "D2"] {
-            remittances.create_link(center, &payer(), &id(detainee)).await.unwrap();
-        }
+        register_payer(&world.process, center, "P1", &["D1", "D2"]).await;
         Bench {
             distributions: Distributions::new(lanes, custody),
             control: SimulatorControl::try_new(simulator.base_url()).unwrap(),
@@ -325,11 +319,7 @@ async fn what_is_wrong_in_one_center_or_row_keeps_no_other_from_being_asked() {
     let bench = Bench::build().await;
     let (process, first) = (&bench.world.process, &bench.world.center);
     let second = new_center(process, "C2").await;
-    let payer = bench
-        .remittances
-        .create_payer(&second, payer(), "Mother".into(), "acct".into());
-    let payer = payer.await.unwrap().id;
-    bench.remittances.create_link(&second, &payer, &id("D1")).await.unwrap();
+    register_payer(process, &second, "P1", &["D1"]).await;
     let new = bench.asked(Uuid::new_v4(), "D1", "80");
     let (remittance, _) = bench.remittances.create(&second, new).await.unwrap();
     let lost = PayOptions {

@@ -24,6 +24,8 @@ use tonic::{
 };
 use uuid::Uuid;
 
+use crate::world;
+
 /// A service over a private PostgreSQL, or over a database that was named.
 pub struct Service {
     pub directory: TempDir,
@@ -54,6 +56,17 @@ impl Service {
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
+        }
+    }
+
+    /// A service that was started otherwise, once it is ready.
+    pub async fn over(directory: TempDir, mut child: Child, database_url: Option<&str>) -> Service {
+        Service {
+            address: ready(&mut child).await,
+            directory,
+            child,
+            database_url: database_url.map(str::to_owned),
+            environment: Vec::new(),
         }
     }
 
@@ -147,24 +160,36 @@ impl Service {
     }
 }
 
+/// The service as a command that is still to be started.
+pub fn command(directory: &Path, database_url: Option<&str>, listen: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_custody"));
+    command.args(["serve", "--listen", listen, "--data-dir"]).arg(directory);
+    if let Some(url) = database_url {
+        command.args(["--database-url", url]);
+    }
+    command.env("CUSTODY_PAYERS_IDENTITY_KEYS", world::IDENTITY_KEYS);
+    command
+}
+
 async fn launch(
     directory: &Path,
     database_url: Option<&str>,
     environment: &[(&str, &str)],
     listen: &str,
 ) -> (Child, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_custody"));
-    command.args(["serve", "--listen", listen, "--data-dir"]).arg(directory);
-    if let Some(url) = database_url {
-        command.args(["--database-url", url]);
-    }
-    let mut child = command
+    let mut child = command(directory, database_url, listen)
         .stdout(Stdio::piped())
         .env("RUST_LOG", "warn")
         .envs(environment.iter().copied())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
+    let address = ready(&mut child).await;
+    (child, address)
+}
+
+/// Waits until a service is ready; where it listens.
+async fn ready(child: &mut Child) -> String {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let deadline = Instant::now() + Duration::from_secs(90);
     loop {
@@ -174,7 +199,7 @@ async fn launch(
             .unwrap();
         let line = line.expect("the service ended before it was ready");
         if let Some(address) = line.strip_prefix("custody ready on ") {
-            return (child, address.to_owned());
+            return address.to_owned();
         }
     }
 }

@@ -9,7 +9,6 @@ use custody_ledger::{
     clock::Clock,
     distribution::{Distributions, NewCourtOrder},
     gateway::{
-        Channels,
         simulator::{
             Simulator, SimulatorConfig, SimulatorControl,
             control::{DeliveryState, PayOptions},
@@ -22,7 +21,6 @@ use custody_ledger::{
     ids::{CenterId, CourtOrderId, PayerId, Seq, TerminalId},
     ledger::Center,
     proto::{self, CreateRemittanceRequest, GetProofRequest, GetRemittanceRequest, Money, Remittance},
-    remittance::Remittances,
 };
 use prost::Message;
 use secrecy::SecretString;
@@ -379,16 +377,8 @@ fn environment(gateway_url: &str) -> [(&str, &str); 2] {
 
 async fn people(process: &Process, center: &Center) {
     let (lanes, custody) = (process.lanes.clone(), process.custody.clone());
-    let remittances = Remittances::new(lanes.clone(), custody.clone(), Channels::default());
-    for payer in ["P1", "P2"] {
-        let payer = PayerId::parse(payer).unwrap();
-        let made = remittances.create_payer(center, payer, "Mother".into(), "acct".into());
-        made.await.unwrap();
-    }
-    for (payer, detainee) in [("P1", "D1"), ("P1", "D2"), ("P2", "D3")] {
-        let payer = PayerId::parse(payer).unwrap();
-        remittances.create_link(center, &payer, &id(detainee)).await.unwrap();
-    }
+    world::register_payer(process, center, "P1", &["D1", "D2"]).await;
+    world::register_payer(process, center, "P2", &["D3"]).await;
     let order = NewCourtOrder {
         id: CourtOrderId::parse("C1").unwrap(),
         detainee: id("D2"),

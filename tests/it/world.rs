@@ -10,9 +10,10 @@ use custody_ledger::{
     commissary::{Category, Commissary, NewProduct, OrderLine},
     custody::{Admission, Custody, NewCenter, Settings},
     db::{self, Database},
-    ids::{AccountNo, CenterId, DetaineeId, ProductId, RequestId, TerminalId, VendorId},
+    ids::{AccountNo, CenterId, DetaineeId, PayerId, ProductId, RequestId, TerminalId, VendorId},
     ledger::{Center, Declined, Draft, JournalTx, Lanes, LedgerError, Posted, Posting, RareCommand, Request, chart},
     money::{Amount, Currency},
+    payer::{DocumentKind, Identity, Payers, PhoneNumber, Registration, Relationship, Vault},
     proto::{OutcomeFacts, TransactionKind, journal_record::Facts},
     verification,
 };
@@ -25,6 +26,9 @@ pub fn cluster() -> String {
     std::env::var("CUSTODY_TEST_DATABASE_URL")
         .expect("run the tests with `make test`, which starts a PostgreSQL for them")
 }
+
+/// The key of identity numbers, which all processes of a test share.
+pub const IDENTITY_KEYS: &str = "3b1f0a5c7d9e2f4861a0c3e5b7d9f1024567890abcdef1234567890abcdef123";
 
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
@@ -76,19 +80,23 @@ pub struct Process {
     pub lanes: Lanes,
     pub custody: Custody,
     pub commissary: Commissary,
+    pub payers: Payers,
 }
 
 impl Process {
     pub fn over(url: &str, clock: Clock, queue_max: usize) -> Process {
         let database = Database::connect(url).unwrap();
         let lanes = Lanes::new(database.clone(), clock.clone(), queue_max);
-        let custody = Custody::new(database.clone(), clock);
+        let custody = Custody::new(database.clone(), clock.clone());
+        let vault = Vault::parse("tests", IDENTITY_KEYS).unwrap();
+        let payers = Payers::new(database.clone(), clock, vault, None);
         let commissary = Commissary::new(lanes.clone(), custody.clone());
         Process {
             database,
             lanes,
             custody,
             commissary,
+            payers,
         }
     }
 }
@@ -246,6 +254,28 @@ pub async fn new_center(process: &Process, name: &str) -> Center {
         process.custody.admit(&center, admission).await.unwrap();
     }
     center
+}
+
+/// A payer whom staff have registered, confirmed and linked.
+pub async fn register_payer(process: &Process, center: &Center, payer: &str, detainees: &[&str]) {
+    let payer = PayerId::parse(payer).unwrap();
+    let number = format!("PASSPORT{payer}");
+    let registration = Registration {
+        id: payer.clone(),
+        name: "Mother".into(),
+        identity: Some(Identity::parse(DocumentKind::Passport, &number).unwrap()),
+        phone: Some(PhoneNumber::parse("+8610000000001").unwrap()),
+        phone_document: Some("called back".into()),
+        accounts: vec![(String::new(), "acct".into())],
+    };
+    let payers = &process.payers;
+    payers.register(center, registration, "finance/alice").await.unwrap();
+    for detainee in detainees {
+        let detainee = id(detainee);
+        let of = (&payer, &detainee);
+        let linked = payers.grant_link(center, of, Relationship::Parent, "finance/alice");
+        linked.await.unwrap();
+    }
 }
 
 struct Endowment {

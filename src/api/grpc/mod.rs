@@ -10,6 +10,7 @@ pub mod distribution;
 pub mod ledger;
 pub mod name;
 pub mod page;
+pub mod payer;
 pub mod reconciliation;
 pub mod refund;
 pub mod remittance;

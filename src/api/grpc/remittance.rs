@@ -5,11 +5,12 @@ use tonic::{Request, Response, Status};
 use super::{
     auth::{actor, denied_status},
     convert::{
-        detainee_name, money, payer_name, positive_amount_in, remittance_name, request, text, timestamp,
-        transaction_name, typed,
+        detainee_name, money, payer_name, positive_amount_in, remittance_name, request, timestamp, transaction_name,
+        typed,
     },
-    name::{CenterName, DetaineeName, PayerLinkName, PayerName, RemittanceName, payer_or_all},
+    name::{CenterName, DetaineeName, PayerName, RemittanceName},
     page::Page,
+    payer::PayerApi,
     respond,
     scope::{self, Linked},
 };
@@ -28,8 +29,7 @@ use crate::{
         Remittance, RemittanceLeg, remittance::State, remittance_service_server::RemittanceService,
     },
     remittance::{
-        self, LegState, LinkFilter, NewRemittance, RemittanceFilter, Remittances, order_number,
-        suspense::SuspendedPayment,
+        self, LegState, NewRemittance, RemittanceFilter, Remittances, order_number, suspense::SuspendedPayment,
     },
 };
 
@@ -38,15 +38,17 @@ use crate::{
 pub struct RemittanceApi {
     custody: Custody,
     remittances: Remittances,
+    payers: PayerApi,
     linked: Linked,
 }
 
 impl RemittanceApi {
     /// The service; `linked` tells which detainees a payer may see.
-    pub fn new(custody: Custody, remittances: Remittances, linked: Linked) -> RemittanceApi {
+    pub fn new(custody: Custody, remittances: Remittances, payers: PayerApi, linked: Linked) -> RemittanceApi {
         RemittanceApi {
             custody,
             remittances,
+            payers,
             linked,
         }
     }
@@ -80,7 +82,8 @@ pub(super) async fn visible(
     Ok(found?)
 }
 
-fn own_payer(actor: &Actor, text: &str, field: &str) -> Result<PayerId, Status> {
+/// The payer of an id, whom the caller may act for.
+pub(super) fn own_payer(actor: &Actor, text: &str, field: &str) -> Result<PayerId, Status> {
     let payer = typed(PayerId::parse(text), field)?;
     actor.require_payer(&payer).map_err(|denied| denied_status(&denied))?;
     Ok(payer)
@@ -96,29 +99,6 @@ fn in_app_payer(text: &str) -> Result<Option<String>, Status> {
         return Err(invalid_field("in_app_payer", &problem).into());
     }
     Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
-}
-
-fn payer_out(payer: remittance::Payer, center: &Center) -> Payer {
-    Payer {
-        name: payer_name(center, payer.id.as_str()),
-        display_name: payer.name,
-        account: payer.account,
-        create_time: timestamp(payer.created_at),
-    }
-}
-
-fn link_out(link: &remittance::PayerLink, center: &Center) -> PayerLink {
-    PayerLink {
-        name: PayerLinkName {
-            center: center.id.as_str(),
-            payer: link.payer.as_str(),
-            detainee: link.detainee.as_str(),
-        }
-        .to_string(),
-        payer: payer_name(center, link.payer.as_str()),
-        detainee: detainee_name(center, link.detainee.as_str()),
-        create_time: timestamp(link.created_at),
-    }
 }
 
 fn state_out(state: LegState) -> State {
@@ -194,87 +174,26 @@ fn remittance_out(remittance: remittance::Remittance, center: &Center) -> Result
 #[tonic::async_trait]
 impl RemittanceService for RemittanceApi {
     async fn create_payer(&self, call: Request<CreatePayerRequest>) -> Result<Response<Payer>, Status> {
-        let message = call.get_ref();
-        let name = CenterName::parse(&message.parent, "parent")?;
-        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
-        let id = typed(PayerId::parse(&message.payer_id), "payer_id")?;
-        let told = message.payer.as_ref();
-        let told = told.ok_or_else(|| invalid_field("payer", "is required"))?;
-        let name = text(&told.display_name, "payer.display_name")?;
-        let account = text(&told.account, "payer.account")?;
-        let payer = self.remittances.create_payer(&center, id, name, account).await?;
-        Ok(Response::new(payer_out(payer, &center)))
+        self.payers.create_payer(call).await
     }
 
     async fn get_payer(&self, call: Request<GetPayerRequest>) -> Result<Response<Payer>, Status> {
-        let actor = actor(&call)?;
-        let name = PayerName::parse(&call.get_ref().name, "name")?;
-        let center = scope::center(&self.custody, actor, name.center).await?;
-        let id = own_payer(actor, name.payer, "name")?;
-        let payer = self.remittances.payer(&center, &id).await?;
-        Ok(Response::new(payer_out(payer, &center)))
+        self.payers.get_payer(call).await
     }
 
     async fn list_payers(&self, call: Request<ListPayersRequest>) -> Result<Response<ListPayersResponse>, Status> {
-        let message = call.get_ref();
-        let name = CenterName::parse(&message.parent, "parent")?;
-        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
-        let page = Page::read("ListPayers", &[&message.parent], message.page_size, &message.page_token)?;
-        let after = page.after().unwrap_or_default();
-        let payers = self.remittances.list_payers(&center, after, page.limit()).await?;
-        let (payers, next_page_token) = page.finish(payers, |payer| payer.id.to_string());
-        let payers = payers.into_iter().map(|payer| payer_out(payer, &center)).collect();
-        Ok(Response::new(ListPayersResponse {
-            payers,
-            next_page_token,
-        }))
+        self.payers.list_payers(call).await
     }
 
     async fn create_payer_link(&self, call: Request<CreatePayerLinkRequest>) -> Result<Response<PayerLink>, Status> {
-        let message = call.get_ref();
-        let name = PayerName::parse(&message.parent, "parent")?;
-        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
-        let told = message.payer_link.as_ref();
-        let told = told.ok_or_else(|| invalid_field("payer_link", "is required"))?;
-        let detainee = DetaineeName::parse_in(&told.detainee, "payer_link.detainee", center.id.as_str())?;
-        let payer = typed(PayerId::parse(name.payer), "parent")?;
-        let detainee = typed(DetaineeId::parse(detainee.detainee), "payer_link.detainee")?;
-        let link = self.remittances.create_link(&center, &payer, &detainee).await?;
-        Ok(Response::new(link_out(&link, &center)))
+        self.payers.create_payer_link(call).await
     }
 
     async fn list_payer_links(
         &self,
         call: Request<ListPayerLinksRequest>,
     ) -> Result<Response<ListPayerLinksResponse>, Status> {
-        let actor = actor(&call)?;
-        let message = call.get_ref();
-        let (center, payer) = payer_or_all(&message.parent, "parent")?;
-        let center = scope::center(&self.custody, actor, center).await?;
-        let payer = match payer {
-            Some(payer) => Some(own_payer(actor, payer, "parent")?),
-            // All that a payer may see are their own.
-            None => actor.confined_to_payer().cloned(),
-        };
-        let filter = DetaineeName::parse_filter(&message.detainee, "detainee", center.id.as_str())?;
-        let detainee = filter
-            .map(|name| typed(DetaineeId::parse(name.detainee), "detainee"))
-            .transpose()?;
-        let arguments = [message.parent.as_str(), message.detainee.as_str()];
-        let page = Page::read("ListPayerLinks", &arguments, message.page_size, &message.page_token)?;
-        // Ids have no slash.
-        let after = page.after().and_then(|cursor| cursor.split_once('/'));
-        let filter = LinkFilter {
-            payer,
-            detainee,
-            after: after.map(|(payer, detainee)| (payer.to_owned(), detainee.to_owned())),
-        };
-        let links = self.remittances.list_links(&center, &filter, page.limit()).await?;
-        let (links, next_page_token) = page.finish(links, |link| format!("{}/{}", link.payer, link.detainee));
-        Ok(Response::new(ListPayerLinksResponse {
-            payer_links: links.iter().map(|link| link_out(link, &center)).collect(),
-            next_page_token,
-        }))
+        self.payers.list_payer_links(call).await
     }
 
     async fn create_remittance(&self, call: Request<CreateRemittanceRequest>) -> Result<Response<Remittance>, Status> {

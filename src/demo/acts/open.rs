@@ -11,9 +11,9 @@ use crate::{
     },
     proto::{
         AdmitDetaineeRequest, Center, CourtOrder, CreateCenterRequest, CreateCourtOrderRequest, CreatePayerLinkRequest,
-        CreatePayerRequest, CreateProductRequest, CreateVendorRequest, Detainee, DistributionPolicy,
+        CreatePayerRequest, CreateProductRequest, CreateVendorRequest, Detainee, DistributionPolicy, IdentityDocument,
         ListDetaineesRequest, ListPayersRequest, ListProductsRequest, ListVendorsRequest, Payer, PayerLink, Product,
-        UpdateDistributionPolicyRequest, Vendor,
+        UpdateDistributionPolicyRequest, Vendor, identity_document::Kind, payer_link::Relationship,
     },
 };
 
@@ -103,14 +103,22 @@ async fn register_payers(play: &Play, house: &House) -> anyhow::Result<()> {
             payer: Some(Payer {
                 display_name: payer.name.to_owned(),
                 account: payer.account.to_owned(),
+                identity_document: Some(IdentityDocument {
+                    kind: Kind::ResidentIdentityCard.into(),
+                    number: payer.identity.to_owned(),
+                }),
+                // Nobody's, and told apart by the payer's number.
+                phone: format!("+86100000000{}", payer.id.trim_start_matches('F')),
                 ..Payer::default()
             }),
+            phone_document: "called back".to_owned(),
         };
         done(payer.id, finance.remittance().create_payer(request).await)?;
         let request = CreatePayerLinkRequest {
             parent: payer_name(house.id, payer.id),
             payer_link: Some(PayerLink {
                 detainee: detainee_name(house.id, payer.detainee),
+                relationship: Relationship::OtherRelative.into(),
                 ..PayerLink::default()
             }),
         };

@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["access", "gateway", "ledger"],
     &["approval", "work"],
     &["custody"],
-    &["commissary", "distribution", "remittance"],
+    &["commissary", "distribution", "payer", "remittance"],
     &["reconciliation", "refund", "settlement", "unmatched"],
     &["api", "jobs", "verification"],
     &["serve"],
