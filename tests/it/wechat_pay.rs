@@ -119,7 +119,8 @@ impl Bench {
         let made = remittances.create_payer(&world.center, payer.clone(), "Mother".into(), "acct".into());
         made.await.unwrap();
         for detainee in ["D1", "D2"] {
-            let link = remittances.create_link(&world.center, &payer, &id(detainee));
+            let detainee = id(detainee);
+            let link = remittances.create_link(&world.center, &payer, &detainee);
             link.await.unwrap();
         }
         Bench {
@@ -174,7 +175,7 @@ impl Bench {
         let (database, center) = (&self.world.process.database, &self.world.center);
         let mut conn = database.read.acquire().await.unwrap();
         let owner = format!("channels/{channel}");
-        let found = account::find(&mut conn, center.no, Code::GatewayClearing, &owner).await;
+        let found = account::find(&mut *conn, center.no, Code::GatewayClearing, &owner).await;
         let Some(no) = found.unwrap() else {
             return "none".into();
         };
