@@ -17,6 +17,7 @@
 //! - `wire`, `doors` who may call what, the books, watching, gRPC-Web, health and reflection
 //! - `outcomes`, `own_ids` one request id, one outcome, and ids of the service's own; `suspense` money in suspense
 //! - `payers` registration, phones, links decided by another, and identity numbers that stay sealed
+//! - `money_without_order`, `approvals` whose it is, and two people for one decision
 //! - `bad_input`, `bad_names`, `bad_bytes` what is refused at the door
 //! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
 //! - `wechat_pay` the channel of that name, its notifications, refunds and bills, against the simulated WeChat Pay
@@ -29,6 +30,7 @@
 //! The house's own order: `tidy` rules for the sources; `offline` what is generated and committed is up to date.
 
 mod all_domains;
+mod approvals;
 mod bad_bytes;
 mod bad_input;
 mod bad_names;
@@ -42,6 +44,7 @@ mod hanging_database;
 mod lending;
 mod messages_from_text;
 mod model;
+mod money_without_order;
 mod notifications;
 mod offline;
 mod outcomes;

@@ -112,8 +112,13 @@ impl Service {
     }
 
     pub fn token(&self, role: Role, scope: Scope) -> String {
+        self.token_of("T1", role, scope)
+    }
+
+    /// The same for somebody else.
+    pub fn token_of(&self, subject: &str, role: Role, scope: Scope) -> String {
         let key = TokenKey::load_or_create(self.directory.path()).unwrap();
-        let actor = Actor::new("T1", role, scope).unwrap();
+        let actor = Actor::new(subject, role, scope).unwrap();
         Issuer::new(key)
             .issue(&actor, time::Duration::hours(1), Clock::system().now())
             .unwrap()
