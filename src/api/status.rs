@@ -63,6 +63,9 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         | Reason::NotInTransit
         | Reason::DateNotOver
         | Reason::SettlementExceedsPayable
+        | Reason::CourtOrderEnded
+        | Reason::AlreadyReversed
+        | Reason::NothingToReverse
         | Reason::MoneyInFlight => Code::FailedPrecondition,
         Reason::GatewayUnavailable => Code::Unavailable,
         Reason::QueueFull => Code::ResourceExhausted,

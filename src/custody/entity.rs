@@ -128,6 +128,8 @@ pub struct Detainee {
     pub account_base: AccountNo,
     /// Since when.
     pub admitted_at: OffsetDateTime,
+    /// Whether the person is convicted.
+    pub is_convicted: bool,
 }
 
 impl Detainee {

@@ -26,6 +26,9 @@ use crate::{
 /// Why a payment is in suspense although the detainee could have it: its order was paid before.
 pub const DUPLICATE_PAYMENT: &str = "DUPLICATE_PAYMENT";
 
+/// Why a payment is in suspense although it was credited: the credit was wrong and is taken back.
+pub const CREDIT_REVERSED: &str = "CREDIT_REVERSED";
+
 /// How the leg CREDITED tells that the money came from there.
 pub(super) const OUT_OF_SUSPENSE: &str = "out of suspense";
 
@@ -75,6 +78,11 @@ impl SuspendedPayment {
     /// Whether its order was paid before.
     pub fn is_duplicate(&self) -> bool {
         self.reason == DUPLICATE_PAYMENT
+    }
+
+    /// Whether it was credited and taken back: the same detainee does not get it again.
+    pub fn is_reversed(&self) -> bool {
+        self.reason == CREDIT_REVERSED
     }
 
     pub(super) fn add(&mut self, movement: Movement, amount: Amount) -> Result<(), MoneyError> {
@@ -134,6 +142,12 @@ pub async fn move_in_tx(
     amount: Amount,
 ) -> db::Result<()> {
     store::insert_movement(conn, center, payment, seq, movement, amount).await
+}
+
+/// Records that a transaction puts a payment into suspense that was credited before. The caller holds the journal's head, posts
+/// the same, and has the rules touched.
+pub async fn suspend_in_tx(conn: &mut Conn, center: CenterNo, payment: &SuspendedPayment) -> db::Result<()> {
+    store::insert_payment(conn, center, payment).await
 }
 
 #[cfg(test)]
