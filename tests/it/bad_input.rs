@@ -13,6 +13,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
+    debts::{debt_of, reversal_of},
     messages_from_text::Descriptors,
     service::purchase_of,
     whole_service::{Hall, Refused, money, remittance_of},
@@ -403,7 +404,7 @@ fn fail_release(request_id: &str, reason: &str) -> Vec<u8> {
 }
 
 /// Some succeed and some are refused: either is an outcome that stands for ever.
-const REQUESTS: [RequestRow; 10] = [
+const REQUESTS: [RequestRow; 12] = [
     RequestRow {
         method: "RemittanceService/CreateRemittance",
         make: |id| remittance(id, "D1", "10"),
@@ -451,6 +452,18 @@ const REQUESTS: [RequestRow; 10] = [
         make: |id| release(id, "D1", "cash desk"),
         other: |id| release(id, "D2", "cash desk"),
         fields: "detainee",
+    },
+    RequestRow {
+        method: "DistributionService/CreateDebt",
+        make: |id| debt_of(id, "D1", "5.00").encode_to_vec(),
+        other: |id| debt_of(id, "D2", "5.00").encode_to_vec(),
+        fields: "parent",
+    },
+    RequestRow {
+        method: "RefundService/ReverseCredit",
+        make: |id| reversal_of(id, "centers/C1/transactions/1", "wrong").encode_to_vec(),
+        other: |id| reversal_of(id, "centers/C1/transactions/1", "why not").encode_to_vec(),
+        fields: "reason",
     },
     RequestRow {
         method: "RefundService/ConfirmRelease",

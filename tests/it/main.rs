@@ -15,6 +15,7 @@
 //!
 //! The service, called over sockets:
 //! - `wire`, `doors` who may call what, the books, watching, gRPC-Web, health and reflection
+//! - `debts` debts, court orders, policies, and credits taken back
 //! - `outcomes`, `own_ids` one request id, one outcome, and ids of the service's own; `suspense` money in suspense
 //! - `bad_input`, `bad_names`, `bad_bytes` what is refused at the door
 //! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
@@ -32,6 +33,7 @@ mod bad_input;
 mod bad_names;
 mod bills;
 mod database;
+mod debts;
 mod demonstration;
 mod doors;
 mod faults;
