@@ -65,6 +65,14 @@ pub enum Permission {
     ReadRefunds,
     /// Pay out, confirm and fail releases.
     Release,
+    /// Record what detainees owe the center.
+    RecordDebts,
+    /// Read what a detainee owes the center.
+    ReadDebts,
+    /// Take erroneous credits back.
+    ReverseCredits,
+    /// Read reversals of credits.
+    ReadReversals,
     /// Read releases.
     ReadReleases,
     /// Bring in the gateway's bills.
@@ -95,7 +103,8 @@ impl Permission {
         use Role::*;
         match self {
             ManageCenters | ManageDetainees | ManageDistribution => &[Admin],
-            ManagePayers | Settle | Refund | Release | Reconcile | Decide | Work | Match => &[Admin, Finance],
+            ManagePayers | Settle | Refund | Release | Reconcile | Decide | Work | Match | RecordDebts
+            | ReverseCredits => &[Admin, Finance],
             ManageCatalogue => &[Admin, Commissary],
             Register | Remit => &[Admin, Finance, Payer],
             Sell => &[Terminal],
@@ -104,6 +113,8 @@ impl Permission {
             | ListPayers
             | ReadDistributionPolicy
             | ReadReleases
+            | ReadDebts
+            | ReadReversals
             | ReadReconciliations
             | ReadLedger
             | ReadApprovals
@@ -135,6 +146,7 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.CustodyService/ListDetainees", ListDetainees),
     ("custody.v1.CustodyService/GetBalances", ReadBalances),
     ("custody.v1.CustodyService/ListStatementLines", ReadStatement),
+    ("custody.v1.CustodyService/ChangeLegalStatus", ManageDetainees),
     ("custody.v1.RemittanceService/CreatePayer", ManagePayers),
     ("custody.v1.RemittanceService/GetPayer", ReadPayer),
     ("custody.v1.RemittanceService/ListPayers", ListPayers),
@@ -154,6 +166,16 @@ pub const METHODS: &[(&str, Permission)] = &[
     ),
     ("custody.v1.DistributionService/CreateCourtOrder", ManageDistribution),
     ("custody.v1.DistributionService/ListCourtOrders", ReadDistributionPolicy),
+    (
+        "custody.v1.DistributionService/ListDistributionPolicyVersions",
+        ReadDistributionPolicy,
+    ),
+    ("custody.v1.DistributionService/SuspendCourtOrder", ManageDistribution),
+    ("custody.v1.DistributionService/ResumeCourtOrder", ManageDistribution),
+    ("custody.v1.DistributionService/EndCourtOrder", ManageDistribution),
+    ("custody.v1.DistributionService/CreateDebt", RecordDebts),
+    ("custody.v1.DistributionService/GetDebt", ReadDebts),
+    ("custody.v1.DistributionService/ListDebts", ReadDebts),
     ("custody.v1.DistributionService/PreviewDistribution", ReadDistribution),
     ("custody.v1.DistributionService/GetDistribution", ReadDistribution),
     ("custody.v1.CommissaryService/CreateVendor", ManageCatalogue),
@@ -186,6 +208,8 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.RefundService/ListReleases", ReadReleases),
     ("custody.v1.RefundService/ConfirmRelease", Release),
     ("custody.v1.RefundService/FailRelease", Release),
+    ("custody.v1.RefundService/ReverseCredit", ReverseCredits),
+    ("custody.v1.RefundService/GetCreditReversal", ReadReversals),
     ("custody.v1.ReconciliationService/ImportBill", Reconcile),
     ("custody.v1.ReconciliationService/FetchBill", Reconcile),
     (

@@ -67,6 +67,9 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         | Reason::DateNotOver
         | Reason::SettlementExceedsPayable
         | Reason::MoneyInFlight
+        | Reason::CourtOrderEnded
+        | Reason::AlreadyReversed
+        | Reason::NothingToReverse
         | Reason::ApprovalPending
         | Reason::AlreadyDecided
         | Reason::ApprovalClosed

@@ -130,6 +130,8 @@ pub struct Detainee {
     pub admitted_at: OffsetDateTime,
     /// When the person was born, if that was told.
     pub birth_date: Option<Date>,
+    /// Whether the person is convicted.
+    pub is_convicted: bool,
 }
 
 impl Detainee {

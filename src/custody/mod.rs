@@ -250,6 +250,34 @@ impl Custody {
         Ok(store::insert_detainee(conn, center.no, admission, self.clock.now()).await?)
     }
 
+    /// Records whether a detainee is convicted, by a document. What is so already stays as it is. Deductions made from now on
+    /// follow it.
+    ///
+    /// Errors: NOT_FOUND.
+    pub async fn change_legal_status(
+        &self,
+        center: &Center,
+        id: &DetaineeId,
+        is_convicted: bool,
+        document: &str,
+        by: &str,
+    ) -> Result<Detainee, LedgerError> {
+        let mut tx = self.database.lane.begin().await?;
+        center::touch_rules_in_tx(&mut tx, center.no).await?;
+        let detainee = store::detainee(&mut tx, center.no, id).await?;
+        let detainee = detainee.ok_or_else(|| CustodyRefusal::DetaineeNotFound { detainee: id.clone() })?;
+        if detainee.is_convicted == is_convicted {
+            return Ok(detainee);
+        }
+        let at = self.clock.now();
+        store::insert_legal_status(&mut tx, center.no, id, is_convicted, document, at, by).await?;
+        tx.commit().await?;
+        Ok(Detainee {
+            is_convicted,
+            ..detainee
+        })
+    }
+
     /// A detainee.
     pub async fn detainee(&self, center: &Center, id: &DetaineeId) -> Result<Detainee, LedgerError> {
         let mut conn = self.database.read.acquire().await?;

@@ -56,6 +56,8 @@ pub struct Standing {
     pub tier: i16,
     /// Number of the available account.
     pub account_base: AccountNo,
+    /// Whether the person is convicted.
+    pub is_convicted: bool,
 }
 
 impl Standing {

@@ -234,6 +234,7 @@ pub(super) async fn insert_detainee(
         account_base,
         admitted_at: at,
         birth_date,
+        is_convicted: false,
     })
 }
 
@@ -243,8 +244,11 @@ pub(super) async fn detainee(
     id: &DetaineeId,
 ) -> sqlx::Result<Option<Detainee>> {
     let row = sqlx::query!(
-        "select name, name_zh, state, tier, account_base, admitted_at, birth_date from detainee
-         where center_id = $1 and detainee_id = $2",
+        r#"select name, name_zh, state, tier, account_base, admitted_at, birth_date,
+                  coalesce((select s.is_convicted from legal_status s
+                            where s.center_id = d.center_id and s.detainee_id = d.detainee_id
+                            order by s.number desc limit 1), false) as "is_convicted!"
+           from detainee d where center_id = $1 and detainee_id = $2"#,
         center.0,
         id.as_str(),
     )
@@ -260,6 +264,7 @@ pub(super) async fn detainee(
             account_base: AccountNo(row.account_base),
             admitted_at: row.admitted_at,
             birth_date: row.birth_date,
+            is_convicted: row.is_convicted,
         })
     })
     .transpose()
@@ -299,8 +304,11 @@ pub(super) async fn list_detainees(
     limit: i64,
 ) -> sqlx::Result<Vec<Detainee>> {
     sqlx::query!(
-        "select detainee_id, name, name_zh, state, tier, account_base, admitted_at, birth_date from detainee
-         where center_id = $1 and detainee_id > $2 order by detainee_id limit $3",
+        r#"select detainee_id, name, name_zh, state, tier, account_base, admitted_at, birth_date,
+                  coalesce((select s.is_convicted from legal_status s
+                            where s.center_id = d.center_id and s.detainee_id = d.detainee_id
+                            order by s.number desc limit 1), false) as "is_convicted!"
+           from detainee d where center_id = $1 and detainee_id > $2 order by detainee_id limit $3"#,
         center.0,
         after,
         limit,
@@ -318,6 +326,7 @@ pub(super) async fn list_detainees(
             account_base: AccountNo(row.account_base),
             admitted_at: row.admitted_at,
             birth_date: row.birth_date,
+            is_convicted: row.is_convicted,
         })
     })
     .collect()
@@ -330,7 +339,11 @@ pub(super) async fn standings(
 ) -> sqlx::Result<HashMap<String, Standing>> {
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     sqlx::query!(
-        "select detainee_id, state, tier, account_base from detainee where center_id = $1 and detainee_id = any($2)",
+        r#"select detainee_id, state, tier, account_base,
+                  coalesce((select s.is_convicted from legal_status s
+                            where s.center_id = d.center_id and s.detainee_id = d.detainee_id
+                            order by s.number desc limit 1), false) as "is_convicted!"
+           from detainee d where center_id = $1 and detainee_id = any($2)"#,
         center.0,
         &ids,
     )
@@ -342,6 +355,7 @@ pub(super) async fn standings(
             state: state_of(&row.state)?,
             tier: row.tier,
             account_base: AccountNo(row.account_base),
+            is_convicted: row.is_convicted,
         };
         Ok((row.detainee_id, standing))
     })
@@ -359,6 +373,32 @@ pub(super) async fn set_state(
         center.0,
         id.as_str(),
         state.name(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Adds to the history of a detainee's legal status.
+pub(super) async fn insert_legal_status(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    id: &DetaineeId,
+    is_convicted: bool,
+    document: &str,
+    at: OffsetDateTime,
+    by: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into legal_status (center_id, detainee_id, number, is_convicted, document, changed_at, changed_by)
+         select $1, $2, coalesce(max(number), 0) + 1, $3, $4, $5, $6 from legal_status
+         where center_id = $1 and detainee_id = $2",
+        center.0,
+        id.as_str(),
+        is_convicted,
+        document,
+        at,
+        by,
     )
     .execute(conn)
     .await?;

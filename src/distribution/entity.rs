@@ -1,47 +1,161 @@
-//! How a credit is split, pure: court orders in their order, then savings, and the rest can be spent.
+//! What a split reads: policies, court orders and debts, pure.
 
 use rust_decimal::Decimal;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 use crate::{
-    ids::CourtOrderId,
-    ledger::Code,
-    money::{Amount, MoneyError, Part, Step, waterfall},
-    proto::DistributionPart,
+    ids::{CourtOrderId, DetaineeId, Seq},
+    money::{Amount, Currency, MoneyError},
 };
 
 /// The most decimals of a percentage.
 pub const PERCENT_SCALE_MAX: u32 = 4;
 
+/// The rule of a part that pays back what was spent of a reversed credit.
+pub const CLAIM: &str = "claim";
 /// The rule of a part that a court collects.
 pub const COURT_ORDER: &str = "court_order";
+/// The rule of a part that repays the center.
+pub const DEBT: &str = "debt";
 /// The rule of the part that is saved.
 pub const SAVINGS: &str = "savings";
 /// The rule of the part that can be spent.
 pub const REMAINDER: &str = "remainder";
 
-/// A center's policy.
+/// A rule whose place in the order is the center's to choose. Claims always come before them, the remainder after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// Sums that courts want.
+    CourtOrder,
+    /// Debts to the center.
+    Debt,
+    /// Savings.
+    Savings,
+}
+
+/// The order of the rules unless a center chooses another.
+pub const RULE_ORDER: [Rule; 3] = [Rule::CourtOrder, Rule::Debt, Rule::Savings];
+
+impl Rule {
+    /// As parts and policies name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Rule::CourtOrder => COURT_ORDER,
+            Rule::Debt => DEBT,
+            Rule::Savings => SAVINGS,
+        }
+    }
+
+    /// Reads an order: each rule once. None is no order.
+    pub fn parse_order(names: &[String]) -> Option<[Rule; 3]> {
+        let rule = |name: &String| RULE_ORDER.into_iter().find(|rule| rule.name() == name.as_str());
+        let rules: Vec<Rule> = names.iter().map(rule).collect::<Option<_>>()?;
+        let order: [Rule; 3] = rules.try_into().ok()?;
+        RULE_ORDER.iter().all(|rule| order.contains(rule)).then_some(order)
+    }
+}
+
+/// A version of a center's policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// Percent of the gross credit that is saved, 0 to 100.
     pub savings_percent: Decimal,
     /// Savings are filled up to this balance; none is without bound.
     pub savings_cap: Option<Amount>,
-    /// Counts the changes, from 1.
+    /// Percent of the gross credit that all debts together take at most, 0 to 100.
+    pub debt_percent: Decimal,
+    /// What debts leave available at least.
+    pub debt_threshold: Amount,
+    /// The rules between claims and the remainder, in the order they take their part.
+    pub order: [Rule; 3],
+    /// Counts the versions, from 1.
     pub version: i64,
-    /// When it was last changed; none if it never was.
-    pub changed_at: Option<OffsetDateTime>,
+    /// The first business date it holds on; none is always.
+    pub effective_from: Option<Date>,
+    /// When it was made, and by whom; none if nobody ever did.
+    pub changed: Option<(OffsetDateTime, String)>,
 }
 
-impl Default for Policy {
-    /// Nothing is saved.
-    fn default() -> Policy {
-        Policy {
+/// The most of a credit that debts take, in percent, unless a center chooses otherwise.
+const DEBT_PERCENT: Decimal = Decimal::from_parts(20, 0, 0, false, 0);
+/// What debts leave available at least, unless a center chooses otherwise.
+const DEBT_THRESHOLD: &str = "100";
+
+impl Policy {
+    /// What holds where nobody ever made a policy: nothing is saved, debts take at most 20 % and leave 100.
+    pub fn initial(currency: Currency) -> Result<Policy, MoneyError> {
+        Ok(Policy {
             savings_percent: Decimal::ZERO,
             savings_cap: None,
+            debt_percent: DEBT_PERCENT,
+            debt_threshold: Amount::parse(DEBT_THRESHOLD, currency)?,
+            order: RULE_ORDER,
             version: 1,
-            changed_at: None,
+            effective_from: None,
+            changed: None,
+        })
+    }
+}
+
+/// All versions of a center's policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policies {
+    initial: Policy,
+    made: Vec<Policy>,
+}
+
+impl Policies {
+    /// The versions made, in any order, after the one that needs no making.
+    pub fn new(made: Vec<Policy>, currency: Currency) -> Result<Policies, MoneyError> {
+        Ok(Policies {
+            initial: Policy::initial(currency)?,
+            made,
+        })
+    }
+
+    /// The version that holds on a business date: of those that have begun the one that began last; of those that began on
+    /// one date the highest. So what was announced comes true unless something else is announced for the same date.
+    pub fn holding_on(&self, date: Date) -> &Policy {
+        let begun = |policy: &&Policy| policy.effective_from.is_none_or(|from| from <= date);
+        let made = self.made.iter().filter(begun);
+        made.max_by_key(|policy| (policy.effective_from, policy.version))
+            .unwrap_or(&self.initial)
+    }
+
+    /// The number of the newest version, announced or not.
+    pub fn newest(&self) -> i64 {
+        let versions = self.made.iter().map(|policy| policy.version);
+        versions.max().unwrap_or(self.initial.version)
+    }
+}
+
+/// Whether a court order is collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CourtOrderState {
+    /// Until it is paid.
+    Active,
+    /// Not for now.
+    Suspended,
+    /// Not any more.
+    Ended,
+}
+
+impl CourtOrderState {
+    /// The event that leads to it, as it is stored.
+    pub const fn event(self) -> &'static str {
+        match self {
+            CourtOrderState::Active => "RESUMED",
+            CourtOrderState::Suspended => "SUSPENDED",
+            CourtOrderState::Ended => "ENDED",
         }
+    }
+
+    /// The state that an event leads to.
+    pub fn after(event: &str) -> Option<CourtOrderState> {
+        use CourtOrderState as S;
+        [S::Active, S::Suspended, S::Ended]
+            .into_iter()
+            .find(|state| state.event() == event)
     }
 }
 
@@ -56,8 +170,12 @@ pub struct CourtOrder {
     pub total: Amount,
     /// What was collected so far.
     pub collected: Amount,
-    /// Its place in the order of collection, from 1.
+    /// Lower ranks are collected first; equal ones share.
+    pub rank: i32,
+    /// Its place among the detainee's orders, from 1.
     pub position: i32,
+    /// Whether it is collected.
+    pub state: CourtOrderState,
     /// When it was recorded.
     pub created_at: OffsetDateTime,
 }
@@ -69,6 +187,76 @@ impl CourtOrder {
     }
 }
 
+/// A change of a court order's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CourtOrderEvent {
+    /// The state it has since.
+    pub state: CourtOrderState,
+    /// The document that demands it.
+    pub document: String,
+    /// When it was recorded.
+    pub at: OffsetDateTime,
+    /// By whom.
+    pub by: String,
+}
+
+/// What a debt is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DebtKind {
+    /// Money that the detainee was given.
+    Advance,
+    /// Something that the detainee broke.
+    Damage,
+    /// What was spent of a credit that was reversed.
+    Claim,
+}
+
+impl DebtKind {
+    /// As it is stored.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DebtKind::Advance => "ADVANCE",
+            DebtKind::Damage => "DAMAGE",
+            DebtKind::Claim => "CLAIM",
+        }
+    }
+
+    /// Reads what is stored.
+    pub fn from_name(name: &str) -> Option<DebtKind> {
+        [DebtKind::Advance, DebtKind::Damage, DebtKind::Claim]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
+}
+
+/// What a detainee owes the center.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Debt {
+    /// The transaction that recorded it.
+    pub seq: Seq,
+    /// Who owes it.
+    pub detainee: DetaineeId,
+    /// What it is for.
+    pub kind: DebtKind,
+    /// The document's number, unique for its detainee.
+    pub document: String,
+    /// The whole debt.
+    pub amount: Amount,
+    /// What was repaid so far.
+    pub repaid: Amount,
+    /// Whether the detainee consents to deductions.
+    pub is_consented: bool,
+    /// When it was recorded.
+    pub recorded_at: OffsetDateTime,
+}
+
+impl Debt {
+    /// What is still owed.
+    pub fn owed(&self) -> Result<Amount, MoneyError> {
+        self.amount.checked_sub(self.repaid)
+    }
+}
+
 /// Reads a percentage: a plain decimal number from 0 to 100 with at most [`PERCENT_SCALE_MAX`] decimals. None if it is not.
 pub fn parse_percent(text: &str) -> Option<Decimal> {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -76,154 +264,11 @@ pub fn parse_percent(text: &str) -> Option<Decimal> {
     (percent <= Decimal::ONE_HUNDRED && percent.scale() <= PERCENT_SCALE_MAX).then_some(percent)
 }
 
-/// Splits a gross credit. `orders` are in the order of collection, `savings` is the balance already saved. The parts add up
-/// to `gross`, and each tells its rule, base, rate, cap and what is still owed after it. An order that is paid up has no
-/// part; a part may be zero, which then says why.
-pub fn distribute(
-    gross: Amount,
-    policy: &Policy,
-    orders: &[CourtOrder],
-    savings: Amount,
-) -> Result<Vec<DistributionPart>, MoneyError> {
-    let mut steps = Vec::new();
-    let mut explained = Vec::new();
-    for order in orders {
-        let owed = order.owed()?;
-        if owed.is_positive() {
-            steps.push(Step::Fixed(owed));
-            explained.push(Rule::Court(order, owed));
-        }
-    }
-    if policy.savings_percent > Decimal::ZERO {
-        steps.push(Step::Percent {
-            rate: policy.savings_percent,
-            cap: policy.savings_cap.map(|cap| room_below(cap, savings)).transpose()?,
-        });
-        explained.push(Rule::Savings);
-    }
-    steps.push(Step::Remainder);
-    explained.push(Rule::Remainder);
-    let parts = waterfall(gross, &steps)?;
-    explained
-        .into_iter()
-        .zip(parts)
-        .map(|(rule, part)| explain(&rule, &part, gross, policy))
-        .collect()
-}
-
-enum Rule<'a> {
-    Court(&'a CourtOrder, Amount),
-    Savings,
-    Remainder,
-}
-
-/// How much more may be saved before the cap is reached.
-fn room_below(cap: Amount, savings: Amount) -> Result<Amount, MoneyError> {
-    let room = cap.checked_sub(savings)?;
-    Ok(if room.is_negative() {
-        Amount::zero(cap.currency())
-    } else {
-        room
-    })
-}
-
-fn explain(rule: &Rule<'_>, part: &Part, gross: Amount, policy: &Policy) -> Result<DistributionPart, MoneyError> {
-    let part_of = |rule: &str, base: Amount, code: Code| DistributionPart {
-        rule: rule.to_owned(),
-        base: base.to_string(),
-        amount: part.amount.to_string(),
-        account_code: code.number().into(),
-        ..DistributionPart::default()
-    };
-    Ok(match rule {
-        Rule::Court(order, owed) => DistributionPart {
-            document: order.document.clone(),
-            still_owed: owed.checked_sub(part.amount)?.to_string(),
-            ..part_of(COURT_ORDER, *owed, Code::CourtPayable)
-        },
-        Rule::Savings => DistributionPart {
-            rate_percent: policy.savings_percent.normalize().to_string(),
-            cap: policy.savings_cap.map(|cap| cap.to_string()).unwrap_or_default(),
-            ..part_of(SAVINGS, gross, Code::Savings)
-        },
-        Rule::Remainder => part_of(REMAINDER, part.wanted, Code::Available),
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use time::macros::date;
 
     use super::*;
-    use crate::money::Currency;
-
-    fn cny(text: &str) -> Amount {
-        Amount::parse(text, Currency::parse("CNY").unwrap()).unwrap()
-    }
-
-    fn order(document: &str, total: &str, collected: &str) -> CourtOrder {
-        CourtOrder {
-            id: CourtOrderId::parse(document).unwrap(),
-            document: document.to_owned(),
-            total: cny(total),
-            collected: cny(collected),
-            position: 1,
-            created_at: OffsetDateTime::UNIX_EPOCH,
-        }
-    }
-
-    fn policy(percent: &str, cap: Option<&str>) -> Policy {
-        Policy {
-            savings_percent: parse_percent(percent).unwrap(),
-            savings_cap: cap.map(cny),
-            ..Policy::default()
-        }
-    }
-
-    /// Each part as `rule document amount still_owed`.
-    fn split(gross: &str, policy: &Policy, orders: &[CourtOrder], savings: &str) -> Vec<String> {
-        distribute(cny(gross), policy, orders, cny(savings))
-            .unwrap()
-            .iter()
-            .map(|part| {
-                let text = format!("{} {} {} {}", part.rule, part.document, part.amount, part.still_owed);
-                text.split_whitespace().collect::<Vec<_>>().join(" ")
-            })
-            .collect()
-    }
-
-    #[test]
-    fn courts_come_first_then_savings_then_the_detainee() {
-        let orders = [order("C1", "30", "10"), order("C2", "50", "50"), order("C3", "15", "0")];
-        assert_eq!(
-            split("100", &policy("10", None), &orders, "0"),
-            [
-                "court_order C1 20.00 0.00",
-                "court_order C3 15.00 0.00",
-                "savings 10.00",
-                "remainder 55.00"
-            ]
-        );
-        assert_eq!(
-            split("25", &policy("10", None), &orders, "0"),
-            [
-                "court_order C1 20.00 0.00",
-                "court_order C3 5.00 10.00",
-                "savings 0.00",
-                "remainder 0.00"
-            ]
-        );
-    }
-
-    #[test]
-    fn savings_stop_at_their_cap() {
-        let capped = policy("12.5", Some("100"));
-        assert_eq!(split("100", &capped, &[], "0"), ["savings 12.50", "remainder 87.50"]);
-        assert_eq!(split("100", &capped, &[], "95"), ["savings 5.00", "remainder 95.00"]);
-        assert_eq!(split("100", &capped, &[], "140"), ["savings 0.00", "remainder 100.00"]);
-        assert_eq!(split("0.05", &capped, &[], "0"), ["savings 0.00", "remainder 0.05"]);
-        assert_eq!(split("100", &Policy::default(), &[], "0"), ["remainder 100.00"]);
-    }
 
     #[test]
     fn percentages_are_plain_numbers_from_0_to_100() {
@@ -235,29 +280,53 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
-        fn the_parts_add_up(
-            gross in 1_i64..10_000_000, percent in 0_i64..=10_000, cap in 0_i64..1_000_000, saved in 0_i64..1_000_000,
-            owed in proptest::collection::vec((1_i64..100_000, 0_i64..100_000), 0..5),
-        ) {
-            let fen = |units: i64| Amount::from_decimal(Decimal::new(units, 2), Currency::parse("CNY").unwrap()).unwrap();
-            let orders: Vec<_> = owed
-                .iter()
-                .map(|(total, collected)| CourtOrder {
-                    total: fen(*total),
-                    collected: fen(*collected.min(total)),
-                    ..order("C", "1", "0")
-                })
-                .collect();
-            let policy = Policy {
-                savings_percent: Decimal::new(percent, 2),
-                savings_cap: Some(fen(cap)),
-                ..Policy::default()
-            };
-            let parts = distribute(fen(gross), &policy, &orders, fen(saved)).unwrap();
-            let sum: Decimal = parts.iter().map(|part| part.amount.parse::<Decimal>().unwrap()).sum();
-            prop_assert_eq!(sum, fen(gross).value());
+    #[test]
+    fn an_order_has_each_rule_once() {
+        let order = |names: &str| Rule::parse_order(&names.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(order("court_order debt savings"), Some(RULE_ORDER));
+        assert_eq!(
+            order("savings court_order debt"),
+            Some([Rule::Savings, Rule::CourtOrder, Rule::Debt])
+        );
+        for bad in [
+            "",
+            "debt",
+            "debt debt savings",
+            "court_order debt savings savings",
+            "court_order debt remainder",
+        ] {
+            assert_eq!(order(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_announced_comes_true_on_its_date() {
+        let currency = Currency::parse("CNY").unwrap();
+        let version = |version, from| Policy {
+            version,
+            effective_from: Some(from),
+            ..Policy::initial(currency).unwrap()
+        };
+        let may = |day| Date::from_calendar_date(2031, time::Month::May, day).unwrap();
+        // 2 is announced for the 20th; 3 holds from the 10th until then; 4 takes 2's place.
+        let mut made = vec![version(3, may(10)), version(2, may(20))];
+        let holding = |made: &[Policy], date| Policies::new(made.to_vec(), currency).unwrap().holding_on(date).version;
+        let on = |made: &[Policy]| [9, 10, 19, 20, 31].map(|day| holding(made, may(day)));
+        assert_eq!(on(&made), [1, 3, 3, 2, 2]);
+        made.push(version(4, date!(2031 - 05 - 20)));
+        assert_eq!(on(&made), [1, 3, 3, 4, 4]);
+        assert_eq!(Policies::new(made, currency).unwrap().newest(), 4);
+        assert_eq!(Policies::new(Vec::new(), currency).unwrap().newest(), 1);
+    }
+
+    #[test]
+    fn states_and_kinds_come_back() {
+        use CourtOrderState as S;
+        for state in [S::Active, S::Suspended, S::Ended] {
+            assert_eq!(S::after(state.event()), Some(state));
+        }
+        for kind in [DebtKind::Advance, DebtKind::Damage, DebtKind::Claim] {
+            assert_eq!(DebtKind::from_name(kind.name()), Some(kind));
         }
     }
 }

@@ -1,8 +1,13 @@
 //! Refusals of this domain.
 
-use crate::ledger::{LedgerError, Reason, Refusal};
+use time::Date;
 
-/// Why something about a policy or a court order is refused.
+use crate::{
+    ids::{CourtOrderId, Seq},
+    ledger::{Declined, LedgerError, Reason, Refusal},
+};
+
+/// Why something about a policy, a court order or a debt is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DistributionRefusal {
     /// The policy has changed since it was read.
@@ -11,19 +16,48 @@ pub enum DistributionRefusal {
         /// Its version now.
         version: i64,
     },
-    /// The court order's id, or its document, is taken by something that is not the same.
+    /// A version is to hold from a date that is over.
+    #[error("a version holds from {today} on at the earliest")]
+    EffectiveInPast {
+        /// The business date now.
+        today: Date,
+    },
+    /// The court order's id, or the document of an order or debt, is taken by something that is not the same.
     #[error("it exists already and is not the same")]
     AlreadyExists,
+    /// No such court order.
+    #[error("court order {order} does not exist")]
+    CourtOrderNotFound {
+        /// The id asked for.
+        order: CourtOrderId,
+    },
+    /// The court order has ended for good.
+    #[error("court order {order} has ended")]
+    CourtOrderEnded {
+        /// The id asked for.
+        order: CourtOrderId,
+    },
+    /// No such debt.
+    #[error("debt {debt} does not exist")]
+    DebtNotFound {
+        /// The number asked for.
+        debt: Seq,
+    },
 }
 
 impl From<DistributionRefusal> for Refusal {
     fn from(refusal: DistributionRefusal) -> Refusal {
-        let message = refusal.to_string();
-        match refusal {
-            DistributionRefusal::Stale { version } => Refusal::because(Reason::StaleEtag, message)
-                .with_fact("version", version)
-                .about("etag"),
-            DistributionRefusal::AlreadyExists => Refusal::because(Reason::AlreadyExists, message),
+        use DistributionRefusal as R;
+        let because = |reason| Refusal::because(reason, refusal.to_string());
+        match &refusal {
+            R::Stale { version } => because(Reason::StaleEtag).with_fact("version", version).about("etag"),
+            R::EffectiveInPast { today } => because(Reason::InvalidField)
+                .with_fact("today", today)
+                .about("distribution_policy.effective_date"),
+            R::AlreadyExists => because(Reason::AlreadyExists),
+            R::CourtOrderNotFound { order } => because(Reason::NotFound).with_fact("court_order", order).about("name"),
+            R::CourtOrderEnded { order } => because(Reason::CourtOrderEnded).with_fact("court_order", order),
+            R::DebtNotFound { debt } => because(Reason::NotFound).with_fact("debt", debt).about("name"),
         }
     }
 }
@@ -31,5 +65,11 @@ impl From<DistributionRefusal> for Refusal {
 impl From<DistributionRefusal> for LedgerError {
     fn from(refusal: DistributionRefusal) -> LedgerError {
         Refusal::from(refusal).into()
+    }
+}
+
+impl From<DistributionRefusal> for Declined {
+    fn from(refusal: DistributionRefusal) -> Declined {
+        Declined::Refused(refusal.into())
     }
 }

@@ -1,23 +1,38 @@
-//! How credits are split over a detainee's accounts: policies, court orders, previews.
+//! How credits are split over a detainee's accounts: policies, court orders, debts, previews.
+//!
+//! # Layout
+//! - `entity`: what a split reads. `split`: the split itself, the same for previews and credits.
+//! - `room`: a split in a lane. `court`: court orders. `debt`: recording debts. `reversal`: giving a credit's parts back.
 
+mod court;
+mod debt;
 mod entity;
 mod error;
 mod posting;
+pub mod reversal;
 pub mod room;
+mod split;
 mod store;
 mod verify;
 
 use rust_decimal::Decimal;
+use time::Date;
 
-pub use entity::{COURT_ORDER, CourtOrder, Policy, REMAINDER, SAVINGS, distribute, parse_percent};
+pub use court::{CourtOrderHistory, NewCourtOrder};
+pub use debt::NewDebt;
+pub use entity::{
+    CLAIM, COURT_ORDER, CourtOrder, CourtOrderEvent, CourtOrderState, DEBT, Debt, DebtKind, Policy, REMAINDER,
+    RULE_ORDER, Rule, SAVINGS, parse_percent,
+};
 pub use error::DistributionRefusal;
+pub use split::{Holder, NO_CONSENT, UNDER_THRESHOLD, distribute};
 pub use verify::CollectedCheck;
 
 use crate::{
-    custody::{self, Custody, CustodyRefusal, Detainee},
-    db::{self, Conn},
-    ids::{CourtOrderId, DetaineeId},
-    ledger::{Center, Lanes, LedgerError, balance, center},
+    custody::{Custody, Detainee},
+    db::Conn,
+    ids::{DetaineeId, Seq},
+    ledger::{Center, Lanes, LedgerError, Posted, Request, balance, center},
     money::Amount,
     proto::DistributionPart,
 };
@@ -29,17 +44,41 @@ pub struct Distributions {
     custody: Custody,
 }
 
-/// What is told of a court order.
+/// What is told of a version of a policy. What is left out is the default.
+#[derive(Debug, Clone, Default)]
+pub struct NewPolicy {
+    /// Percent of the gross credit that is saved.
+    pub savings_percent: Decimal,
+    /// Savings are filled up to this balance; none is without bound.
+    pub savings_cap: Option<Amount>,
+    /// Percent of the gross credit that all debts together take at most.
+    pub debt_percent: Option<Decimal>,
+    /// What debts leave available at least.
+    pub debt_threshold: Option<Amount>,
+    /// The rules between claims and the remainder, in the order they take their part.
+    pub order: Option<[Rule; 3]>,
+    /// The first business date it holds on; none is today.
+    pub effective_from: Option<Date>,
+}
+
+impl NewPolicy {
+    /// A version that saves and otherwise follows the defaults, from today.
+    pub fn saving(savings_percent: Decimal, savings_cap: Option<Amount>) -> NewPolicy {
+        NewPolicy {
+            savings_percent,
+            savings_cap,
+            ..NewPolicy::default()
+        }
+    }
+}
+
+/// A version of a policy, and the number of the newest.
 #[derive(Debug, Clone)]
-pub struct NewCourtOrder {
-    /// The id it will have.
-    pub id: CourtOrderId,
-    /// From whom the court wants it.
-    pub detainee: DetaineeId,
-    /// The document's number.
-    pub document: String,
-    /// The whole sum, above zero.
-    pub total: Amount,
+pub struct PolicyVersion {
+    /// The version.
+    pub policy: Policy,
+    /// The newest version's number: what a change has to know.
+    pub newest: i64,
 }
 
 /// How a credit would be split.
@@ -57,105 +96,132 @@ impl Distributions {
         Distributions { lanes, custody }
     }
 
-    /// A center's policy.
-    pub async fn policy(&self, center: &Center) -> Result<Policy, LedgerError> {
+    fn today(&self, center: &Center) -> Date {
+        center.zone.business_date(self.lanes.clock().now())
+    }
+
+    /// The version of a center's policy that holds today.
+    pub async fn policy(&self, center: &Center) -> Result<PolicyVersion, LedgerError> {
         let mut conn = self.lanes.database().read.acquire().await?;
-        Ok(store::policy(&mut conn, center).await?)
-    }
-
-    /// Replaces a center's policy. With `version` only if that is still its version.
-    pub async fn update_policy(
-        &self,
-        center: &Center,
-        savings_percent: Decimal,
-        savings_cap: Option<Amount>,
-        version: Option<i64>,
-        by: &str,
-    ) -> Result<Policy, LedgerError> {
-        let at = self.lanes.clock().now();
-        let mut tx = self.lanes.database().lane.begin().await?;
-        center::touch_rules_in_tx(&mut tx, center.no).await?;
-        let old = store::policy(&mut tx, center).await?;
-        if version.is_some_and(|version| version != old.version) {
-            return Err(DistributionRefusal::Stale { version: old.version }.into());
-        }
-        let new = Policy {
-            savings_percent,
-            savings_cap,
-            version: old.version + 1,
-            changed_at: Some(at),
-        };
-        store::insert_policy(&mut tx, center, &new, at, by).await?;
-        tx.commit().await?;
-        Ok(new)
-    }
-
-    /// Records a court order, to be collected after those that are there. The same again is answered with what is there.
-    pub async fn create_court_order(
-        &self,
-        center: &Center,
-        new: NewCourtOrder,
-        by: &str,
-    ) -> Result<CourtOrder, LedgerError> {
-        let at = self.lanes.clock().now();
-        let mut tx = self.lanes.database().lane.begin().await?;
-        center::touch_rules_in_tx(&mut tx, center.no).await?;
-        if custody::detainee_in_tx(&mut tx, center, &new.detainee).await?.is_none() {
-            return Err(CustodyRefusal::DetaineeNotFound { detainee: new.detainee }.into());
-        }
-        let orders = orders_of(&mut tx, center, &new.detainee).await?;
-        if let Some(order) = orders.iter().find(|order| order.id == new.id) {
-            let same = order.document == new.document && order.total == new.total;
-            return if same {
-                Ok(order.clone())
-            } else {
-                Err(DistributionRefusal::AlreadyExists.into())
-            };
-        }
-        if orders.iter().any(|order| order.document == new.document) {
-            return Err(DistributionRefusal::AlreadyExists.into());
-        }
-        let position = orders.last().map_or(1, |last| last.position + 1);
-        store::insert_court_order(&mut tx, center, &new, position, at, by).await?;
-        tx.commit().await?;
-        Ok(CourtOrder {
-            id: new.id,
-            document: new.document,
-            total: new.total,
-            collected: Amount::zero(center.currency),
-            position,
-            created_at: at,
+        let policies = store::policies(&mut conn, center).await?;
+        Ok(PolicyVersion {
+            policy: policies.holding_on(self.today(center)).clone(),
+            newest: policies.newest(),
         })
     }
 
-    /// A detainee's court orders in the order of collection.
-    pub async fn court_orders(&self, center: &Center, id: &DetaineeId) -> Result<Vec<CourtOrder>, LedgerError> {
-        self.custody.detainee(center, id).await?;
+    /// Up to `limit` versions of a center's policy before a number, newest first.
+    pub async fn policy_versions(
+        &self,
+        center: &Center,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<Policy>, LedgerError> {
         let mut conn = self.lanes.database().read.acquire().await?;
-        Ok(orders_of(&mut conn, center, id).await?)
+        Ok(store::versions(&mut conn, center, before.unwrap_or(i64::MAX), limit).await?)
     }
 
-    /// How a credit would be split now.
+    /// Adds a version to a center's policy. With `version` only if that is still the newest. Answered with the new one.
+    ///
+    /// Errors: STALE_ETAG; INVALID_FIELD for a date that is over.
+    pub async fn update_policy(
+        &self,
+        center: &Center,
+        new: NewPolicy,
+        version: Option<i64>,
+        by: &str,
+    ) -> Result<PolicyVersion, LedgerError> {
+        let at = self.lanes.clock().now();
+        let mut tx = self.lanes.database().lane.begin().await?;
+        center::touch_rules_in_tx(&mut tx, center.no).await?;
+        let newest = store::policies(&mut tx, center).await?.newest();
+        if version.is_some_and(|version| version != newest) {
+            return Err(DistributionRefusal::Stale { version: newest }.into());
+        }
+        let today = center.zone.business_date(at);
+        let effective_from = new.effective_from.unwrap_or(today);
+        if effective_from < today {
+            return Err(DistributionRefusal::EffectiveInPast { today }.into());
+        }
+        let initial = Policy::initial(center.currency).map_err(|_| LedgerError::Internal)?;
+        let policy = Policy {
+            savings_percent: new.savings_percent,
+            savings_cap: new.savings_cap,
+            debt_percent: new.debt_percent.unwrap_or(initial.debt_percent),
+            debt_threshold: new.debt_threshold.unwrap_or(initial.debt_threshold),
+            order: new.order.unwrap_or(initial.order),
+            version: newest + 1,
+            effective_from: Some(effective_from),
+            changed: Some((at, by.to_owned())),
+        };
+        store::insert_policy(&mut tx, center, &policy, at, by).await?;
+        tx.commit().await?;
+        Ok(PolicyVersion {
+            newest: policy.version,
+            policy,
+        })
+    }
+
+    /// Records what a detainee owes; an advance is theirs at once.
+    ///
+    /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, ALREADY_EXISTS for a document that another debt of theirs has.
+    pub async fn create_debt(&self, center: &Center, request: Request, new: NewDebt) -> Result<Posted, LedgerError> {
+        self.lanes.submit_rare(center, debt::CreateDebt { request, new }).await
+    }
+
+    /// A debt as it stands.
+    ///
+    /// Errors: NOT_FOUND.
+    pub async fn debt(&self, center: &Center, debt: Seq) -> Result<Debt, LedgerError> {
+        let mut conn = self.lanes.database().read.acquire().await?;
+        let found = store::debt(&mut conn, center, debt).await?;
+        found.ok_or_else(|| DistributionRefusal::DebtNotFound { debt }.into())
+    }
+
+    /// A detainee's debts, claims too, oldest first.
+    ///
+    /// Errors: NOT_FOUND.
+    pub async fn debts(&self, center: &Center, id: &DetaineeId) -> Result<Vec<Debt>, LedgerError> {
+        self.custody.detainee(center, id).await?;
+        let mut conn = self.lanes.database().read.acquire().await?;
+        let mut found = store::debts(&mut conn, center, std::slice::from_ref(id)).await?;
+        Ok(found.remove(id.as_str()).unwrap_or_default())
+    }
+
+    /// How a credit would be split now. The real split may differ: other credits may come first, and rules may change.
     pub async fn preview(&self, center: &Center, id: &DetaineeId, gross: Amount) -> Result<Preview, LedgerError> {
         let detainee = self.custody.detainee(center, id).await?;
         let mut conn = self.lanes.database().read.acquire().await?;
-        preview_in_tx(&mut conn, center, &detainee, gross).await
+        preview_in_tx(&mut conn, center, &detainee, gross, self.today(center)).await
     }
 }
 
-/// How a credit would be split, inside the caller's transaction.
+/// How a credit would be split on a business date, inside the caller's transaction.
 pub async fn preview_in_tx(
     conn: &mut Conn,
     center: &Center,
     detainee: &Detainee,
     gross: Amount,
+    date: Date,
 ) -> Result<Preview, LedgerError> {
-    let policy = store::policy(conn, center).await?;
-    let orders = orders_of(conn, center, &detainee.id).await?;
-    let [_, _, savings_no, _] = detainee.accounts();
-    let (balances, _) = balance::now(&mut *conn, center, &[savings_no]).await?;
-    let savings = balances.first().copied().ok_or(LedgerError::Internal)?;
-    let parts = distribute(gross, &policy, &orders, savings).map_err(|error| {
+    let id = std::slice::from_ref(&detainee.id);
+    let policies = store::policies(conn, center).await?;
+    let orders = store::court_orders(conn, center, id).await?;
+    let debts = store::debts(conn, center, id).await?;
+    let [available_no, _, savings_no, _] = detainee.accounts();
+    let (balances, _) = balance::now(&mut *conn, center, &[available_no, savings_no]).await?;
+    let [available, savings] = balances[..] else {
+        return Err(LedgerError::Internal);
+    };
+    let policy = policies.holding_on(date);
+    let holder = Holder {
+        orders: orders.get(detainee.id.as_str()).map_or(&[], Vec::as_slice),
+        debts: debts.get(detainee.id.as_str()).map_or(&[], Vec::as_slice),
+        available,
+        savings,
+        is_convicted: detainee.is_convicted,
+    };
+    let parts = distribute(gross, policy, &holder).map_err(|error| {
         tracing::error!(%error, "a credit cannot be split");
         LedgerError::Internal
     })?;
@@ -163,9 +229,4 @@ pub async fn preview_in_tx(
         parts,
         policy_version: policy.version,
     })
-}
-
-async fn orders_of(conn: &mut Conn, center: &Center, id: &DetaineeId) -> db::Result<Vec<CourtOrder>> {
-    let mut found = store::court_orders(conn, center, std::slice::from_ref(id)).await?;
-    Ok(found.remove(id.as_str()).unwrap_or_default())
 }

@@ -1,60 +1,72 @@
-//! What lanes remember of this domain: the policy, and the court orders of the detainees that are credited.
+//! What lanes remember of this domain: the policy's versions, and what the detainees owe that are credited.
 
 use futures::future::{BoxFuture, FutureExt as _};
+use time::Date;
 
 use super::{
-    entity::{COURT_ORDER, CourtOrder, Policy, distribute},
+    entity::{CLAIM, COURT_ORDER, CourtOrder, DEBT, Debt, Policies},
     posting,
-    store::{self, CollectedRows},
+    split::{Holder, distribute},
+    store::{self, CollectedRows, RepaidRows},
 };
 use crate::{
     custody::room::Standing,
     db::{self, Conn},
-    ids::{AccountNo, DetaineeId},
+    ids::{AccountNo, DetaineeId, Seq},
     ledger::{Asked, Center, Code, Declined, Posting, Room, Rows, State, chart},
     money::Amount,
     proto::DistributionPart,
 };
 
-/// The center's policy and the court orders that credits asked for.
+/// What a detainee owes, to courts and to the center.
+#[derive(Debug, Default)]
+struct Owed {
+    orders: Vec<CourtOrder>,
+    debts: Vec<Debt>,
+}
+
+/// The center's policy and what the detainees owe that credits asked for.
 #[derive(Default)]
 pub struct DistributionRoom {
-    policy: Option<Policy>,
-    orders: Asked<DetaineeId, Vec<CourtOrder>>,
+    policies: Option<Policies>,
+    owed: Asked<DetaineeId, Owed>,
 }
 
 impl DistributionRoom {
-    /// Asks for the policy and a detainee's court orders.
+    /// Asks for the policy and what a detainee owes.
     pub fn want(&mut self, id: &DetaineeId) {
-        self.orders.want(id);
+        self.owed.want(id);
     }
 
-    fn get(&self, id: &DetaineeId) -> Result<(&Policy, &[CourtOrder]), Declined> {
-        let orders = self.orders.get(id).map(Vec::as_slice);
-        self.policy
+    fn get(&self, id: &DetaineeId) -> Result<(&Policies, &Owed), Declined> {
+        self.policies
             .as_ref()
-            .zip(orders)
+            .zip(self.owed.get(id))
             .ok_or_else(|| Declined::Broken(format!("the distribution rules of {id} are not loaded")))
     }
 }
 
 impl Room for DistributionRoom {
     fn is_wanting(&self) -> bool {
-        self.orders.is_wanting()
+        self.owed.is_wanting()
     }
     fn keys(&self) -> usize {
-        self.orders.count()
+        self.owed.count()
     }
     fn load<'a>(&'a mut self, conn: &'a mut Conn, center: &'a Center) -> BoxFuture<'a, db::Result<()>> {
         async move {
-            if self.policy.is_none() {
-                self.policy = Some(store::policy(conn, center).await?);
+            if self.policies.is_none() {
+                self.policies = Some(store::policies(conn, center).await?);
             }
-            let wanted = self.orders.take_wanted();
-            let mut found = store::court_orders(conn, center, &wanted).await?;
+            let wanted = self.owed.take_wanted();
+            let mut orders = store::court_orders(conn, center, &wanted).await?;
+            let mut debts = store::debts(conn, center, &wanted).await?;
             for id in wanted {
-                let orders = found.remove(id.as_str()).unwrap_or_default();
-                self.orders.learn(id, orders);
+                let owed = Owed {
+                    orders: orders.remove(id.as_str()).unwrap_or_default(),
+                    debts: debts.remove(id.as_str()).unwrap_or_default(),
+                };
+                self.owed.learn(id, owed);
             }
             Ok(())
         }
@@ -72,22 +84,32 @@ pub struct Split {
     pub postings: Vec<Posting>,
 }
 
-/// Splits a credit to an active detainee, whose rules and savings `want` has asked for.
+/// Splits a credit to an active detainee, whose rules and balances `want` has asked for, by the policy of a business date.
 pub fn split(
     state: &State,
     id: &DetaineeId,
     standing: &Standing,
     clearing: AccountNo,
     gross: Amount,
+    date: Date,
 ) -> Result<Split, Declined> {
-    let (policy, orders) = state.room::<DistributionRoom>()?.get(id)?;
-    let parts = distribute(gross, policy, orders, state.balance(standing.savings())?)?;
+    let (policies, owed) = state.room::<DistributionRoom>()?.get(id)?;
+    let policy = policies.holding_on(date);
+    let holder = Holder {
+        orders: &owed.orders,
+        debts: &owed.debts,
+        available: state.balance(standing.available())?,
+        savings: state.balance(standing.savings())?,
+        is_convicted: standing.is_convicted,
+    };
+    let parts = distribute(gross, policy, &holder).map_err(|error| Declined::Broken(error.to_string()))?;
     let mut postings = Vec::with_capacity(parts.len());
     for part in &parts {
         let amount = Amount::parse(&part.amount, gross.currency())?;
         let code = i16::try_from(part.account_code).ok().and_then(Code::from_number);
         let to = match code {
             Some(Code::CourtPayable) => chart::COURT_PAYABLE,
+            Some(Code::Advances) => chart::ADVANCES,
             Some(Code::Savings) => standing.savings(),
             Some(Code::Available) => standing.available(),
             _ => {
@@ -108,7 +130,7 @@ pub fn split(
     })
 }
 
-/// Remembers what a committed credit has collected for courts.
+/// Remembers what a committed credit has collected for courts and repaid to the center.
 pub fn collect(
     state: &mut State,
     rows: &mut Rows,
@@ -116,17 +138,32 @@ pub fn collect(
     parts: &[DistributionPart],
 ) -> Result<(), Declined> {
     let currency = state.center().currency;
-    let room = state.room_mut::<DistributionRoom>()?;
-    for part in parts.iter().filter(|part| part.rule == COURT_ORDER) {
+    let owed = state.room_mut::<DistributionRoom>()?.owed.get_mut(id);
+    let owed = owed.ok_or_else(|| Declined::Broken(format!("what {id} owes is not loaded")))?;
+    for part in parts {
         let amount = Amount::parse(&part.amount, currency)?;
-        let order = room
-            .orders
-            .get_mut(id)
-            .and_then(|orders| orders.iter_mut().find(|order| order.document == part.document))
-            .ok_or_else(|| Declined::Broken(format!("court order {} is not loaded", part.document)))?;
-        order.collected = order.collected.checked_add(amount)?;
-        if let (true, Some(collected)) = (amount.is_positive(), rows.of::<CollectedRows>()) {
-            collected.put(id, &order.id, order.collected);
+        if !amount.is_positive() {
+            continue;
+        }
+        let unknown = || Declined::Broken(format!("{} {} is not loaded", part.rule, part.document));
+        match part.rule.as_str() {
+            COURT_ORDER => {
+                let order = owed.orders.iter_mut().find(|order| order.document == part.document);
+                let order = order.ok_or_else(unknown)?;
+                order.collected = order.collected.checked_add(amount)?;
+                if let Some(collected) = rows.of::<CollectedRows>() {
+                    collected.put(id, &order.id, order.collected);
+                }
+            }
+            CLAIM | DEBT => {
+                let debt = owed.debts.iter_mut().find(|debt| debt.seq == Seq(part.debt));
+                let debt = debt.ok_or_else(unknown)?;
+                debt.repaid = debt.repaid.checked_add(amount)?;
+                if let Some(repaid) = rows.of::<RepaidRows>() {
+                    repaid.put(debt.seq, debt.repaid);
+                }
+            }
+            _ => {}
         }
     }
     Ok(())

@@ -1,64 +1,184 @@
-//! What courts have collected against the credits it was collected from.
+//! What courts have collected and what detainees owe, against the records that explain it.
 
 use std::collections::BTreeMap;
 
 use futures::future::{BoxFuture, FutureExt as _};
 use rust_decimal::Decimal;
 
-use super::COURT_ORDER;
+use super::{
+    entity::{CLAIM, COURT_ORDER, DEBT, DebtKind},
+    reversal::claim_document,
+};
 use crate::{
     db::Conn,
-    ledger::verify::{Check, Page, VerifyError},
-    proto::journal_record::Facts,
+    ids::Seq,
+    ledger::{
+        chart, record,
+        verify::{Check, Owner, Page, VerifyError},
+    },
+    proto::{CreditReversalFacts, DistributionPart, JournalRecord, journal_record::Facts},
 };
 
-/// What credits have collected for each court order, by detainee and document.
+/// What credits have collected for each court order, by detainee and document, and what was owed and repaid of each debt.
 #[derive(Debug, Default)]
 pub struct CollectedCheck {
     orders: BTreeMap<(String, String), Collected>,
+    debts: BTreeMap<i64, Owing>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Collected {
     collected: Decimal,
-    /// What the last credit says is still owed.
+    /// What the records say is still owed.
     owed: Decimal,
+}
+
+/// A debt as the records tell it, and what they say was repaid.
+#[derive(Debug, Clone, PartialEq)]
+struct Owing {
+    debt: StoredDebt,
+    repaid: Decimal,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct StoredDebt {
+    detainee: String,
+    kind: String,
+    document: String,
+    amount: Decimal,
+    is_consented: bool,
+    recorded_at: Option<prost_types::Timestamp>,
 }
 
 impl Check for CollectedCheck {
     fn page<'a>(&'a mut self, _: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
-        async move { self.collect(page) }.boxed()
+        async move {
+            for record in page.records {
+                match &record.facts {
+                    Some(Facts::Credit(facts)) => self.credit(page, record, &facts.detainee, &facts.parts)?,
+                    Some(Facts::UnmatchedCredit(facts)) => self.credit(page, record, &facts.detainee, &facts.parts)?,
+                    Some(Facts::CreditReversal(facts)) => self.reversal(page, record, facts)?,
+                    Some(Facts::Debt(facts)) => {
+                        page.parties(record, &[Owner::detainee(&facts.detainee)])?;
+                        let debt = StoredDebt {
+                            detainee: facts.detainee.clone(),
+                            kind: facts.kind.clone(),
+                            document: facts.document.clone(),
+                            amount: page.amount(record, &facts.amount)?,
+                            is_consented: facts.consented,
+                            recorded_at: record.recorded_at,
+                        };
+                        self.owe(record, debt);
+                    }
+                    _ => {}
+                }
+            }
+            Ok(())
+        }
+        .boxed()
     }
 
     fn end<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
-        self.compare(conn, page).boxed()
+        async move {
+            self.compare_orders(conn, page).await?;
+            self.compare_debts(conn, page).await?;
+            self.compare_owed(conn, page).await
+        }
+        .boxed()
     }
 }
 
 impl CollectedCheck {
-    fn collect(&mut self, page: &Page<'_>) -> Result<(), VerifyError> {
-        for record in page.records {
-            let (detainee, parts) = match &record.facts {
-                Some(Facts::Credit(facts)) => (&facts.detainee, &facts.parts),
-                Some(Facts::UnmatchedCredit(facts)) => (&facts.detainee, &facts.parts),
-                _ => continue,
-            };
-            for part in parts.iter().filter(|part| part.rule == COURT_ORDER) {
-                let amount = page.amount(record, &part.amount)?;
-                let owed = page.amount(record, &part.still_owed)?;
-                let key = (detainee.clone(), part.document.clone());
-                let order = self.orders.entry(key).or_default();
-                order.collected = order
-                    .collected
-                    .checked_add(amount)
-                    .ok_or_else(|| page.differs(record, "what a court collected overflows"))?;
-                order.owed = owed;
+    fn owe(&mut self, record: &JournalRecord, debt: StoredDebt) {
+        let repaid = Decimal::ZERO;
+        self.debts.insert(record.seq, Owing { debt, repaid });
+    }
+
+    fn credit(
+        &mut self,
+        page: &Page<'_>,
+        record: &JournalRecord,
+        detainee: &str,
+        parts: &[DistributionPart],
+    ) -> Result<(), VerifyError> {
+        for part in parts {
+            let amount = || page.amount(record, &part.amount);
+            match part.rule.as_str() {
+                COURT_ORDER => {
+                    let key = (detainee.to_owned(), part.document.clone());
+                    let order = self.orders.entry(key).or_default();
+                    order.collected = sum(page, record, order.collected, amount()?)?;
+                    order.owed = page.amount(record, &part.still_owed)?;
+                }
+                CLAIM | DEBT => {
+                    let (amount, told) = (amount()?, page.amount(record, &part.still_owed)?);
+                    let owing = self.owing(page, record, part.debt, detainee)?;
+                    owing.repaid = sum(page, record, owing.repaid, amount)?;
+                    let owed = sum(page, record, owing.debt.amount, -owing.repaid)?;
+                    if owed != told {
+                        let what = format!("it says that {told} of debt {} is still owed, it is {owed}", part.debt);
+                        return Err(page.differs(record, what));
+                    }
+                }
+                _ => {}
             }
         }
         Ok(())
     }
 
-    async fn compare(&self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    fn reversal(
+        &mut self,
+        page: &Page<'_>,
+        record: &JournalRecord,
+        facts: &CreditReversalFacts,
+    ) -> Result<(), VerifyError> {
+        page.parties(record, &[Owner::detainee(&facts.detainee)])?;
+        for part in &facts.parts {
+            let amount = page.amount(record, &part.amount)?;
+            match part.rule.as_str() {
+                COURT_ORDER => {
+                    let key = (facts.detainee.clone(), part.document.clone());
+                    let order = self.orders.entry(key).or_default();
+                    order.collected = sum(page, record, order.collected, -amount)?;
+                    order.owed = sum(page, record, order.owed, amount)?;
+                }
+                CLAIM | DEBT => {
+                    let owing = self.owing(page, record, part.debt, &facts.detainee)?;
+                    owing.repaid = sum(page, record, owing.repaid, -amount)?;
+                }
+                _ => {}
+            }
+        }
+        let claimed = page.amount(record, &facts.claimed)?;
+        if !claimed.is_zero() {
+            let debt = StoredDebt {
+                detainee: facts.detainee.clone(),
+                kind: DebtKind::Claim.name().to_owned(),
+                document: claim_document(Seq(record.reverses)),
+                amount: claimed,
+                is_consented: false,
+                recorded_at: record.recorded_at,
+            };
+            self.owe(record, debt);
+        }
+        Ok(())
+    }
+
+    /// A debt of somebody that a record is about.
+    fn owing(
+        &mut self,
+        page: &Page<'_>,
+        record: &JournalRecord,
+        debt: i64,
+        detainee: &str,
+    ) -> Result<&mut Owing, VerifyError> {
+        self.debts
+            .get_mut(&debt)
+            .filter(|owing| owing.debt.detainee == detainee)
+            .ok_or_else(|| page.differs(record, format!("{detainee} has no debt {debt}")))
+    }
+
+    async fn compare_orders(&self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
         let rows = sqlx::query!(
             r#"select coalesce(o.detainee_id, c.detainee_id) as "detainee_id!",
                       coalesce(o.court_order_id, c.court_order_id) as "court_order_id!",
@@ -104,4 +224,66 @@ impl CollectedCheck {
             None => Ok(()),
         }
     }
+
+    async fn compare_debts(&self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+        let rows = sqlx::query!(
+            "select seq, detainee_id, kind, document, amount, is_consented, recorded_at from debt where center_id = $1",
+            page.center.no.0,
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        let stored = rows.into_iter().map(|row| {
+            let debt = StoredDebt {
+                detainee: row.detainee_id,
+                kind: row.kind,
+                document: row.document,
+                amount: row.amount,
+                is_consented: row.is_consented,
+                recorded_at: Some(record::timestamp(row.recorded_at)),
+            };
+            (row.seq, debt)
+        });
+        let explained = self.debts.iter().map(|(seq, owing)| (*seq, owing.debt.clone()));
+        page.same_rows("debt", &explained.collect(), &stored.collect())?;
+        let rows = sqlx::query!(
+            "select seq, repaid from debt_repaid where center_id = $1",
+            page.center.no.0
+        )
+        .fetch_all(conn)
+        .await?;
+        let stored: BTreeMap<i64, Decimal> = rows.into_iter().map(|row| (row.seq, row.repaid)).collect();
+        // A row stays when a credit that repaid the debt is taken back.
+        let explained = self
+            .debts
+            .iter()
+            .filter(|(seq, owing)| !owing.repaid.is_zero() || stored.contains_key(seq))
+            .map(|(seq, owing)| (*seq, owing.repaid))
+            .collect();
+        page.same_rows("debt_repaid", &explained, &stored)
+    }
+
+    /// What all debts together still are is the balance of the one account that they are in.
+    async fn compare_owed(&self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+        let balance = sqlx::query_scalar!(
+            "select balance from account_balance where center_id = $1 and account_no = $2",
+            page.center.no.0,
+            chart::ADVANCES.0,
+        )
+        .fetch_one(conn)
+        .await?;
+        let owed = self.debts.values().try_fold(Decimal::ZERO, |sum, owing| {
+            sum.checked_add(owing.debt.amount)?.checked_sub(owing.repaid)
+        });
+        if owed == Some(balance) {
+            return Ok(());
+        }
+        let owed = owed.map_or_else(|| "too much to count".to_owned(), |owed| owed.to_string());
+        let what = format!("detainees owe {balance}, the records of their debts say {owed}");
+        Err(page.row_differs("account_balance", chart::ADVANCES, what))
+    }
+}
+
+fn sum(page: &Page<'_>, record: &JournalRecord, sum: Decimal, more: Decimal) -> Result<Decimal, VerifyError> {
+    let sum = sum.checked_add(more);
+    sum.ok_or_else(|| page.differs(record, "what it collects overflows"))
 }

@@ -19,6 +19,8 @@ pub enum Code {
     Bank = 1001,
     /// Money at a gateway, one account for each channel.
     GatewayClearing = 1101,
+    /// What detainees owe the center: advances, damages, and what they spent of reversed credits.
+    Advances = 1201,
     /// A detainee's money that can be spent, 可用.
     Available = 2101,
     /// A detainee's money set aside for orders, 冻结.
@@ -39,15 +41,18 @@ pub enum Code {
     ReleasesInTransit = 2303,
     /// Collected for courts.
     CourtPayable = 2401,
+    /// Income that is no sale: damages that detainees are to pay.
+    OtherIncome = 4101,
     /// Fees that gateways kept.
     GatewayFees = 5101,
 }
 
 impl Code {
     /// Every code, in the chart's order.
-    pub const ALL: [Code; 13] = [
+    pub const ALL: [Code; 15] = [
         Code::Bank,
         Code::GatewayClearing,
+        Code::Advances,
         Code::Available,
         Code::Held,
         Code::Savings,
@@ -58,6 +63,7 @@ impl Code {
         Code::RefundsInTransit,
         Code::ReleasesInTransit,
         Code::CourtPayable,
+        Code::OtherIncome,
         Code::GatewayFees,
     ];
 
@@ -74,16 +80,16 @@ impl Code {
     /// The side on which its balance is positive.
     pub const fn side(self) -> Side {
         match self {
-            Code::Bank | Code::GatewayClearing | Code::GatewayFees => Side::Debit,
+            Code::Bank | Code::GatewayClearing | Code::Advances | Code::GatewayFees => Side::Debit,
             _ => Side::Credit,
         }
     }
 
     /// Whether its balance may never be below zero. A vendor's payable may be: goods can come back after the vendor was
-    /// paid, and the next settlement takes it off.
+    /// paid, and the next settlement takes it off. Of the debit side, only what detainees owe is always something.
     pub const fn never_negative(self) -> bool {
         match self.side() {
-            Side::Debit => false,
+            Side::Debit => matches!(self, Code::Advances),
             Side::Credit => !matches!(self, Code::VendorPayable),
         }
     }
@@ -93,6 +99,7 @@ impl Code {
         match self {
             Code::Bank => "bank",
             Code::GatewayClearing => "gateway clearing",
+            Code::Advances => "owed by detainees",
             Code::Available => "detainees available",
             Code::Held => "detainees held",
             Code::Savings => "detainees savings",
@@ -103,6 +110,7 @@ impl Code {
             Code::RefundsInTransit => "refunds in transit",
             Code::ReleasesInTransit => "release payouts in transit",
             Code::CourtPayable => "court-ordered sums payable",
+            Code::OtherIncome => "other income",
             Code::GatewayFees => "gateway fees",
         }
     }
@@ -123,6 +131,7 @@ impl Code {
         match self {
             Code::Bank => "银行存款",
             Code::GatewayClearing => "网关清算",
+            Code::Advances => "在押人员欠款",
             Code::Available => "在押人员可用",
             Code::Held => "在押人员冻结",
             Code::Savings => "在押人员储备",
@@ -133,19 +142,22 @@ impl Code {
             Code::RefundsInTransit => "退款在途",
             Code::ReleasesInTransit => "出所结清在途",
             Code::CourtPayable => "应付法院款",
+            Code::OtherIncome => "其他收入",
             Code::GatewayFees => "网关手续费",
         }
     }
 }
 
 /// The accounts that every center has from its first day, under the same numbers everywhere.
-pub const CENTER_ACCOUNTS: [(AccountNo, Code); 6] = [
+pub const CENTER_ACCOUNTS: [(AccountNo, Code); 8] = [
     (BANK, Code::Bank),
     (SUSPENSE, Code::Suspense),
     (REFUNDS_IN_TRANSIT, Code::RefundsInTransit),
     (RELEASES_IN_TRANSIT, Code::ReleasesInTransit),
     (COURT_PAYABLE, Code::CourtPayable),
     (GATEWAY_FEES, Code::GatewayFees),
+    (ADVANCES, Code::Advances),
+    (OTHER_INCOME, Code::OtherIncome),
 ];
 
 /// The center's bank account.
@@ -160,6 +172,10 @@ pub const RELEASES_IN_TRANSIT: AccountNo = AccountNo(4);
 pub const COURT_PAYABLE: AccountNo = AccountNo(5);
 /// Fees the gateways kept.
 pub const GATEWAY_FEES: AccountNo = AccountNo(6);
+/// What detainees owe the center.
+pub const ADVANCES: AccountNo = AccountNo(7);
+/// Income that is no sale.
+pub const OTHER_INCOME: AccountNo = AccountNo(8);
 /// The first number given to accounts opened later.
 pub const FIRST_FREE: AccountNo = AccountNo(16);
 

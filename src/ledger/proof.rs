@@ -1,6 +1,6 @@
 //! The proof: assets and expenses equal what is owed, at any moment of the past.
 //!
-//! bank + gateway clearing + gateway fees = detainees + vendors + suspense + in transit + court.
+//! bank + gateway clearing + owed by detainees + gateway fees = detainees + vendors + suspense + in transit + court + income.
 
 use sqlx::PgConnection;
 

@@ -61,6 +61,21 @@ pub fn allocate(total: Amount, weights: &[u64]) -> Result<Vec<Amount>, Allocatio
         .collect()
 }
 
+/// Divides an amount in proportion to other amounts, by the rule of [`allocate`]: what is to be shared among sums that are
+/// owed. A share is never above the sum it is for unless the total is above all of them together.
+///
+/// # Errors
+/// [`AllocationError::NoWeight`] if none is above zero; [`AllocationError::WeightsTooLarge`]; [`MoneyError::NotPositive`] if
+/// one is below zero.
+pub fn allocate_by(total: Amount, owed: &[Amount]) -> Result<Vec<Amount>, AllocationError> {
+    let mut weights = Vec::with_capacity(owed.len());
+    for sum in owed {
+        let units = not_negative(*sum)?.units();
+        weights.push(u64::try_from(units).map_err(|_| AllocationError::WeightsTooLarge)?);
+    }
+    allocate(total, &weights)
+}
+
 /// One step of a waterfall. The steps take from the gross amount in order, and none takes more than is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -140,7 +155,10 @@ fn not_negative(amount: Amount) -> Result<Amount, MoneyError> {
 
 /// A percentage of an amount, rounded down to the currency's unit. Integers are used because a product of two decimals
 /// may be rounded when it has too many digits.
-fn percent_of(gross: Amount, rate: Decimal) -> Result<Amount, MoneyError> {
+///
+/// # Errors
+/// [`MoneyError::NotPositive`] for a negative rate, [`MoneyError::Overflow`] for one with absurdly many digits.
+pub fn percent_of(gross: Amount, rate: Decimal) -> Result<Amount, MoneyError> {
     if rate < Decimal::ZERO {
         return Err(MoneyError::NotPositive);
     }
@@ -180,6 +198,17 @@ mod tests {
             texts(&allocate(cny("1.00").negated(), &[1, 2]).unwrap()),
             ["-0.33", "-0.67"]
         );
+    }
+
+    #[test]
+    fn what_is_owed_is_shared_by_what_is_owed() {
+        let owed = [cny("10"), cny("20"), cny("0.01")];
+        let share = |total| texts(&allocate_by(cny(total), &owed).unwrap());
+        assert_eq!(share("30.01"), ["10.00", "20.00", "0.01"]);
+        assert_eq!(share("0.01"), ["0.00", "0.01", "0.00"]);
+        assert_eq!(share("0"), ["0.00", "0.00", "0.00"]);
+        assert!(allocate_by(cny("1"), &[cny("1").negated()]).is_err());
+        assert_eq!(allocate_by(cny("1"), &[]), Err(AllocationError::NoWeight));
     }
 
     #[test]

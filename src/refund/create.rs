@@ -133,6 +133,9 @@ impl CreateRefund {
     /// Money of the detainee's, who must be active.
     async fn of_account(&self, tx: &mut JournalTx, remittance: &Remittance, credit: Seq) -> Result<Source, Declined> {
         let (center, moment) = (tx.center().clone(), tx.moment());
+        if let Some(reversal) = store::reversals(tx.conn(), center.no, &[credit]).await?.get(&credit) {
+            return Err(R::AlreadyReversed { reversal: *reversal }.into());
+        }
         let detainee = active_detainee(tx, &remittance.detainee).await?;
         let (movements, _) = store::movements(tx.conn(), &center, detainee.available(), moment.seq).await?;
         let layers = Unspent::of(&movements, center.currency)?;

@@ -164,6 +164,7 @@ pub(super) fn payment_facts(record: &JournalRecord) -> Result<(&str, &str), Decl
     match &record.facts {
         Some(Facts::Credit(facts)) => Ok((&facts.gateway_transaction, &facts.amount)),
         Some(Facts::Suspense(facts)) => Ok((&facts.gateway_transaction, &facts.amount)),
+        Some(Facts::CreditReversal(facts)) => Ok((&facts.gateway_transaction, &facts.amount)),
         _ => Err(Declined::Broken(format!("transaction {} is no payment", record.seq))),
     }
 }
@@ -230,7 +231,10 @@ pub(super) fn meaning(
         (K::RefundRequested, true, Some(Facts::Refund(refund))) => Meaning::Refunded {
             remittance: refund.remittance.clone(),
         },
-        (K::Return, false, _) | (K::RefundRequested, true, _) => {
+        (K::CreditReversed, true, Some(Facts::CreditReversal(reversal))) => Meaning::Reversed {
+            remittance: reversal.remittance.clone(),
+        },
+        (K::Return, false, _) | (K::RefundRequested | K::CreditReversed, true, _) => {
             return Err(Declined::Broken(format!("a {} without its facts", kind.as_str_name())));
         }
         (_, true, _) => Meaning::Spent,

@@ -57,6 +57,30 @@ pub enum RefundRefusal {
         /// The channel the remittance came through.
         channel: String,
     },
+    /// No remittance was credited by this transaction.
+    #[error("transaction {transaction} credited no remittance")]
+    NotACredit {
+        /// The transaction asked for.
+        transaction: Seq,
+    },
+    /// The credit was taken back before, and its money is in suspense since.
+    #[error("the credit was reversed by transaction {reversal}")]
+    AlreadyReversed {
+        /// The transaction that took it back.
+        reversal: Seq,
+    },
+    /// All of the credit went back to its payer.
+    #[error("all of the credit was refunded")]
+    NothingToReverse {
+        /// What was refunded of it.
+        refunded: Amount,
+    },
+    /// No such reversal.
+    #[error("reversal {reversal} does not exist")]
+    ReversalNotFound {
+        /// The number asked for.
+        reversal: Seq,
+    },
     /// It has ended already.
     #[error("it is {state} already")]
     NotInTransit {
@@ -102,6 +126,12 @@ impl From<RefundRefusal> for Refusal {
                 .with_fact("unspent", unspent)
                 .with_fact("required", amount),
             R::ChannelNotFound { channel } => because(Reason::NotFound).with_fact("channel", channel),
+            R::NotACredit { transaction } => because(Reason::NotFound)
+                .with_fact("transaction", transaction)
+                .about("credit"),
+            R::AlreadyReversed { reversal } => because(Reason::AlreadyReversed).with_fact("transaction", reversal),
+            R::NothingToReverse { refunded } => because(Reason::NothingToReverse).with_fact("refunded", refunded),
+            R::ReversalNotFound { reversal } => because(Reason::NotFound).with_fact("reversal", reversal).about("name"),
             R::NotInTransit { state } => because(Reason::NotInTransit).with_fact("state", state),
             R::RefundsOpen { refunds } => because(Reason::MoneyInFlight).with_fact("refunds", refunds),
             R::Withheld { withheld } => because(Reason::MoneyInFlight).with_fact("withheld", withheld),

@@ -3,7 +3,7 @@
 //! # Layout
 //! - `unspent`: whose money is not spent yet. `entity`: numbers, states, decisions.
 //! - `create`: setting money aside. `outcome`: taking it to the gateway, and what becomes of it.
-//! - `release`: the whole balance of a person who leaves.
+//! - `release`: the whole balance of a person who leaves. `reverse`: a credit that should not have been made.
 //!
 //! # Invariants
 //! 1. A refund is at most what is unspent of its remittance, or left of it in suspense, and all refunds of a payment are at
@@ -17,6 +17,7 @@ mod error;
 mod outcome;
 mod posting;
 mod release;
+mod reverse;
 mod store;
 mod unspent;
 mod verify;
@@ -134,10 +135,16 @@ impl Refunds {
         let credits: HashMap<i64, JournalRecord> = credits.into_iter().map(|credit| (credit.seq, credit)).collect();
         let amount = |text: &str| Amount::parse(text, center.currency).map_err(|error| undecided(error.into()));
         let mut remittances = Vec::new();
+        let seqs: Vec<Seq> = layers.layers().iter().map(|layer| layer.seq).collect();
+        let reversed = store::reversals(&mut *conn, center.no, &seqs).await?;
         for layer in layers.layers() {
             let (Some(remittance), Some(credit)) = (&layer.remittance, credits.get(&layer.seq.0)) else {
                 continue;
             };
+            // What was taken back is nobody's to refund here any more.
+            if reversed.contains_key(&layer.seq) {
+                continue;
+            }
             let facts = credit_facts(credit).map_err(undecided)?;
             if payer.is_some_and(|payer| payer.as_str() != facts.payer) {
                 continue;
@@ -177,7 +184,7 @@ impl Refunds {
     /// Sets money of a remittance aside, and asks the gateway to pay it back. Answered as it was set aside, whatever the
     /// gateway says meanwhile; a gateway that cannot be reached is asked again later.
     ///
-    /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, REFUND_EXCEEDS_ORIGINAL, REFUND_EXCEEDS_UNSPENT.
+    /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, ALREADY_REVERSED, REFUND_EXCEEDS_ORIGINAL, REFUND_EXCEEDS_UNSPENT.
     pub async fn create(&self, center: &Center, request: Request, new: NewRefund) -> Result<Posted, LedgerError> {
         let NewRefund {
             remittance,

@@ -137,8 +137,9 @@ impl Refunds {
     async fn submit(&self, center: &Center, row: &RefundRow, gate: &Gate) -> Result<(), LedgerError> {
         let number = refund_number(center.no, row.seq);
         let mut booked = self.record(center, row.credit).await?;
-        if booked.reverses != 0 {
-            // Credited out of suspense: what was paid stands in the transaction that put it there.
+        while booked.reverses != 0 {
+            // Credited out of suspense, or a credit taken back: what was paid stands in the first transaction, and each is
+            // earlier than the one that names it.
             booked = self.record(center, Seq(booked.reverses)).await?;
         }
         let (gateway_transaction, total) = payment_facts(&booked).map_err(broken)?;

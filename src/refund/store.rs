@@ -1,5 +1,7 @@
 //! All SQL of this domain.
 
+use std::collections::HashMap;
+
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
@@ -234,6 +236,18 @@ pub(super) async fn count_open(conn: &mut PgConnection, center: CenterNo, detain
     .await
 }
 
+/// How many refunds of a credit have no outcome yet.
+pub(super) async fn count_open_of_credit(conn: &mut PgConnection, center: CenterNo, credit: Seq) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from refund_open o join refund r on r.center_id = o.center_id and r.seq = o.seq
+           where o.center_id = $1 and r.credit_seq = $2"#,
+        center.0,
+        credit.0,
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// Up to `limit` refunds from a number down, newest first. With a payer, only those of their remittances.
 pub(super) async fn refunds(
     db: impl PgExecutor<'_>,
@@ -363,4 +377,42 @@ pub(super) async fn releases(
 pub(super) async fn release(db: impl PgExecutor<'_>, center: CenterNo, seq: Seq) -> sqlx::Result<Option<ReleaseRow>> {
     let found = releases(db, center, None, seq, 1).await?;
     Ok(found.into_iter().find(|row| row.seq == seq))
+}
+
+/// The transactions that reversed some credits, by credit.
+pub(super) async fn reversals(
+    db: impl PgExecutor<'_>,
+    center: CenterNo,
+    credits: &[Seq],
+) -> sqlx::Result<HashMap<Seq, Seq>> {
+    let credits: Vec<i64> = credits.iter().map(|seq| seq.0).collect();
+    let rows = sqlx::query!(
+        "select credit_seq, seq from credit_reversal where center_id = $1 and credit_seq = any($2)",
+        center.0,
+        &credits,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (Seq(row.credit_seq), Seq(row.seq)))
+        .collect())
+}
+
+/// Writes down that a transaction reverses a credit.
+pub(super) async fn insert_reversal(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    credit: Seq,
+    reversal: Seq,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into credit_reversal (center_id, credit_seq, seq) values ($1, $2, $3)",
+        center.0,
+        credit.0,
+        reversal.0,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

@@ -29,6 +29,11 @@ pub enum Meaning {
         /// The remittance's id.
         remittance: String,
     },
+    /// Money of a remittance is taken back: its credit was wrong.
+    Reversed {
+        /// The remittance's id.
+        remittance: String,
+    },
     /// Money comes back that an earlier transaction had taken.
     Restored {
         /// That transaction.
@@ -128,7 +133,8 @@ impl Unspent {
             Meaning::Remitted { remittance } => self.add(seq, amount, Some(remittance.clone())),
             Meaning::Other => self.add(seq, amount, None),
             Meaning::Spent => self.spend(seq, amount),
-            Meaning::Refunded { remittance } => self.refund(seq, amount, remittance),
+            Meaning::Refunded { remittance } => self.take(seq, amount, remittance, true),
+            Meaning::Reversed { remittance } => self.take(seq, amount, remittance, false),
             Meaning::Restored { taken_by } => self.restore(seq, amount, *taken_by),
         }
     }
@@ -166,17 +172,20 @@ impl Unspent {
         }
     }
 
-    fn refund(&mut self, seq: Seq, amount: Amount, remittance: &str) -> Result<(), Declined> {
-        let broken = || Declined::Broken(format!("transaction {seq} refunds more than is left of {remittance}"));
+    /// Takes one remittance's own money.
+    fn take(&mut self, seq: Seq, amount: Amount, remittance: &str, is_refund: bool) -> Result<(), Declined> {
+        let broken = || Declined::Broken(format!("transaction {seq} takes more than is left of {remittance}"));
         let index = self.index_of(remittance).ok_or_else(broken)?;
         let layer = self.layers.get_mut(index).ok_or_else(broken)?;
         if amount.exceeds(layer.unspent)? {
             return Err(broken());
         }
         layer.unspent = layer.unspent.checked_sub(amount)?;
-        layer.refunded = layer.refunded.checked_add(amount)?;
+        if is_refund {
+            layer.refunded = layer.refunded.checked_add(amount)?;
+        }
         let taken = self.taken.entry(seq).or_default();
-        taken.is_refund = true;
+        taken.is_refund = is_refund;
         taken.parts.push((index, amount));
         Ok(())
     }
@@ -218,7 +227,8 @@ mod tests {
         Amount::parse(text, currency()).unwrap()
     }
 
-    /// `+A 100` a remittance, `+ 5` other money, `- 30` spent, `~A 20` refunded, `^3 10` back from transaction 3.
+    /// `+A 100` a remittance, `+ 5` other money, `- 30` spent, `~A 20` refunded, `!A 20` taken back, `^3 10` back from
+    /// transaction 3.
     fn movement(seq: i64, text: &str) -> Movement {
         let (what, amount) = text.split_once(' ').unwrap();
         let (sign, name) = what.split_at(1);
@@ -228,6 +238,7 @@ mod tests {
             "+" => Meaning::Remitted { remittance },
             "-" => Meaning::Spent,
             "~" => Meaning::Refunded { remittance },
+            "!" => Meaning::Reversed { remittance },
             "^" => Meaning::Restored {
                 taken_by: Seq(name.parse().unwrap()),
             },
@@ -280,6 +291,13 @@ mod tests {
         let layers = unspent(&["+A 100", "- 30", "~A 20", "~A 10", "^4 10"]).unwrap();
         assert_eq!(layers.of_remittance("A"), (cny("50"), cny("20")));
         assert_eq!(layers.of_remittance("C"), (cny("0"), cny("0")));
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_refunded() {
+        let layers = unspent(&["+A 100", "+B 50", "- 30", "~A 20", "!A 50", "- 40"]).unwrap();
+        assert_eq!(layers.of_remittance("A"), (cny("0"), cny("20")));
+        assert_eq!(layers.of_remittance("B"), (cny("10"), cny("0")));
     }
 
     #[test]

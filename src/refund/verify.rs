@@ -34,7 +34,8 @@ impl Check for RefundsCheck {
             refunds(conn, page).await?;
             refund_ends(conn, page).await?;
             releases(conn, page).await?;
-            release_ends(conn, page).await
+            release_ends(conn, page).await?;
+            reversals(conn, page).await
         }
         .boxed()
     }
@@ -151,6 +152,7 @@ async fn refunds(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
         let credited = match credit.and_then(|record| record.facts) {
             Some(Facts::Credit(facts)) if !row.from_suspense => Some(facts.remittance),
             Some(Facts::Suspense(facts)) if row.from_suspense => Some(facts.remittance),
+            Some(Facts::CreditReversal(facts)) if row.from_suspense => Some(facts.remittance),
             _ => None,
         };
         let suspense = row.from_suspense.then_some(row.credit_seq);
@@ -197,6 +199,24 @@ async fn refund_ends(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError
         Some((key, (record.seq, facts.reason.clone(), record.recorded_at)))
     });
     page.same_rows("refund_leg", &explained.collect(), &stored)
+}
+
+async fn reversals(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    let rows = sqlx::query!(
+        "select credit_seq, seq from credit_reversal where center_id = $1 and seq > $2 and seq <= $3",
+        page.center.no.0,
+        page.after.0,
+        page.through.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    let stored = rows.into_iter().map(|row| (row.credit_seq, row.seq)).collect();
+    let reversed = page
+        .records
+        .iter()
+        .filter(|record| record.kind() == TransactionKind::CreditReversed);
+    let explained = reversed.map(|record| (record.reverses, record.seq)).collect();
+    page.same_rows("credit_reversal", &explained, &stored)
 }
 
 async fn releases(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {

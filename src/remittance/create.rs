@@ -136,7 +136,8 @@ impl Remittances {
         let settings = custody::settings_in_tx(tx, center).await?;
         let owner = format!("channels/{channel}");
         let clearing = account::find_or_open_in_tx(tx, center.no, Code::GatewayClearing, &owner, now).await?;
-        let preview = distribution::preview_in_tx(tx, center, &detainee, new.amount).await?;
+        let preview =
+            distribution::preview_in_tx(tx, center, &detainee, new.amount, center.zone.business_date(now)).await?;
         let preview = CreditFacts {
             parts: preview.parts,
             policy_version: preview.policy_version,

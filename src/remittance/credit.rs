@@ -124,7 +124,7 @@ impl Command for CreditRemittance {
     }
 
     /// The money is here, whoever may have it: it is never refused.
-    fn decide(&self, state: &State, _: &Moment) -> Result<Draft, Declined> {
+    fn decide(&self, state: &State, moment: &Moment) -> Result<Draft, Declined> {
         if state.room::<RemittanceRoom>()?.get(&self.remittance)?.is_posted() {
             return Ok(self.suspend(DUPLICATE_PAYMENT));
         }
@@ -136,7 +136,8 @@ impl Command for CreditRemittance {
             }
             Err(broken) => return Err(broken),
         };
-        let split = split(state, &self.detainee, &standing, self.clearing, self.amount)?;
+        let date = moment.effective_date;
+        let split = split(state, &self.detainee, &standing, self.clearing, self.amount, date)?;
         let facts = CreditFacts {
             parts: split.parts,
             policy_version: split.policy_version,
@@ -190,6 +191,7 @@ impl Command for CreditRemittance {
 /// Asks for what splitting a credit to a detainee reads.
 pub fn want_split(state: &mut State, detainee: &DetaineeId) {
     state.want_account(chart::COURT_PAYABLE);
+    state.want_account(chart::ADVANCES);
     if let Ok(rules) = state.room_mut::<DistributionRoom>() {
         rules.want(detainee);
     }

@@ -156,9 +156,10 @@ impl Remittance {
         self.leg(self.state()).and_then(|leg| leg.seq)
     }
 
-    /// Its own payment, if that was put into suspense.
+    /// Its own payment, if that was put into suspense instead of being credited.
     pub fn own_suspended(&self) -> Option<&SuspendedPayment> {
-        self.suspended.iter().find(|payment| !payment.is_duplicate())
+        let mut suspended = self.suspended.iter();
+        suspended.find(|payment| !payment.is_duplicate() && !payment.is_reversed())
     }
 }
 

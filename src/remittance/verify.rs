@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 
 use super::{
     LegState,
-    suspense::{DUPLICATE_PAYMENT, Movement, OUT_OF_SUSPENSE},
+    suspense::{CREDIT_REVERSED, DUPLICATE_PAYMENT, Movement, OUT_OF_SUSPENSE},
 };
 use crate::{
     db::Conn,
@@ -16,7 +16,7 @@ use crate::{
         Code, record,
         verify::{Check, Owner, Page, VerifyError},
     },
-    proto::{CreditFacts, JournalRecord, TransactionKind, journal_record::Facts},
+    proto::{CreditFacts, JournalRecord, SuspenseFacts, TransactionKind, journal_record::Facts},
 };
 
 /// Every credit and suspense has its remittance, with the same facts and its leg; no other remittance has such a leg. What is
@@ -116,6 +116,24 @@ async fn legs(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     page.same_rows("remittance", &explained_facts, &stored_facts)
 }
 
+/// What a record put into suspense, if it did: a payment that is not credited, or one that was and should not have been.
+fn suspended(record: &JournalRecord) -> Option<SuspenseFacts> {
+    match record.facts.clone()? {
+        Facts::Suspense(facts) => Some(facts),
+        Facts::CreditReversal(facts) => Some(SuspenseFacts {
+            remittance: facts.remittance,
+            detainee: facts.detainee,
+            payer: facts.payer,
+            channel: facts.channel,
+            gateway_transaction: facts.gateway_transaction,
+            paid_at: facts.paid_at,
+            amount: facts.amount,
+            reason: CREDIT_REVERSED.to_owned(),
+        }),
+        _ => None,
+    }
+}
+
 /// What was put into suspense, of whose remittances.
 async fn payments(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     let rows = sqlx::query!(
@@ -137,7 +155,7 @@ async fn payments(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     });
     let mut explained = BTreeMap::new();
     for record in page.records {
-        if let Some(Facts::Suspense(facts)) = record.facts.clone() {
+        if let Some(facts) = suspended(record) {
             let parties = [Owner::detainee(&facts.detainee), Owner::channel(&facts.channel)];
             page.parties(record, &parties)?;
             let amount = page.amount(record, &facts.amount)?;

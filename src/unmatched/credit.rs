@@ -124,7 +124,7 @@ impl Command for CreditUnmatched {
         }
     }
 
-    fn decide(&self, state: &State, _: &Moment) -> Result<Draft, Declined> {
+    fn decide(&self, state: &State, moment: &Moment) -> Result<Draft, Declined> {
         let sum = self.sum;
         let known = state.room::<UnmatchedRoom>()?.0.get(&sum);
         let known = known.ok_or_else(|| Declined::Broken(format!("unmatched sum {sum} is not loaded")))?;
@@ -137,7 +137,8 @@ impl Command for CreditUnmatched {
             )));
         }
         let standing = state.room::<DetaineeRoom>()?.get_active(&self.detainee)?;
-        let split = split(state, &self.detainee, &standing, chart::SUSPENSE, self.amount)?;
+        let date = moment.effective_date;
+        let split = split(state, &self.detainee, &standing, chart::SUSPENSE, self.amount, date)?;
         let facts = UnmatchedCreditFacts {
             parts: split.parts,
             policy_version: split.policy_version,

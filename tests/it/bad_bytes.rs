@@ -34,6 +34,10 @@ CommissaryService/CreateProduct       parent=centers/C1 product_id=TEA product.v
 CommissaryService/CreateProduct       parent=centers/C1 product_id=TEA product.vendor=centers/C1/vendors/V1 product.display_name_zh=$t product.category=1 product.price.currency_code=CNY product.price.amount=1
 CommissaryService/CreateReturn        parent=centers/C1 purchase=centers/C1/purchases/2 lines.line=1 lines.quantity=1 reason=$t request_id=$id
 DistributionService/CreateCourtOrder  parent=centers/C1/detainees/D1 court_order_id=C9 court_order.document=!$t court_order.total.currency_code=CNY court_order.total.amount=1
+DistributionService/SuspendCourtOrder  name=centers/C1/detainees/D2/courtOrders/C1 document=!$t
+DistributionService/CreateDebt        parent=centers/C1/detainees/D1 debt.kind=1 debt.amount.currency_code=CNY debt.amount.amount=1 debt.document=!$t request_id=$id
+RefundService/ReverseCredit           credit=centers/C1/transactions/1 reason=!$t request_id=$id
+CustodyService/ChangeLegalStatus      detainee=centers/C1/detainees/D1 document=!$t
 SettlementService/ConfirmSettlement   name=centers/C1/settlements/1 bank_reference=!$t request_id=$id
 SettlementService/FailSettlement      name=centers/C1/settlements/1 reason=!$t request_id=$id
 RefundService/CreateRefund            parent=centers/C1 remittance=centers/C1/remittances/R1 amount.currency_code=CNY amount.amount=1 reason=!$t request_id=$id
@@ -84,6 +88,9 @@ SettlementService/CloseSettlement   parent=centers/C1 vendor=centers/C1/vendors/
 CommissaryService/GetSpending       detainee=centers/C1/detainees/D1 month=  2026 2026-13 2026-00 2026-1 26-01 2026-01-01
 DistributionService/UpdateDistributionPolicy  distribution_policy.name=centers/C1/distributionPolicy distribution_policy.savings_percent=  101 -1 1e1 1.00001 ten 100.0001 999999999999999999999999999999
 DistributionService/UpdateDistributionPolicy  distribution_policy.name=centers/C1/distributionPolicy distribution_policy.savings_percent=1 distribution_policy.etag=  x 1.5 99999999999999999999
+DistributionService/UpdateDistributionPolicy  distribution_policy.name=centers/C1/distributionPolicy distribution_policy.savings_percent=1 distribution_policy.debt_percent=  101 -1 1e1 ten
+DistributionService/UpdateDistributionPolicy  distribution_policy.name=centers/C1/distributionPolicy distribution_policy.savings_percent=1 distribution_policy.effective_date=  2020-01-01 2026-02-30 26-01-01
+DistributionService/CreateDebt  parent=centers/C1/detainees/D1 request_id=$id debt.document=B debt.amount.currency_code=CNY debt.amount.amount=1 debt.kind=  0 3 9 -1
 CommissaryService/UpdateProduct     product.name=centers/C1/products/RICE product.price.currency_code=CNY product.price.amount=1 product.etag=  x -x 99999999999999999999
 CustodyService/UpdateCenterSettings settings.name=centers/C1/settings settings.purchase_amount_max.currency_code=CNY settings.purchase_amount_max.amount=1 settings.remittance_amount_max.currency_code=CNY settings.remittance_amount_max.amount=1 settings.balance_cap.currency_code=CNY settings.balance_cap.amount=1 settings.festival_bonus.currency_code=CNY settings.festival_bonus.amount=1 settings.quote_ttl=  0 -1 -2147483648
 CustodyService/UpdateCenterSettings settings.name=centers/C1/settings settings.purchase_amount_max.currency_code=CNY settings.purchase_amount_max.amount=1 settings.remittance_amount_max.currency_code=CNY settings.remittance_amount_max.amount=1 settings.balance_cap.currency_code=CNY settings.balance_cap.amount=1 settings.festival_bonus.currency_code=CNY settings.festival_bonus.amount=1 settings.quote_ttl=1 settings.festival_months=  0 13 -1 70000

@@ -13,6 +13,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
+    debts::{debt_of, reversal_of},
     messages_from_text::Descriptors,
     money_without_order,
     service::purchase_of,
@@ -409,7 +410,7 @@ fn requests() -> impl Iterator<Item = RequestRow> {
 }
 
 /// Some succeed and some are refused: either is an outcome that stands for ever.
-const REQUESTS: [RequestRow; 10] = [
+const REQUESTS: [RequestRow; 12] = [
     RequestRow {
         method: "RemittanceService/CreateRemittance",
         make: |id| remittance(id, "D1", "10"),
@@ -457,6 +458,18 @@ const REQUESTS: [RequestRow; 10] = [
         make: |id| release(id, "D1", "cash desk"),
         other: |id| release(id, "D2", "cash desk"),
         fields: "detainee",
+    },
+    RequestRow {
+        method: "DistributionService/CreateDebt",
+        make: |id| debt_of(id, "D1", "5.00").encode_to_vec(),
+        other: |id| debt_of(id, "D2", "5.00").encode_to_vec(),
+        fields: "parent",
+    },
+    RequestRow {
+        method: "RefundService/ReverseCredit",
+        make: |id| reversal_of(id, "centers/C1/transactions/1", "wrong").encode_to_vec(),
+        other: |id| reversal_of(id, "centers/C1/transactions/1", "why not").encode_to_vec(),
+        fields: "reason",
     },
     RequestRow {
         method: "RefundService/ConfirmRelease",

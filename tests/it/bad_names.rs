@@ -55,6 +55,13 @@ PayerService/RevokePayerLink        name=!centers/C1/payers/P1/links/D1 reason=c
 DistributionService/GetDistributionPolicy     name=*centers/C1/distributionPolicy
 DistributionService/UpdateDistributionPolicy  distribution_policy.name=*centers/C1/distributionPolicy distribution_policy.savings_percent=1
 DistributionService/CreateCourtOrder          parent=!centers/C1/detainees/D1 court_order_id=C9 court_order.document=2031-9 court_order.total.currency_code=CNY court_order.total.amount=1
+DistributionService/ListDistributionPolicyVersions  parent=*centers/C1/distributionPolicy
+DistributionService/SuspendCourtOrder         name=!centers/C1/detainees/D2/courtOrders/C1 document=2031-9
+DistributionService/ResumeCourtOrder          name=!centers/C1/detainees/D2/courtOrders/C1 document=2031-9
+DistributionService/EndCourtOrder             name=!centers/C1/detainees/D2/courtOrders/C1 document=2031-9
+DistributionService/CreateDebt                parent=!centers/C1/detainees/D1 debt.kind=1 debt.document=2031-9 debt.amount.currency_code=CNY debt.amount.amount=1 request_id=$id
+DistributionService/GetDebt                   name=!centers/C1/debts/1
+DistributionService/ListDebts                 parent=!centers/C1/detainees/D1
 DistributionService/ListCourtOrders           parent=!centers/C1/detainees/D1
 DistributionService/PreviewDistribution       detainee=!centers/C1/detainees/D1 amount.currency_code=CNY amount.amount=1
 DistributionService/GetDistribution           name=!centers/C1/remittances/R1/distribution
@@ -74,6 +81,8 @@ RefundService/GetRelease               name=!centers/C1/releases/1
 RefundService/ListReleases             parent=^centers/C1 detainee=?centers/C1/detainees/D1
 RefundService/ConfirmRelease           name=!centers/C1/releases/1 bank_reference=B1 request_id=$id
 RefundService/FailRelease              name=!centers/C1/releases/1 reason=closed request_id=$id
+RefundService/ReverseCredit            credit=!centers/C1/transactions/1 reason=wrong request_id=$id
+RefundService/GetCreditReversal        name=!centers/C1/creditReversals/1
 ReconciliationService/FetchBill            parent=^centers/C1 channel=webhook bill_date=2020-01-01
 ReconciliationService/GetReconciliation    name=!centers/C1/reconciliations/webhook.2020-01-01
 ReconciliationService/ListReconciliations  parent=^centers/C1
@@ -99,6 +108,7 @@ CustodyService/AdmitDetainee           parent=^centers/C1 detainee_id=D9 detaine
 CustodyService/GetDetainee             name=!centers/C1/detainees/D1
 CustodyService/ListDetainees           parent=^centers/C1
 CustodyService/GetBalances             detainee=!centers/C1/detainees/D1
+CustodyService/ChangeLegalStatus       detainee=!centers/C1/detainees/D1 convicted=true document=2031-9
 CustodyService/ListStatementLines      parent=!centers/C1/detainees/D1
 CommissaryService/CreateVendor         parent=^centers/C1 vendor_id=V9 vendor.display_name=A
 CommissaryService/GetVendor            name=!centers/C1/vendors/V1

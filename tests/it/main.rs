@@ -15,6 +15,7 @@
 //!
 //! The service, called over sockets:
 //! - `wire`, `doors` who may call what, the books, watching, gRPC-Web, health and reflection
+//! - `debts` debts, court orders, policies, and credits taken back
 //! - `outcomes`, `own_ids` one request id, one outcome, and ids of the service's own; `suspense` money in suspense
 //! - `payers` registration, phones, links decided by another, and identity numbers that stay sealed
 //! - `money_without_order`, `approvals` whose it is, and two people for one decision
@@ -36,6 +37,7 @@ mod bad_input;
 mod bad_names;
 mod bills;
 mod database;
+mod debts;
 mod demonstration;
 mod doors;
 mod faults;

@@ -6,7 +6,7 @@ use custody_ledger::{
     api::http::Notifications,
     clock::Clock,
     custody::Settings,
-    distribution::{Distributions, NewCourtOrder, parse_percent},
+    distribution::{Distributions, NewCourtOrder, NewPolicy, parse_percent},
     gateway::{
         Channels, Gate, PaymentMethod,
         simulator::{Simulator, SimulatorConfig, SimulatorControl, control::PayOptions},
@@ -124,7 +124,7 @@ async fn a_paid_remittance_is_split_once_however_often_it_is_told() {
     let percent = parse_percent("10").unwrap();
     bench
         .distributions
-        .update_policy(center, percent, Some(cny("15")), Some(1), "test")
+        .update_policy(center, NewPolicy::saving(percent, Some(cny("15"))), Some(1), "test")
         .await
         .unwrap();
     let order = NewCourtOrder {
@@ -132,6 +132,7 @@ async fn a_paid_remittance_is_split_once_however_often_it_is_told() {
         detainee: id("D1"),
         document: "2031-7".into(),
         total: cny("30"),
+        rank: None,
     };
     bench
         .distributions
@@ -157,7 +158,7 @@ async fn a_paid_remittance_is_split_once_however_often_it_is_told() {
     let balances = bench.world.process.custody.balances(center, &id("D1")).await.unwrap();
     assert_eq!((balances.available, balances.savings), (cny("155"), cny("15")));
     let orders = bench.distributions.court_orders(center, &id("D1")).await.unwrap();
-    assert_eq!(orders[0].collected, cny("30"));
+    assert_eq!(orders[0].order.collected, cny("30"));
     assert_eq!(bench.world.verified().await, 2);
     assert!(bench.rejected().await.is_empty());
 }

@@ -9,7 +9,14 @@
 //! return   R1  P1  1*2             ok    2 pieces of line 1
 //! price    RICE  3.00
 //! policy   10  15.00                     10 % of every credit are saved, until 15.00 are
-//! court    C1  D1  30.00                 a court order
+//! announce 2031-06-01  20                 the same without a cap, from a date on
+//! court    C1  D1  30.00  [2]            a court order, of a rank
+//! suspend  C1  D1                        it is not collected for now; or `resume`, or `end`
+//! convict  D1                            who is not convicted pays only what they consent to
+//! advance  A1  D1  30.00           ok    money from the center, with consent; `damage` likewise, `demand` without consent
+//! owes     D1  30.00                     what is still owed of all debts and claims
+//! reverse  X1  R1                  ok  amount=100.00  claimed=5.00    a credit is taken back
+//! return-reversed  F1  X1  30.00   ok    a refund of what it has put into suspense
 //! quote    R1  D1  100.00          ok    a remittance is ordered
 //! pay      R1                      ok  savings=10.00     and paid: how it is split; or `suspended`
 //! remit    R2  D1  100.00          ok    both
@@ -32,10 +39,11 @@ use std::{
 
 use custody_ledger::{
     commissary::ReturnLine,
-    distribution::{NewCourtOrder, parse_percent},
+    distribution::{CourtOrderState, NewCourtOrder, NewDebt, NewPolicy, parse_percent},
     ids::{CourtOrderId, ProductId, RemittanceId, Seq},
     ledger::{LedgerError, Posted},
     proto::{JournalRecord, journal_record::Facts},
+    refund::NewRefund,
     remittance::LegState,
 };
 use time::{Date, macros::date};
@@ -103,6 +111,20 @@ enum What {
     Release {
         detainee: String,
     },
+    Debt {
+        detainee: String,
+        document: String,
+        amount: String,
+        kind: String,
+    },
+    Reversal {
+        remittance: String,
+    },
+    GiveBack {
+        remittance: String,
+        reversal: Seq,
+        amount: String,
+    },
 }
 
 /// What came of a step: its facts and whether it is a repetition, or why not.
@@ -131,6 +153,38 @@ impl Scenario {
             ["refund", name, remittance, amount, expected @ ..] => {
                 let (remittance, amount) = ((*remittance).to_owned(), (*amount).to_owned());
                 self.ask(name, What::Refund { remittance, amount }, expected, at).await;
+            }
+            [
+                kind @ ("advance" | "damage" | "demand"),
+                name,
+                detainee,
+                amount,
+                expected @ ..,
+            ] => {
+                let what = What::Debt {
+                    detainee: (*detainee).to_owned(),
+                    document: (*name).to_owned(),
+                    amount: (*amount).to_owned(),
+                    kind: (*kind).to_owned(),
+                };
+                self.ask(name, what, expected, at).await;
+            }
+            ["reverse", name, remittance, expected @ ..] => {
+                let remittance = (*remittance).to_owned();
+                self.ask(name, What::Reversal { remittance }, expected, at).await;
+            }
+            ["return-reversed", name, reversal, amount, expected @ ..] => {
+                let What::Reversal { remittance } = &self.asked[*reversal].what else {
+                    panic!("{at}: no reversal");
+                };
+                let (remittance, reversal) = (remittance.clone(), self.seq(reversal));
+                let amount = (*amount).to_owned();
+                let what = What::GiveBack {
+                    remittance,
+                    reversal,
+                    amount,
+                };
+                self.ask(name, what, expected, at).await;
             }
             ["close", name, date, expected @ ..] => {
                 let what = What::Settlement { date: day(date) };
@@ -178,17 +232,49 @@ impl Scenario {
             }
             ["policy", percent, cap @ ..] => {
                 let (percent, cap) = (parse_percent(percent).unwrap(), cap.first().map(|cap| cny(cap)));
-                let update = house
-                    .distributions
-                    .update_policy(&world.center, percent, cap, None, "test");
+                let new = NewPolicy::saving(percent, cap);
+                let update = house.distributions.update_policy(&world.center, new, None, "test");
                 update.await.unwrap();
             }
-            ["court", order, detainee, total] => {
+            ["announce", date, percent] => {
+                let new = NewPolicy {
+                    effective_from: Some(day(date)),
+                    ..NewPolicy::saving(parse_percent(percent).unwrap(), None)
+                };
+                let update = house.distributions.update_policy(&world.center, new, None, "test");
+                update.await.unwrap();
+            }
+            [change @ ("suspend" | "resume" | "end"), order, detainee] => {
+                let state = match *change {
+                    "suspend" => CourtOrderState::Suspended,
+                    "resume" => CourtOrderState::Active,
+                    _ => CourtOrderState::Ended,
+                };
+                let (center, detainee, order) = (&world.center, id(detainee), CourtOrderId::parse(order).unwrap());
+                let document = "2031-9".to_owned();
+                let changed = house
+                    .distributions
+                    .change_court_order(center, &detainee, &order, state, document, "test");
+                changed.await.unwrap();
+            }
+            ["convict", detainee] => {
+                let (custody, center, detainee) = (&world.process.custody, &world.center, id(detainee));
+                let changed = custody.change_legal_status(center, &detainee, true, "2031-9", "test");
+                changed.await.unwrap();
+            }
+            ["owes", detainee, expected] => {
+                let debts = house.distributions.debts(&world.center, &id(detainee)).await.unwrap();
+                let owed = debts.iter().map(|debt| debt.owed().unwrap());
+                let owed = owed.fold(cny("0"), |sum, owed| sum.checked_add(owed).unwrap());
+                assert_eq!(&owed.to_string(), expected, "{at}");
+            }
+            ["court", order, detainee, total, rank @ ..] => {
                 let new = NewCourtOrder {
                     id: CourtOrderId::parse(order).unwrap(),
                     detainee: id(detainee),
                     document: (*order).to_owned(),
                     total: cny(total),
+                    rank: rank.first().map(|rank| rank.parse().unwrap()),
                 };
                 let made = house.distributions.create_court_order(&world.center, new, "test");
                 made.await.unwrap();
@@ -294,6 +380,50 @@ impl Scenario {
             }
             What::Settlement { date } => economy.close(request, *date).await,
             What::Release { detainee } => economy.release(request, detainee).await,
+            What::Debt {
+                detainee,
+                document,
+                amount,
+                kind,
+            } => {
+                let new = NewDebt {
+                    detainee: id(detainee),
+                    is_advance: kind != "damage",
+                    document: document.clone(),
+                    amount: cny(amount),
+                    is_consented: kind != "demand",
+                };
+                let request = request_with(request, "test/Debt", document.as_bytes());
+                let distributions = &economy.house.distributions;
+                distributions.create_debt(&economy.world.center, request, new).await
+            }
+            What::Reversal { remittance } => {
+                let center = &economy.world.center;
+                let found = economy
+                    .house
+                    .remittances
+                    .remittance(center, &self.remittances[remittance]);
+                let credit = found.await.unwrap().seq().unwrap();
+                let request = request_with(request, "test/Reverse", remittance.as_bytes());
+                let reason = "wrong person".to_owned();
+                economy
+                    .house
+                    .refunds
+                    .reverse_credit(center, request, credit, reason)
+                    .await
+            }
+            What::GiveBack {
+                remittance,
+                reversal,
+                amount,
+            } => {
+                let new = NewRefund {
+                    suspense: Some(*reversal),
+                    ..NewRefund::of(self.remittances[remittance].clone(), cny(amount), "wrong person")
+                };
+                let request = request_with(request, "test/GiveBack", amount.as_bytes());
+                economy.house.refunds.create(&economy.world.center, request, new).await
+            }
         };
         let posted = posted?;
         Ok((facts(&posted.record), posted.replayed))
@@ -370,9 +500,14 @@ fn facts(record: &JournalRecord) -> BTreeMap<&'static str, String> {
             facts.insert("total", settlement.total.clone());
         }
         Some(Facts::Release(release)) => drop(facts.insert("amount", release.amount.clone())),
+        Some(Facts::CreditReversal(reversal)) => {
+            facts.insert("amount", reversal.amount.clone());
+            facts.insert("refunded", reversal.refunded.clone());
+            facts.insert("claimed", reversal.claimed.clone());
+        }
         Some(Facts::Refund(refund)) => drop(facts.insert("unspent", refund.unspent.clone())),
         Some(Facts::Credit(credit)) => {
-            for rule in ["court_order", "savings", "remainder"] {
+            for rule in ["claim", "court_order", "debt", "savings", "remainder"] {
                 let parts = credit.parts.iter().filter(|part| part.rule == rule);
                 let sum = parts.fold(cny("0"), |sum, part| sum.checked_add(cny(&part.amount)).unwrap());
                 facts.insert(rule, sum.to_string());

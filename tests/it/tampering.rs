@@ -113,6 +113,7 @@ async fn eventful() -> Economy {
         detainee: id("D1"),
         document: "DOC-1".into(),
         total: cny("30"),
+        rank: None,
     };
     let center = economy.world.center.clone();
     let ordered = economy.house.distributions.create_court_order(&center, order, "test");
@@ -168,7 +169,7 @@ async fn owner(world: &World) -> PgConnection {
 }
 
 /// Makes each change as the database's owner, verifies, and takes it back; what is named must contain the words.
-async fn each_is_named(world: &World, changes: &[(&'static str, &str)]) {
+pub async fn each_is_named(world: &World, changes: &[(&'static str, &str)]) {
     world.verified().await;
     let mut owner = owner(world).await;
     let mut wrong = Vec::new();

@@ -384,6 +384,7 @@ async fn people(process: &Process, center: &Center) {
         detainee: id("D2"),
         document: "2031-7".into(),
         total: cny("30"),
+        rank: None,
     };
     let distributions = Distributions::new(lanes, custody);
     distributions.create_court_order(center, order, "test").await.unwrap();

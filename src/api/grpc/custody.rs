@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     auth::{actor, denied_status},
-    convert::{amount_in, money, positive_amount_in, text, timestamp, typed},
+    convert::{amount_in, money, positive_amount_in, text, timestamp, told, typed},
     name::{self, CenterName, DetaineeName, SettingsName, TransactionName},
     page::{Page, leg_cursor},
     scope::{self, Linked},
@@ -26,10 +26,11 @@ use crate::{
     },
     money::{Amount, Currency},
     proto::{
-        self, AdmitDetaineeRequest, Balances, CenterSettings, CreateCenterRequest, Detainee, DetaineeAccount,
-        GetBalancesRequest, GetCenterRequest, GetDetaineeRequest, ListCentersRequest, ListCentersResponse,
-        ListDetaineesRequest, ListDetaineesResponse, ListStatementLinesRequest, ListStatementLinesResponse,
-        StatementLine, TierLimit, UpdateCenterSettingsRequest, custody_service_server::CustodyService,
+        self, AdmitDetaineeRequest, Balances, CenterSettings, ChangeLegalStatusRequest, CreateCenterRequest, Detainee,
+        DetaineeAccount, GetBalancesRequest, GetCenterRequest, GetDetaineeRequest, ListCentersRequest,
+        ListCentersResponse, ListDetaineesRequest, ListDetaineesResponse, ListStatementLinesRequest,
+        ListStatementLinesResponse, StatementLine, TierLimit, UpdateCenterSettingsRequest,
+        custody_service_server::CustodyService,
     },
 };
 
@@ -195,6 +196,7 @@ fn detainee_out(detainee: &custody::Detainee, center: &Center) -> Detainee {
         state: state.into(),
         admit_time: timestamp(detainee.admitted_at),
         birth_date: detainee.birth_date.map(name::format_date).unwrap_or_default(),
+        convicted: detainee.is_convicted,
     }
 }
 
@@ -420,5 +422,20 @@ impl CustodyService for CustodyApi {
             statement_lines,
             next_page_token,
         }))
+    }
+
+    async fn change_legal_status(&self, call: Request<ChangeLegalStatusRequest>) -> Result<Response<Detainee>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let name = DetaineeName::parse(&message.detainee, "detainee")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let id = typed(DetaineeId::parse(name.detainee), "detainee")?;
+        let document = told(&message.document, "document")?;
+        let by = actor.name();
+        let changed = self
+            .custody
+            .change_legal_status(&center, &id, message.convicted, &document, &by)
+            .await?;
+        Ok(Response::new(detainee_out(&changed, &center)))
     }
 }

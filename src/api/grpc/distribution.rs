@@ -1,32 +1,41 @@
 //! DistributionService.
 
+mod wire;
+
 use tonic::{Request, Response, Status};
+pub(super) use wire::debt_name;
+use wire::{court_order_out, debt_in, debt_out, document_in, policy_in, policy_out, rank_in};
 
 use super::{
     auth::actor,
-    convert::{amount_in, money, money_text, positive_amount_in, timestamp, typed},
-    name::{CourtOrderName, DetaineeName, DistributionName, DistributionPolicyName, RemittanceName, TransactionName},
+    convert::{detainee_name, money, money_text, positive_amount_in, request, transaction_name, typed},
+    name::{
+        CourtOrderName, DebtName, DetaineeName, DistributionName, DistributionPolicyName, RemittanceName,
+        TransactionName,
+    },
     page::Page,
     remittance::visible,
+    respond,
     scope::{self, Linked},
 };
 use crate::{
+    access::Actor,
     api::status::{internal, invalid_field},
     custody::Custody,
-    distribution::{self, Distributions, NewCourtOrder, Policy, parse_percent},
-    ids::{CourtOrderId, DetaineeId},
-    ledger::{Center, Refusal},
+    distribution::{CourtOrderState, DebtKind, Distributions, NewCourtOrder},
+    ids::{CourtOrderId, DetaineeId, Seq},
+    ledger::Center,
+    money::Amount,
     proto::{
-        CourtOrder, CreateCourtOrderRequest, Distribution, DistributionPolicy, GetDistributionPolicyRequest,
-        GetDistributionRequest, ListCourtOrdersRequest, ListCourtOrdersResponse, PreviewDistributionRequest,
-        PreviewDistributionResponse, UpdateDistributionPolicyRequest, distribution_service_server::DistributionService,
-        journal_record::Facts,
+        CourtOrder, CreateCourtOrderRequest, CreateDebtRequest, Debt, Distribution, DistributionPolicy,
+        EndCourtOrderRequest, GetDebtRequest, GetDistributionPolicyRequest, GetDistributionRequest, JournalRecord,
+        ListCourtOrdersRequest, ListCourtOrdersResponse, ListDebtsRequest, ListDebtsResponse,
+        ListDistributionPolicyVersionsRequest, ListDistributionPolicyVersionsResponse, PreviewDistributionRequest,
+        PreviewDistributionResponse, ResumeCourtOrderRequest, SuspendCourtOrderRequest,
+        UpdateDistributionPolicyRequest, debt, distribution_service_server::DistributionService, journal_record::Facts,
     },
     remittance::Remittances,
 };
-
-/// The most characters of a court document's number.
-const DOCUMENT_LEN_MAX: usize = 100;
 
 /// The service over its domains.
 #[derive(Clone)]
@@ -54,45 +63,49 @@ impl DistributionApi {
     }
 }
 
-fn policy_out(policy: &Policy, center: &Center) -> DistributionPolicy {
-    DistributionPolicy {
-        name: DistributionPolicyName {
-            center: center.id.as_str(),
-        }
-        .to_string(),
-        savings_percent: policy.savings_percent.normalize().to_string(),
-        savings_cap: policy.savings_cap.and_then(money),
-        version: policy.version,
-        etag: policy.version.to_string(),
-        update_time: policy.changed_at.and_then(timestamp),
-    }
+/// As a debt was recorded: what a repetition is answered with, too.
+fn recorded(record: &JournalRecord, center: &Center) -> Result<Debt, Status> {
+    let Some(Facts::Debt(facts)) = &record.facts else {
+        return Err(internal());
+    };
+    let kind = match DebtKind::from_name(&facts.kind) {
+        Some(DebtKind::Advance) => debt::Kind::Advance,
+        Some(DebtKind::Damage) => debt::Kind::Damage,
+        _ => return Err(internal()),
+    };
+    Ok(Debt {
+        name: debt_name(center, record.seq),
+        detainee: detainee_name(center, &facts.detainee),
+        kind: kind.into(),
+        document: facts.document.clone(),
+        amount: money_text(&facts.amount, center),
+        consented: facts.consented,
+        repaid: money(Amount::zero(center.currency)),
+        still_owed: money_text(&facts.amount, center),
+        create_time: record.recorded_at,
+        transaction: transaction_name(center, record.seq),
+    })
 }
 
-fn court_order_out(order: &distribution::CourtOrder, center: &Center, detainee: &DetaineeId) -> CourtOrder {
-    CourtOrder {
-        name: CourtOrderName {
-            center: center.id.as_str(),
-            detainee: detainee.as_str(),
-            court_order: order.id.as_str(),
-        }
-        .to_string(),
-        document: order.document.clone(),
-        total: money(order.total),
-        collected: money(order.collected),
-        still_owed: order.owed().ok().and_then(money),
-        create_time: timestamp(order.created_at),
-    }
-}
-
-fn document_in(text: &str) -> Result<String, Refusal> {
-    match text.chars().count() {
-        1..=DOCUMENT_LEN_MAX if text.trim() == text && !text.chars().any(char::is_control) => Ok(text.to_owned()),
-        _ => Err(invalid_field(
-            "court_order.document",
-            format!(
-                "must have 1 to {DOCUMENT_LEN_MAX} characters, none of them control characters, and no space around them"
-            ),
-        )),
+impl DistributionApi {
+    /// Moves a court order to a state.
+    async fn change(
+        &self,
+        actor: &Actor,
+        name: &str,
+        document: &str,
+        state: CourtOrderState,
+    ) -> Result<Response<CourtOrder>, Status> {
+        let name = CourtOrderName::parse(name, "name")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let detainee = typed(DetaineeId::parse(name.detainee), "name")?;
+        let order = typed(CourtOrderId::parse(name.court_order), "name")?;
+        let document = document_in(document, "document")?;
+        let changed = self
+            .distributions
+            .change_court_order(&center, &detainee, &order, state, document, &actor.name())
+            .await?;
+        Ok(Response::new(court_order_out(&changed, &center, &detainee)))
     }
 }
 
@@ -104,8 +117,8 @@ impl DistributionService for DistributionApi {
     ) -> Result<Response<DistributionPolicy>, Status> {
         let name = DistributionPolicyName::parse(&call.get_ref().name, "name")?;
         let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
-        let policy = self.distributions.policy(&center).await?;
-        Ok(Response::new(policy_out(&policy, &center)))
+        let found = self.distributions.policy(&center).await?;
+        Ok(Response::new(policy_out(&found.policy, found.newest, &center)))
     }
 
     async fn update_distribution_policy(
@@ -117,26 +130,37 @@ impl DistributionService for DistributionApi {
         let told = told.ok_or_else(|| invalid_field("distribution_policy", "is required"))?;
         let name = DistributionPolicyName::parse(&told.name, "distribution_policy.name")?;
         let center = scope::center(&self.custody, actor, name.center).await?;
-        let percent = parse_percent(&told.savings_percent).ok_or_else(|| {
-            let field = "distribution_policy.savings_percent";
-            invalid_field(field, "must be a plain number from 0 to 100 with at most 4 decimals")
-        })?;
-        let cap = told.savings_cap.as_ref();
-        let cap = cap
-            .map(|cap| amount_in(Some(cap), center.currency, "distribution_policy.savings_cap"))
-            .transpose()?;
-        let version = match told.etag.as_str() {
-            "" => None,
-            etag => Some(
-                etag.parse()
-                    .map_err(|_| invalid_field("distribution_policy.etag", "is not one of ours"))?,
-            ),
-        };
-        let policy = self
+        let (new, version) = policy_in(told, center.currency)?;
+        let by = actor.name();
+        let made = self.distributions.update_policy(&center, new, version, &by).await?;
+        Ok(Response::new(policy_out(&made.policy, made.newest, &center)))
+    }
+
+    async fn list_distribution_policy_versions(
+        &self,
+        call: Request<ListDistributionPolicyVersionsRequest>,
+    ) -> Result<Response<ListDistributionPolicyVersionsResponse>, Status> {
+        let message = call.get_ref();
+        let name = DistributionPolicyName::parse(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
+        let page = Page::read(
+            "ListDistributionPolicyVersions",
+            &[&message.parent],
+            message.page_size,
+            &message.page_token,
+        )?;
+        let newest = self.distributions.policy(&center).await?.newest;
+        let before = page.after_number()?;
+        let versions = self
             .distributions
-            .update_policy(&center, percent, cap, version, &actor.name())
+            .policy_versions(&center, before, page.limit())
             .await?;
-        Ok(Response::new(policy_out(&policy, &center)))
+        let (versions, next_page_token) = page.finish(versions, |policy| policy.version.to_string());
+        let out = |policy| policy_out(policy, newest, &center);
+        Ok(Response::new(ListDistributionPolicyVersionsResponse {
+            distribution_policies: versions.iter().map(out).collect(),
+            next_page_token,
+        }))
     }
 
     async fn create_court_order(&self, call: Request<CreateCourtOrderRequest>) -> Result<Response<CourtOrder>, Status> {
@@ -150,8 +174,9 @@ impl DistributionService for DistributionApi {
         let new = NewCourtOrder {
             id: typed(CourtOrderId::parse(&message.court_order_id), "court_order_id")?,
             detainee: detainee.clone(),
-            document: document_in(&told.document)?,
+            document: document_in(&told.document, "court_order.document")?,
             total: positive_amount_in(told.total.as_ref(), center.currency, "court_order.total")?,
+            rank: rank_in(told.rank)?,
         };
         let order = self
             .distributions
@@ -177,14 +202,77 @@ impl DistributionService for DistributionApi {
         let after = page.after_number()?.unwrap_or_default();
         // A detainee has few court orders, and a credit reads them all anyway.
         let mut orders = self.distributions.court_orders(&center, &detainee).await?;
-        orders.retain(|order| i64::from(order.position) > after);
-        let (orders, next_page_token) = page.finish(orders, |order| order.position.to_string());
+        orders.retain(|known| i64::from(known.order.position) > after);
+        let (orders, next_page_token) = page.finish(orders, |known| known.order.position.to_string());
         let court_orders = orders
             .iter()
             .map(|order| court_order_out(order, &center, &detainee))
             .collect();
         Ok(Response::new(ListCourtOrdersResponse {
             court_orders,
+            next_page_token,
+        }))
+    }
+
+    async fn suspend_court_order(
+        &self,
+        call: Request<SuspendCourtOrderRequest>,
+    ) -> Result<Response<CourtOrder>, Status> {
+        let message = call.get_ref();
+        let state = CourtOrderState::Suspended;
+        self.change(actor(&call)?, &message.name, &message.document, state)
+            .await
+    }
+
+    async fn resume_court_order(&self, call: Request<ResumeCourtOrderRequest>) -> Result<Response<CourtOrder>, Status> {
+        let message = call.get_ref();
+        let state = CourtOrderState::Active;
+        self.change(actor(&call)?, &message.name, &message.document, state)
+            .await
+    }
+
+    async fn end_court_order(&self, call: Request<EndCourtOrderRequest>) -> Result<Response<CourtOrder>, Status> {
+        let message = call.get_ref();
+        let state = CourtOrderState::Ended;
+        self.change(actor(&call)?, &message.name, &message.document, state)
+            .await
+    }
+
+    async fn create_debt(&self, call: Request<CreateDebtRequest>) -> Result<Response<Debt>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let name = DetaineeName::parse(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let method = "custody.v1.DistributionService/CreateDebt";
+        let request = request(&message.request_id, method, message, actor)?;
+        let told = message.debt.as_ref();
+        let told = told.ok_or_else(|| invalid_field("debt", "is required"))?;
+        let detainee = typed(DetaineeId::parse(name.detainee), "parent")?;
+        let new = debt_in(told, detainee, center.currency)?;
+        let posted = self.distributions.create_debt(&center, request, new).await?;
+        Ok(respond(recorded(&posted.record, &center)?, posted.replayed))
+    }
+
+    async fn get_debt(&self, call: Request<GetDebtRequest>) -> Result<Response<Debt>, Status> {
+        let name = DebtName::parse(&call.get_ref().name, "name")?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
+        let debt = self.distributions.debt(&center, Seq(name.seq)).await?;
+        Ok(Response::new(debt_out(&debt, &center)))
+    }
+
+    async fn list_debts(&self, call: Request<ListDebtsRequest>) -> Result<Response<ListDebtsResponse>, Status> {
+        let message = call.get_ref();
+        let name = DetaineeName::parse(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
+        let detainee = typed(DetaineeId::parse(name.detainee), "parent")?;
+        let page = Page::read("ListDebts", &[&message.parent], message.page_size, &message.page_token)?;
+        let after = page.after_number()?.unwrap_or_default();
+        // A detainee has few debts, and a credit reads them all anyway.
+        let mut debts = self.distributions.debts(&center, &detainee).await?;
+        debts.retain(|debt| debt.seq.0 > after);
+        let (debts, next_page_token) = page.finish(debts, |debt| debt.seq.to_string());
+        Ok(Response::new(ListDebtsResponse {
+            debts: debts.iter().map(|debt| debt_out(debt, &center)).collect(),
             next_page_token,
         }))
     }

@@ -263,6 +263,14 @@ number_name!(
     RefundName, "centers/{center}/refunds/{seq}", "refunds" => seq: i64
 );
 number_name!(
+    /// `centers/{center}/debts/{seq}`
+    DebtName, "centers/{center}/debts/{seq}", "debts" => seq: i64
+);
+number_name!(
+    /// `centers/{center}/creditReversals/{seq}`
+    CreditReversalName, "centers/{center}/creditReversals/{seq}", "creditReversals" => seq: i64
+);
+number_name!(
     /// `centers/{center}/releases/{seq}`
     ReleaseName, "centers/{center}/releases/{seq}", "releases" => seq: i64
 );

@@ -8,7 +8,11 @@ use super::{
         detainee_name, money, money_text, payer_name, positive_amount_in, remittance_name, request, timestamp, told,
         transaction_name, typed,
     },
-    name::{CenterName, DetaineeName, PayerName, RefundName, ReleaseName, RemittanceName, TransactionName},
+    distribution::debt_name,
+    name::{
+        CenterName, CreditReversalName, DetaineeName, PayerName, RefundName, ReleaseName, RemittanceName,
+        TransactionName,
+    },
     page::Page,
     respond,
     scope::{self, Linked},
@@ -18,12 +22,13 @@ use crate::{
     custody::Custody,
     ids::{DetaineeId, PayerId, RemittanceId, Seq},
     ledger::{Center, LedgerError},
+    money::Amount,
     proto::{
-        ConfirmReleaseRequest, CreateRefundRequest, CreateReleaseRequest, FailReleaseRequest, GetRefundRequest,
-        GetReleaseRequest, GetUnspentRequest, JournalRecord, ListRefundsRequest, ListRefundsResponse,
-        ListReleasesRequest, ListReleasesResponse, OutcomeFacts, RefreshRefundRequest, Refund, Release,
-        TransactionKind, Unspent, UnspentRemittance, journal_record::Facts, refund,
-        refund_service_server::RefundService, release,
+        ConfirmReleaseRequest, CreateRefundRequest, CreateReleaseRequest, CreditReversal, FailReleaseRequest,
+        GetCreditReversalRequest, GetRefundRequest, GetReleaseRequest, GetUnspentRequest, JournalRecord,
+        ListRefundsRequest, ListRefundsResponse, ListReleasesRequest, ListReleasesResponse, OutcomeFacts,
+        RefreshRefundRequest, Refund, Release, ReverseCreditRequest, TransactionKind, Unspent, UnspentRemittance,
+        journal_record::Facts, refund, refund_service_server::RefundService, release,
     },
     refund::{self as domain, RefundState, Refunds},
 };
@@ -136,6 +141,36 @@ fn release_out(release: &domain::Release, center: &Center) -> Result<Release, St
         end_time: end.and_then(|end| end.recorded_at),
         transaction: transaction_name(center, opened.seq),
         end_transaction: end.map_or_else(String::new, |end| transaction_name(center, end.seq)),
+    })
+}
+
+fn reversal_out(record: &JournalRecord, center: &Center) -> Result<CreditReversal, Status> {
+    let Some(Facts::CreditReversal(facts)) = &record.facts else {
+        return Err(internal());
+    };
+    let name = CreditReversalName {
+        center: center.id.as_str(),
+        seq: record.seq,
+    };
+    let claimed = Amount::parse(&facts.claimed, center.currency).map_err(|_| internal())?;
+    Ok(CreditReversal {
+        name: name.to_string(),
+        credit: transaction_name(center, record.reverses),
+        remittance: remittance_name(center, &facts.remittance),
+        detainee: detainee_name(center, &facts.detainee),
+        amount: money_text(&facts.amount, center),
+        refunded: money_text(&facts.refunded, center),
+        claimed: money(claimed),
+        // The claim has the number of the transaction that makes it.
+        claim: if claimed.is_positive() {
+            debt_name(center, record.seq)
+        } else {
+            String::new()
+        },
+        parts: facts.parts.clone(),
+        reason: facts.reason.clone(),
+        transaction: transaction_name(center, record.seq),
+        create_time: record.recorded_at,
     })
 }
 
@@ -351,5 +386,30 @@ impl RefundService for RefundApi {
             .await?;
         let release = self.refunds.release_as_of(&center, &posted.record).await?;
         Ok(respond(release_out(&release, &center)?, posted.replayed))
+    }
+
+    async fn reverse_credit(&self, call: Request<ReverseCreditRequest>) -> Result<Response<CreditReversal>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let credit = TransactionName::parse(&message.credit, "credit")?;
+        let center = scope::center(&self.custody, actor, credit.center).await?;
+        let method = "custody.v1.RefundService/ReverseCredit";
+        let request = request(&message.request_id, method, message, actor)?;
+        let reason = told(&message.reason, "reason")?;
+        let posted = self
+            .refunds
+            .reverse_credit(&center, request, Seq(credit.seq), reason)
+            .await?;
+        Ok(respond(reversal_out(&posted.record, &center)?, posted.replayed))
+    }
+
+    async fn get_credit_reversal(
+        &self,
+        call: Request<GetCreditReversalRequest>,
+    ) -> Result<Response<CreditReversal>, Status> {
+        let name = CreditReversalName::parse(&call.get_ref().name, "name")?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
+        let record = self.refunds.reversal(&center, Seq(name.seq)).await?;
+        Ok(Response::new(reversal_out(&record, &center)?))
     }
 }

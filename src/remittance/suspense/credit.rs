@@ -87,7 +87,7 @@ impl Command for CreditSuspended {
         }
     }
 
-    fn decide(&self, state: &State, _: &Moment) -> Result<Draft, Declined> {
+    fn decide(&self, state: &State, moment: &Moment) -> Result<Draft, Declined> {
         let known = state.room::<RemittanceRoom>()?.get(&self.remittance)?;
         let payment = known.payments.iter().find(|payment| payment.seq == self.payment);
         let is_as_it_was = match payment {
@@ -99,7 +99,8 @@ impl Command for CreditSuspended {
             return Err(Declined::Refused(R::NotInSuspense { remittance }.into()));
         }
         let standing = state.room::<DetaineeRoom>()?.get_active(&self.detainee)?;
-        let split = split(state, &self.detainee, &standing, chart::SUSPENSE, self.amount)?;
+        let date = moment.effective_date;
+        let split = split(state, &self.detainee, &standing, chart::SUSPENSE, self.amount, date)?;
         let facts = CreditFacts {
             parts: split.parts,
             policy_version: split.policy_version,

@@ -31,6 +31,9 @@ use crate::{
 /// Why a payment is in suspense although the detainee could have it: its order was paid before.
 pub const DUPLICATE_PAYMENT: &str = "DUPLICATE_PAYMENT";
 
+/// Why a payment is in suspense although it was credited: the credit was wrong and is taken back.
+pub const CREDIT_REVERSED: &str = "CREDIT_REVERSED";
+
 /// How the leg CREDITED tells that the money came from there.
 pub(super) const OUT_OF_SUSPENSE: &str = "out of suspense";
 
@@ -80,6 +83,11 @@ impl SuspendedPayment {
     /// Whether its order was paid before.
     pub fn is_duplicate(&self) -> bool {
         self.reason == DUPLICATE_PAYMENT
+    }
+
+    /// Whether it was credited and taken back: the same detainee does not get it again.
+    pub fn is_reversed(&self) -> bool {
+        self.reason == CREDIT_REVERSED
     }
 
     pub(super) fn add(&mut self, movement: Movement, amount: Amount) -> Result<(), MoneyError> {
@@ -193,6 +201,18 @@ pub(super) fn item(facts: &SuspenseFacts, payment: Seq, left: Amount, at: Offset
 /// What is left of each payment in suspense of which something is, by the transaction that put it there; for verification.
 pub async fn all_left(conn: &mut Conn, center: &Center) -> db::Result<BTreeMap<Seq, Amount>> {
     store::all_left(conn, center).await
+}
+
+/// Records that a transaction puts a payment into suspense that was credited before. The caller holds the journal's head, posts
+/// the same, and has the rules touched.
+pub async fn suspend_in_tx(conn: &mut Conn, center: &Center, payment: &SuspendedPayment) -> db::Result<()> {
+    store::insert_payment(conn, center.no, payment).await?;
+    match store::left_of(conn, center, payment.seq).await? {
+        Some((left, facts)) => {
+            work::raise_in_tx(conn, center.no, &item(&facts, payment.seq, left, payment.recorded_at)).await
+        }
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

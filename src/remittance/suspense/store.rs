@@ -141,6 +141,29 @@ pub(super) async fn all_left(conn: &mut PgConnection, center: &Center) -> sqlx::
     .collect()
 }
 
+pub(super) async fn insert_payment(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    payment: &SuspendedPayment,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into suspended_payment
+             (center_id, seq, remittance_id, gateway_transaction, paid_at, amount, reason, recorded_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        center.0,
+        payment.seq.0,
+        payment.remittance.as_str(),
+        payment.gateway_transaction,
+        payment.paid_at,
+        payment.amount.value(),
+        payment.reason,
+        payment.recorded_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// What decisions need to know of some remittances.
 pub(super) async fn standings(
     conn: &mut PgConnection,

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use custody_ledger::{
     commissary::ReturnLine,
     custody::Settings,
-    distribution::{NewCourtOrder, parse_percent},
+    distribution::{NewCourtOrder, NewPolicy, parse_percent},
     ids::{CourtOrderId, RemittanceId, Seq},
     ledger::LedgerError,
     refund::RefundState,
@@ -122,7 +122,7 @@ impl Trial {
             .await
             .unwrap();
         let percent = parse_percent(&SAVINGS_PERCENT.to_string()).unwrap();
-        let update = distributions.update_policy(&world.center, percent, None, None, "test");
+        let update = distributions.update_policy(&world.center, NewPolicy::saving(percent, None), None, "test");
         update.await.unwrap();
         let fen = self.random.random_range(1..20_000);
         let order = NewCourtOrder {
@@ -130,6 +130,7 @@ impl Trial {
             detainee: id(PEOPLE[1]),
             document: "C1".into(),
             total: cny(&yuan(fen)),
+            rank: None,
         };
         let made = distributions.create_court_order(&world.center, order, "test");
         made.await.unwrap();
