@@ -1,5 +1,7 @@
 //! What every payment channel can do: the trait, and the values that go in and out.
 
+use std::collections::BTreeMap;
+
 use futures::future::BoxFuture;
 use http::HeaderMap;
 use time::{Date, OffsetDateTime};
@@ -19,6 +21,9 @@ pub trait Channel: Send + Sync {
     /// The channel's name in paths, records and accounts, for example `webhook`.
     fn id(&self) -> &str;
 
+    /// Whether payers can pay this way here.
+    fn offers(&self, method: &PaymentMethod) -> bool;
+
     /// Opens an order that the payer can pay until it expires.
     fn create_payment<'a>(&'a self, payment: &'a NewPayment) -> BoxFuture<'a, Result<Payment, GatewayError>>;
 
@@ -35,6 +40,19 @@ pub trait Channel: Send + Sync {
 
     /// Asks what became of a refund; `Unknown` when the gateway has never seen the number.
     fn query_refund<'a>(&'a self, refund_number: &'a str) -> BoxFuture<'a, Result<RefundState, GatewayError>>;
+
+    /// Says where the money of an abnormal refund goes instead. Gateways without such refunds refuse.
+    fn redirect_refund<'a>(&'a self, redirect: &'a RefundRedirect) -> BoxFuture<'a, Result<RefundState, GatewayError>> {
+        Box::pin(async move {
+            Err(GatewayError::Refused {
+                code: "NOT_SUPPORTED".to_owned(),
+                message: format!(
+                    "refund {}: this gateway pays back by the original route only",
+                    redirect.refund_number
+                ),
+            })
+        })
+    }
 
     /// Fetches the gateway's bill of one of its business days, as the gateway wrote it.
     fn fetch_bill(&self, date: Date) -> BoxFuture<'_, Result<Vec<u8>, GatewayError>>;
@@ -68,13 +86,54 @@ pub struct NewPayment {
     pub expires_at: OffsetDateTime,
     /// Where the gateway sends its notification.
     pub notify_url: String,
+    /// How the payer pays.
+    pub method: PaymentMethod,
+}
+
+/// How a payer pays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PaymentMethod {
+    /// By a link or a QR code; whoever has it can pay.
+    Link,
+    /// In a page inside the gateway's own app, as the payer whom the gateway knows by this id (WeChat Pay: JSAPI and openid).
+    InApp {
+        /// The gateway's id of the payer.
+        payer: String,
+    },
+}
+
+impl PaymentMethod {
+    /// In the app as this payer; by a link without one.
+    pub fn of(in_app_payer: Option<String>) -> PaymentMethod {
+        in_app_payer.map_or(PaymentMethod::Link, |payer| PaymentMethod::InApp { payer })
+    }
+
+    /// The payer in the app, if it is paid there.
+    pub fn in_app_payer(&self) -> Option<&str> {
+        match self {
+            PaymentMethod::Link => None,
+            PaymentMethod::InApp { payer } => Some(payer),
+        }
+    }
 }
 
 /// An opened order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payment {
-    /// Where the payer pays: a link, or the text of a QR code.
+    /// Where the payer pays: a link, or the text of a QR code. Empty for a payment in the gateway's app.
     pub payment_url: String,
+    /// What a page inside the gateway's app hands to the app, by name; empty for a link.
+    pub prepay: BTreeMap<String, String>,
+}
+
+impl Payment {
+    /// To be paid by a link or a QR code.
+    pub fn link(payment_url: String) -> Payment {
+        Payment {
+            payment_url,
+            prepay: BTreeMap::new(),
+        }
+    }
 }
 
 /// What the gateway says of an order.
@@ -111,6 +170,15 @@ pub struct NewRefund {
     pub notify_url: String,
 }
 
+/// Where the money of an abnormal refund goes instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundRedirect {
+    /// Our number of the refund.
+    pub refund_number: String,
+    /// The gateway's number of it.
+    pub gateway_refund: String,
+}
+
 /// What the gateway says of a refund.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefundState {
@@ -118,6 +186,9 @@ pub enum RefundState {
     Processing,
     /// The payer has the money.
     Succeeded { gateway_refund: String, at: OffsetDateTime },
+    /// The gateway cannot pay the money to where it came from, and keeps it until somebody says where it goes:
+    /// see [`Channel::redirect_refund`]. It is still on its way.
+    Abnormal { gateway_refund: String, reason: String },
     /// The payer does not get the money this way; final.
     Failed { reason: String },
     /// The gateway has never seen this refund.
@@ -159,7 +230,7 @@ pub struct RefundNotice {
     pub refund_number: String,
     pub order_number: String,
     pub amount: Amount,
-    /// `Succeeded` or `Failed`, never the other two.
+    /// `Succeeded`, `Failed` or `Abnormal`, never the other two.
     pub state: RefundState,
 }
 

@@ -1,36 +1,65 @@
 //! The gateway channels the service has.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
+
+use rust_decimal::Decimal;
 
 use super::Channel;
+use crate::ids::CenterId;
 
-/// The channels, by their ids. Cheap to clone.
+/// The channels, in the order of the configuration. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Channels(Arc<BTreeMap<String, Gate>>);
+pub struct Channels(Arc<[Gate]>);
 
-/// One channel, and where its gateway sends notifications.
+/// One channel, and what the configuration says of it.
 #[derive(Clone)]
 pub struct Gate {
     /// The channel.
     pub channel: Arc<dyn Channel>,
-    /// What the gateway is told.
+    /// Where its gateway is told to send notifications.
     pub notify_url: String,
+    /// The centers that may use it; `None` for all.
+    pub centers: Option<BTreeSet<CenterId>>,
+    /// What the gateway keeps of a payment, as a part of 1, if that was told. Bills say what was kept.
+    pub fee_rate: Option<Decimal>,
+}
+
+impl Gate {
+    /// A channel for all centers, whose fee nobody told.
+    pub fn new(channel: Arc<dyn Channel>, notify_url: impl Into<String>) -> Gate {
+        Gate {
+            channel,
+            notify_url: notify_url.into(),
+            centers: None,
+            fee_rate: None,
+        }
+    }
+
+    /// Whether a center may use it.
+    pub fn serves(&self, center: &CenterId) -> bool {
+        self.centers.as_ref().is_none_or(|centers| centers.contains(center))
+    }
 }
 
 impl Channels {
-    /// Some channels.
+    /// Some channels. Their ids differ.
     pub fn new(gates: impl IntoIterator<Item = Gate>) -> Channels {
-        let by_id = |gate: Gate| (gate.channel.id().to_owned(), gate);
-        Channels(Arc::new(gates.into_iter().map(by_id).collect()))
+        Channels(gates.into_iter().collect())
     }
 
-    /// A channel, if there is such a one.
+    /// A channel, if there is such a one, whether or not a center may use it: what came through it comes through it.
     pub fn get(&self, id: &str) -> Option<&Gate> {
-        self.0.get(id)
+        self.0.iter().find(|gate| gate.channel.id() == id)
     }
 
-    /// All of them.
+    /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Gate> {
-        self.0.values()
+        self.0.iter()
+    }
+
+    /// The channel that a new remittance of a center goes through: the one that is named, or the first one without a name.
+    pub fn choose(&self, center: &CenterId, id: Option<&str>) -> Option<&Gate> {
+        let mut own = self.0.iter().filter(|gate| gate.serves(center));
+        own.find(|gate| id.is_none_or(|id| gate.channel.id() == id))
     }
 }

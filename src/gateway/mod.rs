@@ -17,8 +17,8 @@ pub mod webhook;
 
 pub use bill::{BillError, BillKind, BillRow};
 pub use channel::{
-    Channel, NewPayment, NewRefund, Notification, NotificationAnswer, NotificationVerdict, Payment, PaymentNotice,
-    PaymentState, RefundNotice, RefundState,
+    Channel, NewPayment, NewRefund, Notification, NotificationAnswer, NotificationVerdict, Payment, PaymentMethod,
+    PaymentNotice, PaymentState, RefundNotice, RefundRedirect, RefundState,
 };
 pub use channels::{Channels, Gate};
 pub use error::{GatewayError, NotificationError};

@@ -179,6 +179,12 @@ impl Refunds {
     async fn apply(&self, center: &Center, row: &RefundRow, state: &gateway::RefundState) -> Result<(), LedgerError> {
         let (end, outcome) = match state {
             gateway::RefundState::Processing | gateway::RefundState::Unknown => return Ok(()),
+            // The gateway has the money until somebody says where it goes. It stays in transit, and is asked about again.
+            gateway::RefundState::Abnormal { gateway_refund, reason } => {
+                tracing::error!(center = %center.id, refund = %row.seq, gateway_refund, reason,
+                    "the gateway cannot pay a refund to where the money came from; finance has to say where it goes");
+                return Ok(());
+            }
             gateway::RefundState::Succeeded { gateway_refund, .. } => {
                 (RefundState::Succeeded, outcome(gateway_refund, ""))
             }

@@ -1,5 +1,7 @@
 //! Creating a remittance: a quote in one transaction, then an order at the gateway.
 
+use std::collections::BTreeMap;
+
 use time::{Duration, OffsetDateTime};
 
 use super::{
@@ -12,7 +14,7 @@ use crate::{
     custody::{self, CustodyRefusal, Detainee, DetaineeState},
     db::Conn,
     distribution,
-    gateway::{Gate, GatewayError, NewPayment, PaymentState},
+    gateway::{Gate, GatewayError, NewPayment, PaymentMethod, PaymentState},
     ids::{DetaineeId, PayerId, RemittanceId},
     ledger::{Center, Code, LedgerError, Outcome, Request, account, balance, center, outcome, record},
     money::Amount,
@@ -33,8 +35,10 @@ pub struct NewRemittance {
     pub detainee: DetaineeId,
     /// How much, above zero, in the center's currency.
     pub amount: Amount,
-    /// Through which channel.
-    pub channel: String,
+    /// Through which channel; without one, through the center's first.
+    pub channel: Option<String>,
+    /// How.
+    pub method: PaymentMethod,
 }
 
 /// Where a remittance stands below its center, as the outcome of its request names it.
@@ -65,6 +69,25 @@ impl Remittances {
     pub(super) fn gate(&self, channel: &str) -> Result<&Gate, R> {
         self.channels.get(channel).ok_or_else(|| R::ChannelNotFound {
             channel: channel.to_owned(),
+        })
+    }
+
+    /// The channel that a new remittance goes through.
+    ///
+    /// Errors: NOT_FOUND, PAYMENT_METHOD.
+    fn chosen(&self, center: &Center, new: &NewRemittance) -> Result<&Gate, R> {
+        let named = new.channel.as_deref();
+        let gate = self
+            .channels
+            .choose(&center.id, named)
+            .ok_or_else(|| R::ChannelNotFound {
+                channel: named.unwrap_or_default().to_owned(),
+            })?;
+        if gate.channel.offers(&new.method) {
+            return Ok(gate);
+        }
+        Err(R::MethodNotOffered {
+            channel: gate.channel.id().to_owned(),
         })
     }
 
@@ -107,10 +130,10 @@ impl Remittances {
         now: OffsetDateTime,
     ) -> Result<RemittanceId, LedgerError> {
         let request = &new.request;
-        self.gate(&new.channel)?;
+        let channel = self.chosen(center, new)?.channel.id().to_owned();
         let detainee = self.check(tx, center, new).await?;
         let settings = custody::settings_in_tx(tx, center).await?;
-        let owner = format!("channels/{}", new.channel);
+        let owner = format!("channels/{channel}");
         let clearing = account::find_or_open_in_tx(tx, center.no, Code::GatewayClearing, &owner, now).await?;
         let preview = distribution::preview_in_tx(tx, center, &detainee, new.amount).await?;
         let preview = CreditFacts {
@@ -125,7 +148,8 @@ impl Remittances {
             payer: new.payer.clone(),
             detainee: new.detainee.clone(),
             amount: new.amount,
-            channel: new.channel.clone(),
+            channel,
+            method: new.method.clone(),
             clearing,
             preview: Vec::new(),
             created_at: now,
@@ -204,11 +228,13 @@ impl Remittances {
             description: format!("Remittance {}", remittance.id),
             expires_at: remittance.expires_at,
             notify_url: gate.notify_url.clone(),
+            method: remittance.method.clone(),
         };
         match gate.channel.create_payment(&payment).await {
             Ok(payment) => {
                 let pending = Leg {
                     payment_url: Some(payment.payment_url),
+                    prepay: payment.prepay,
                     ..leg(LegState::Pending, self.lanes.clock().now(), "")
                 };
                 self.add_leg(center, &remittance.id, &pending).await
@@ -277,6 +303,7 @@ pub(super) fn leg(state: LegState, at: OffsetDateTime, detail: &str) -> Leg {
         at,
         detail: detail.to_owned(),
         payment_url: None,
+        prepay: BTreeMap::new(),
         payment: None,
         seq: None,
     }

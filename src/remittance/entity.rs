@@ -1,10 +1,13 @@
 //! Payers, remittances and where they stand, pure.
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest as _, Sha256};
 use time::{Duration, OffsetDateTime};
 
 use super::suspense::SuspendedPayment;
 use crate::{
+    gateway::PaymentMethod,
     ids::{AccountNo, CenterId, CenterNo, DetaineeId, IdError, PayerId, RemittanceId, RequestId, Seq},
     money::Amount,
     proto::DistributionPart,
@@ -101,6 +104,8 @@ pub struct Leg {
     pub detail: String,
     /// Where the payer pays; of `Pending`.
     pub payment_url: Option<String>,
+    /// What a page inside the gateway's app hands to the app; of `Pending`, empty for a link.
+    pub prepay: BTreeMap<String, String>,
     /// What the gateway says of the payment; of `Paid`.
     pub payment: Option<PaymentFacts>,
     /// The transaction; of `Credited` and `Suspended`.
@@ -133,6 +138,8 @@ pub struct Remittance {
     pub amount: Amount,
     /// The gateway channel.
     pub channel: String,
+    /// How it is paid.
+    pub method: PaymentMethod,
     /// The channel's clearing account.
     pub clearing: AccountNo,
     /// How it would be split, reckoned when it was created.
@@ -245,6 +252,7 @@ mod tests {
             at: CREATED,
             detail: String::new(),
             payment_url: None,
+            prepay: BTreeMap::new(),
             payment: None,
             seq: None,
         };
@@ -256,6 +264,7 @@ mod tests {
             detainee: DetaineeId::parse("D1").unwrap(),
             amount: Amount::parse("100", currency).unwrap(),
             channel: "webhook".into(),
+            method: PaymentMethod::Link,
             clearing: AccountNo(20),
             preview: Vec::new(),
             created_at: CREATED,

@@ -46,10 +46,16 @@ pub enum RemittanceRefusal {
         /// Remittances that are payable or paid and not yet in the ledger.
         in_flight: Amount,
     },
-    /// The service has no such gateway channel.
-    #[error("channel {channel} does not exist")]
+    /// The service has no such gateway channel, or not for this center; without a name, none at all.
+    #[error("channel {channel:?} does not exist for this center")]
     ChannelNotFound {
         /// The channel asked for.
+        channel: String,
+    },
+    /// The channel has no such way to pay.
+    #[error("channel {channel} does not offer this payment method")]
+    MethodNotOffered {
+        /// The channel.
         channel: String,
     },
     /// No such remittance in the center.
@@ -112,6 +118,9 @@ impl From<RemittanceRefusal> for Refusal {
                 .with_fact("balance", balance)
                 .with_fact("in_flight", in_flight),
             R::ChannelNotFound { channel } => because(Reason::NotFound).with_fact("channel", channel).about("channel"),
+            R::MethodNotOffered { channel } => because(Reason::InvalidField)
+                .with_fact("channel", channel)
+                .about("in_app_payer"),
             R::RemittanceNotFound { remittance } | R::NotCredited { remittance } => {
                 because(Reason::NotFound).with_fact("remittance", remittance)
             }

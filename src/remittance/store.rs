@@ -1,10 +1,10 @@
 //! All SQL of this domain, and the rows it adds to the lanes' statement.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rust_decimal::Decimal;
 use sha2::{Digest as _, Sha256};
-use sqlx::{Arguments as _, PgConnection, postgres::PgArguments};
+use sqlx::{Arguments as _, PgConnection, postgres::PgArguments, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     db::decoding,
+    gateway::PaymentMethod,
     ids::{AccountNo, CenterNo, DetaineeId, PayerId, RemittanceId, RequestId, Seq},
     ledger::{Center, Request, RowSet, record},
     money::Amount,
@@ -161,9 +162,9 @@ pub(super) async fn insert_remittance(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into remittance (center_id, remittance_id, number, request_id, actor, request, payer_id, detainee_id,
-                                 amount, channel, clearing_no, preview, created_at, expires_at)
+                                 amount, channel, clearing_no, preview, created_at, expires_at, in_app_payer)
          select $1, $2, (select coalesce(max(number), 0) + 1 from remittance where center_id = $1),
-                $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13",
+                $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14",
         center.0,
         remittance.id.as_str(),
         request.id.0,
@@ -177,6 +178,7 @@ pub(super) async fn insert_remittance(
         preview,
         remittance.created_at,
         remittance.expires_at,
+        remittance.method.in_app_payer(),
     )
     .execute(&mut *conn)
     .await?;
@@ -202,8 +204,9 @@ pub(super) async fn insert_leg(
     leg: &Leg,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into remittance_leg (center_id, remittance_id, state, at, detail, payment_url, gateway_transaction, paid_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing",
+        "insert into remittance_leg (center_id, remittance_id, state, at, detail, payment_url, gateway_transaction, paid_at,
+                                     prepay)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing",
         center.0,
         id.as_str(),
         leg.state.name(),
@@ -212,6 +215,7 @@ pub(super) async fn insert_leg(
         leg.payment_url,
         leg.payment.as_ref().map(|payment| payment.gateway_transaction.as_str()),
         leg.payment.as_ref().map(|payment| payment.paid_at),
+        (!leg.prepay.is_empty()).then(|| serde_json::json!(leg.prepay)),
     )
     .execute(conn)
     .await?;
@@ -239,7 +243,7 @@ pub(super) async fn remittances(
     let rows = sqlx::query_as!(
         RemittanceRow,
         "select remittance_id, number, request_id, payer_id, detainee_id, amount, channel, clearing_no, preview,
-                created_at, expires_at
+                created_at, expires_at, in_app_payer
          from remittance
          where center_id = $1 and ($2::text is null or payer_id = $2) and ($3::text is null or detainee_id = $3)
            and number < $4
@@ -267,6 +271,7 @@ struct RemittanceRow {
     preview: Vec<u8>,
     created_at: OffsetDateTime,
     expires_at: OffsetDateTime,
+    in_app_payer: Option<String>,
 }
 
 async fn with_legs(
@@ -289,6 +294,7 @@ async fn with_legs(
                 detainee: DetaineeId::parse(&row.detainee_id).map_err(decoding)?,
                 amount: center.amount(row.amount)?,
                 channel: row.channel,
+                method: PaymentMethod::of(row.in_app_payer),
                 clearing: AccountNo(row.clearing_no),
                 preview: record::decode_credit(&row.preview)?.parts,
                 created_at: row.created_at,
@@ -307,7 +313,7 @@ pub(super) async fn remittance(
     let row = sqlx::query_as!(
         RemittanceRow,
         "select remittance_id, number, request_id, payer_id, detainee_id, amount, channel, clearing_no, preview,
-                created_at, expires_at
+                created_at, expires_at, in_app_payer
          from remittance where center_id = $1 and remittance_id = $2",
         center.no.0,
         id.as_str(),
@@ -319,8 +325,9 @@ pub(super) async fn remittance(
 
 async fn legs(conn: &mut PgConnection, center: CenterNo, ids: &[String]) -> sqlx::Result<HashMap<String, Vec<Leg>>> {
     let rows = sqlx::query!(
-        "select remittance_id, state, at, detail, payment_url, gateway_transaction, paid_at, seq from remittance_leg
-         where center_id = $1 and remittance_id = any($2)",
+        r#"select remittance_id, state, at, detail, payment_url, gateway_transaction, paid_at, seq,
+                prepay as "prepay: Json<BTreeMap<String, String>>" from remittance_leg
+         where center_id = $1 and remittance_id = any($2)"#,
         center.0,
         ids,
     )
@@ -336,6 +343,7 @@ async fn legs(conn: &mut PgConnection, center: CenterNo, ids: &[String]) -> sqlx
             at: row.at,
             detail: row.detail,
             payment_url: row.payment_url,
+            prepay: row.prepay.unwrap_or_default().0,
             payment: payment.map(|(gateway_transaction, paid_at)| PaymentFacts {
                 gateway_transaction,
                 paid_at,

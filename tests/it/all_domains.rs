@@ -6,7 +6,7 @@ use custody_ledger::{
     clock::Clock,
     distribution::Distributions,
     gateway::{
-        Channels, Gate,
+        Channels, Gate, PaymentMethod,
         simulator::{
             Simulator, SimulatorConfig, SimulatorControl,
             control::{NotifyOptions, PayOptions, RefundAnswer},
@@ -73,10 +73,10 @@ impl Economy {
             secret,
         };
         // Nobody listens there: what the gateway says is asked for.
-        let channels = Channels::new([Gate {
-            channel: Arc::new(WebhookChannel::try_new(config, Clock::system()).unwrap()),
-            notify_url: "http://127.0.0.1:9/".into(),
-        }]);
+        let channels = Channels::new([Gate::new(
+            Arc::new(WebhookChannel::try_new(config, Clock::system()).unwrap()),
+            "http://127.0.0.1:9/",
+        )]);
         let house = House::over(&world.process, &channels);
         let payer = PayerId::parse("P1").unwrap();
         let made = house
@@ -112,7 +112,8 @@ impl Economy {
             payer: PayerId::parse("P1").unwrap(),
             detainee: id(detainee),
             amount: cny(amount),
-            channel: "webhook".into(),
+            channel: None,
+            method: PaymentMethod::Link,
         };
         self.house.remittances.create(&self.world.center, new).await
     }

@@ -6,7 +6,7 @@ use custody_ledger::{
     access::{Role, Scope},
     custody::Settings,
     gateway::{
-        Channel as _, NewPayment,
+        Channel as _, NewPayment, PaymentMethod,
         simulator::{
             SimulatorControl,
             control::{NotifyOptions, PayOptions, RefundAnswer},
@@ -313,6 +313,7 @@ async fn an_order_that_the_gateway_has_otherwise_is_closed_before_it_counts_as_f
         description: "remittance".into(),
         expires_at: OffsetDateTime::now_utc() + time::Duration::HOUR,
         notify_url: "http://127.0.0.1:9/".into(),
+        method: PaymentMethod::Link,
     };
     hall.gateway().create_payment(&other).await.unwrap();
     for _ in 0..2 {

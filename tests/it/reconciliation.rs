@@ -5,7 +5,7 @@ use std::sync::Arc;
 use custody_ledger::{
     clock::Clock,
     gateway::{
-        BillKind, Channels, Gate,
+        BillKind, Channels, Gate, PaymentMethod,
         bill::BillRecord,
         simulator::{
             Simulator, SimulatorConfig, SimulatorControl,
@@ -63,10 +63,10 @@ impl Bench {
             base_url: simulator.base_url(),
             secret,
         };
-        let channels = Channels::new([Gate {
-            channel: Arc::new(WebhookChannel::try_new(config, clock).unwrap()),
-            notify_url: "http://127.0.0.1:9/".into(),
-        }]);
+        let channels = Channels::new([Gate::new(
+            Arc::new(WebhookChannel::try_new(config, clock).unwrap()),
+            "http://127.0.0.1:9/",
+        )]);
         let (lanes, custody) = (world.process.lanes.clone(), world.process.custody.clone());
         let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
         let center = &world.center;
@@ -99,7 +99,8 @@ impl Bench {
             payer: PayerId::parse("P1").unwrap(),
             detainee: id("D1"),
             amount: cny(amount),
-            channel: "webhook".into(),
+            channel: None,
+            method: PaymentMethod::Link,
         };
         let (remittance, _) = self.remittances.create(&self.world.center, new).await.unwrap();
         let lost = PayOptions {

@@ -6,7 +6,7 @@ use custody_ledger::{
     clock::Clock,
     custody::DetaineeState,
     gateway::{
-        Channels, Gate, NewPayment, RefundNotice, RefundState as Told,
+        Channels, Gate, NewPayment, PaymentMethod, RefundNotice, RefundState as Told,
         simulator::{
             Simulator, SimulatorConfig, SimulatorControl,
             control::{PayOptions, RefundAnswer},
@@ -98,10 +98,10 @@ fn gate(base_url: String, secret: SecretString) -> Gate {
         base_url,
         secret,
     };
-    Gate {
-        channel: Arc::new(WebhookChannel::try_new(config, Clock::system()).unwrap()),
-        notify_url: "http://127.0.0.1:9/".into(),
-    }
+    Gate::new(
+        Arc::new(WebhookChannel::try_new(config, Clock::system()).unwrap()),
+        "http://127.0.0.1:9/",
+    )
 }
 
 impl Bench {
@@ -138,6 +138,7 @@ impl Bench {
             description: "remittance".into(),
             expires_at: OffsetDateTime::now_utc() + Duration::from_secs(600),
             notify_url: "http://127.0.0.1:9/".into(),
+            method: PaymentMethod::Link,
         };
         let channel = &self.channels.get("webhook").unwrap().channel;
         channel.create_payment(&payment).await.unwrap();

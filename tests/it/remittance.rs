@@ -8,7 +8,7 @@ use custody_ledger::{
     custody::Settings,
     distribution::{Distributions, NewCourtOrder, parse_percent},
     gateway::{
-        Channels, Gate,
+        Channels, Gate, PaymentMethod,
         simulator::{Simulator, SimulatorConfig, SimulatorControl, control::PayOptions},
         webhook::{WebhookChannel, WebhookConfig},
     },
@@ -49,10 +49,10 @@ impl Bench {
             base_url: simulator.base_url(),
             secret,
         };
-        let gate = Gate {
-            channel: Arc::new(WebhookChannel::try_new(config, Clock::system()).unwrap()),
-            notify_url: format!("http://{}/v1/notifications/webhook", listener.local_addr().unwrap()),
-        };
+        let gate = Gate::new(
+            Arc::new(WebhookChannel::try_new(config, Clock::system()).unwrap()),
+            format!("http://{}/v1/notifications/webhook", listener.local_addr().unwrap()),
+        );
         let (lanes, custody) = (world.process.lanes.clone(), world.process.custody.clone());
         let remittances = Remittances::new(lanes.clone(), custody.clone(), Channels::new([gate]));
         let door = Notifications::new(remittances.clone(), None, Clock::system()).router();
@@ -85,7 +85,8 @@ impl Bench {
             payer: payer(),
             detainee: id(detainee),
             amount: cny(amount),
-            channel: "webhook".into(),
+            channel: None,
+            method: PaymentMethod::Link,
         }
     }
 

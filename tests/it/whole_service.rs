@@ -365,6 +365,7 @@ pub fn remittance_of(payer: &str, detainee: &str, amount: &str, request_id: Uuid
         amount: money(amount),
         channel: "webhook".into(),
         request_id: request_id.to_string(),
+        in_app_payer: String::new(),
     }
 }
 

@@ -17,14 +17,15 @@ use crate::{
     access::Actor,
     api::status::{internal, invalid_field},
     custody::Custody,
+    gateway::PaymentMethod,
     ids::{DetaineeId, PayerId, RemittanceId},
     ledger::{Center, LedgerError},
     money::{Amount, MoneyError},
     proto::{
         self, CreatePayerLinkRequest, CreatePayerRequest, CreateRemittanceRequest, GetPayerRequest,
         GetRemittanceRequest, ListPayerLinksRequest, ListPayerLinksResponse, ListPayersRequest, ListPayersResponse,
-        ListRemittancesRequest, ListRemittancesResponse, Payer, PayerLink, RefreshRemittanceRequest, Remittance,
-        RemittanceLeg, remittance::State, remittance_service_server::RemittanceService,
+        ListRemittancesRequest, ListRemittancesResponse, Payer, PayerLink, PrepayParameter, RefreshRemittanceRequest,
+        Remittance, RemittanceLeg, remittance::State, remittance_service_server::RemittanceService,
     },
     remittance::{
         self, LegState, LinkFilter, NewRemittance, RemittanceFilter, Remittances, order_number,
@@ -85,6 +86,18 @@ fn own_payer(actor: &Actor, text: &str, field: &str) -> Result<PayerId, Status> 
     Ok(payer)
 }
 
+/// The most characters of a gateway's id of a payer.
+const IN_APP_PAYER_LEN_MAX: usize = 128;
+
+fn in_app_payer(text: &str) -> Result<Option<String>, Status> {
+    let is_id = text.len() <= IN_APP_PAYER_LEN_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_id {
+        let problem = format!("has at most {IN_APP_PAYER_LEN_MAX} visible ASCII characters");
+        return Err(invalid_field("in_app_payer", &problem).into());
+    }
+    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+}
+
 fn payer_out(payer: remittance::Payer, center: &Center) -> Payer {
     Payer {
         name: payer_name(center, payer.id.as_str()),
@@ -136,10 +149,12 @@ fn suspended_out(payment: &SuspendedPayment, center: &Center) -> Result<proto::S
 
 fn remittance_out(remittance: remittance::Remittance, center: &Center) -> Result<Remittance, Status> {
     let state = remittance.state();
-    let pending = remittance
-        .leg(LegState::Pending)
-        .filter(|leg| leg.state == state)
-        .and_then(|leg| leg.payment_url.clone());
+    let pending = remittance.leg(LegState::Pending).filter(|leg| leg.state == state);
+    let prepay = pending.iter().flat_map(|leg| &leg.prepay);
+    let prepay_parameters = prepay.map(|(name, value)| PrepayParameter {
+        name: name.clone(),
+        value: value.clone(),
+    });
     let payment = remittance.payment().cloned();
     let transaction = remittance.seq().map(|seq| transaction_name(center, seq.0));
     let leg_out = |leg: &remittance::Leg| RemittanceLeg {
@@ -158,7 +173,8 @@ fn remittance_out(remittance: remittance::Remittance, center: &Center) -> Result
         detainee: detainee_name(center, remittance.detainee.as_str()),
         amount: money(remittance.amount),
         order_number: order_number(center.no, &remittance.id),
-        payment_url: pending.unwrap_or_default(),
+        payment_url: pending.and_then(|leg| leg.payment_url.clone()).unwrap_or_default(),
+        prepay_parameters: prepay_parameters.collect(),
         state: state_out(state).into(),
         create_time: timestamp(remittance.created_at),
         expire_time: timestamp(remittance.expires_at),
@@ -269,15 +285,13 @@ impl RemittanceService for RemittanceApi {
         let payer = PayerName::parse_in(&message.payer, "payer", center.id.as_str())?;
         let payer = own_payer(actor, payer.payer, "payer")?;
         let detainee = DetaineeName::parse_in(&message.detainee, "detainee", center.id.as_str())?;
-        if message.channel.is_empty() {
-            return Err(invalid_field("channel", "is required").into());
-        }
         let new = NewRemittance {
             request: request(&message.request_id, remittance::METHOD, message, actor)?,
             payer,
             detainee: scope::detainee(&self.linked, actor, &center, detainee.detainee, "detainee").await?,
             amount: positive_amount_in(message.amount.as_ref(), center.currency, "amount")?,
-            channel: message.channel.clone(),
+            channel: Some(message.channel.clone()).filter(|channel| !channel.is_empty()),
+            method: PaymentMethod::of(in_app_payer(&message.in_app_payer)?),
         };
         let (remittance, replayed) = self.remittances.create(&center, new).await?;
         Ok(respond(remittance_out(remittance, &center)?, replayed))

@@ -138,6 +138,7 @@ async fn remit(
         amount: money(planned.amount),
         channel: "webhook".to_owned(),
         request_id: request_id(&["remittance", planned.payer]),
+        in_app_payer: String::new(),
     };
     let remittance = done("remittance", desk.remittance().create_remittance(request).await)?;
     expect_state(&remittance, State::Pending)?;
@@ -325,6 +326,7 @@ async fn refusals(play: &Play) -> anyhow::Result<()> {
         amount: money(amount),
         channel: "webhook".to_owned(),
         request_id: request_id(&["refused", payer, detainee]),
+        in_app_payer: String::new(),
     };
     let desk = play.stage.payer("greenhill", "F05")?;
     let too_much = desk

@@ -28,7 +28,7 @@ use crate::{
     clock::Clock,
     gateway::{
         BillKind, BillRow, Channel, GatewayError, NewPayment, NewRefund, Notification, NotificationError,
-        NotificationVerdict, PaymentState, RefundState,
+        NotificationVerdict, PaymentMethod, PaymentState, RefundState,
         bill::BillRecord,
         webhook::{WebhookChannel, WebhookConfig},
     },
@@ -129,6 +129,7 @@ impl World {
             description: "remittance".into(),
             expires_at: self.clock.now() + Duration::from_secs(1800),
             notify_url: self.notify_url.clone(),
+            method: PaymentMethod::Link,
         }
     }
 

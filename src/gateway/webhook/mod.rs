@@ -23,8 +23,8 @@ use self::{
 use super::{
     bill::{self, BillError, BillRow},
     channel::{
-        Channel, NewPayment, NewRefund, Notification, NotificationAnswer, NotificationVerdict, Payment, PaymentState,
-        RefundState,
+        Channel, NewPayment, NewRefund, Notification, NotificationAnswer, NotificationVerdict, Payment, PaymentMethod,
+        PaymentState, RefundState,
     },
     error::{GatewayError, NotificationError},
 };
@@ -65,6 +65,10 @@ impl Channel for WebhookChannel {
         &self.id
     }
 
+    fn offers(&self, method: &PaymentMethod) -> bool {
+        matches!(method, PaymentMethod::Link)
+    }
+
     fn create_payment<'a>(&'a self, payment: &'a NewPayment) -> BoxFuture<'a, Result<Payment, GatewayError>> {
         Box::pin(async move {
             let body = NewPaymentBody {
@@ -76,9 +80,7 @@ impl Channel for WebhookChannel {
             };
             let answer: PaymentBody = self.client.post(&["v1", "payments"], Some(&body)).await?;
             same_number(&answer.order_number, &payment.order_number)?;
-            Ok(Payment {
-                payment_url: answer.payment_url,
-            })
+            Ok(Payment::link(answer.payment_url))
         })
     }
 

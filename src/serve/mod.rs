@@ -1,6 +1,8 @@
 //! Running the service: database, lanes, domains, doors; and stopping it in the opposite order.
 
-use std::{io::Write as _, net::SocketAddr, sync::Arc};
+mod channels;
+
+use std::io::Write as _;
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
@@ -15,14 +17,10 @@ use crate::{
     },
     clock::Clock,
     commissary::Commissary,
-    config::{Config, Gateway, Server},
+    config::{Config, Server},
     custody::Custody,
     db::{self, Database, embedded::Embedded},
     distribution::Distributions,
-    gateway::{
-        Channels, Gate,
-        webhook::{WebhookChannel, WebhookConfig},
-    },
     jobs,
     ledger::Lanes,
     reconciliation::Reconciliations,
@@ -77,7 +75,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         .await
         .with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
-    let channels = channels(config.gateway.as_ref(), address, clock)?;
+    let channels = channels::open(config, address, &clock)?;
     let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
     let refunds = Refunds::new(lanes.clone(), custody.clone(), channels.clone());
     let reconciliations = Reconciliations::new(lanes.clone(), custody.clone(), channels);
@@ -104,23 +102,6 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     lanes.close().await;
     database.close().await;
     Ok(served?)
-}
-
-/// The one channel that the configuration names, if it does.
-fn channels(gateway: Option<&Gateway>, address: SocketAddr, clock: Clock) -> anyhow::Result<Channels> {
-    let Some(gateway) = gateway else {
-        return Ok(Channels::default());
-    };
-    let config = WebhookConfig {
-        id: gateway.channel.clone(),
-        base_url: gateway.base_url.clone(),
-        secret: gateway.secret.clone(),
-    };
-    let own = || format!("http://{address}/v1/notifications/{}", gateway.channel);
-    Ok(Channels::new([Gate {
-        channel: Arc::new(WebhookChannel::try_new(config, clock)?),
-        notify_url: gateway.notify_url.clone().unwrap_or_else(own),
-    }]))
 }
 
 /// Standard output may be a pipe that someone reads the address from: written at once.

@@ -1,0 +1,70 @@
+//! The gateway channels that the configuration names.
+
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+
+use crate::{
+    clock::Clock,
+    config::{self, ChannelKind, Config},
+    gateway::{
+        Channel, Channels, Gate,
+        webhook::{WebhookChannel, WebhookConfig},
+    },
+    ids::CenterId,
+};
+
+/// The channel of `[gateway]` first, then those of `[channels.NAME]` in the order of their names. `address` is where the service
+/// listens.
+///
+/// # Errors
+/// Whatever keeps a channel from being made; the message names the key.
+pub(super) fn open(config: &Config, address: SocketAddr, clock: &Clock) -> anyhow::Result<Channels> {
+    let own = |name: &str| format!("http://{address}/v1/notifications/{name}");
+    let mut gates = Vec::new();
+    if let Some(gateway) = &config.gateway {
+        let of_gateway = WebhookConfig {
+            id: gateway.channel.clone(),
+            base_url: gateway.base_url.clone(),
+            secret: gateway.secret.clone(),
+        };
+        let channel = WebhookChannel::try_new(of_gateway, clock.clone()).context("gateway.base_url")?;
+        let notify_url = gateway.notify_url.clone().unwrap_or_else(|| own(&gateway.channel));
+        gates.push(Gate::new(Arc::new(channel), notify_url));
+    }
+    for (name, told) in &config.channels {
+        let common = &told.common;
+        gates.push(Gate {
+            channel: channel(name, told, clock)?,
+            notify_url: common.notify_url.clone().unwrap_or_else(|| own(name)),
+            centers: centers(name, common.centers.as_deref())?,
+            fee_rate: common.fee_rate,
+        });
+    }
+    Ok(Channels::new(gates))
+}
+
+fn centers(name: &str, told: Option<&[String]>) -> anyhow::Result<Option<BTreeSet<CenterId>>> {
+    let parse =
+        |id: &String| CenterId::parse(id).map_err(|error| config::invalid(name, "centers", format!("{id:?}: {error}")));
+    Ok(told
+        .map(|ids| ids.iter().map(parse).collect::<Result<_, _>>())
+        .transpose()?)
+}
+
+fn channel(name: &str, told: &config::Channel, clock: &Clock) -> anyhow::Result<Arc<dyn Channel>> {
+    match &told.kind {
+        ChannelKind::Webhook(own) => {
+            let of_channel = WebhookConfig {
+                id: name.to_owned(),
+                base_url: told.common.base_url.clone().unwrap_or_default(),
+                secret: own.secret(name)?,
+            };
+            let channel = WebhookChannel::try_new(of_channel, clock.clone());
+            Ok(Arc::new(
+                channel.map_err(|error| config::invalid(name, "base_url", error))?,
+            ))
+        }
+        ChannelKind::WechatPay(_) => anyhow::bail!("channels.{name}: WeChat Pay comes with the next commit"),
+    }
+}
