@@ -94,6 +94,11 @@ impl Notifications {
                 let rejected = confirmed.err().map(|reason| reason.to_string());
                 (paid.order_number, rejected)
             }
+            // It moves no money; the gateway only wants to hear that it was told.
+            Notification::Other(notice) => {
+                tracing::info!(channel, event = notice.event_id, about = notice.about, "a notification that moves no money");
+                return Ok(NotificationVerdict::Accepted);
+            }
             Notification::Refund(notice) => {
                 let Some(on_refund) = &self.on_refund else {
                     return Ok(NotificationVerdict::TryLater);
@@ -159,6 +164,9 @@ fn reason_of(error: &NotificationError) -> &'static str {
     match error {
         NotificationError::MissingSignature => "missing_signature",
         NotificationError::BadSignature => "bad_signature",
+        NotificationError::UnknownKey { .. } => "unknown_key",
+        NotificationError::Probe => "signature_probe",
+        NotificationError::OtherMerchant { .. } => "other_merchant",
         NotificationError::OutsideWindow { .. } => "outside_window",
         NotificationError::Malformed { .. } => "malformed",
     }

@@ -30,6 +30,15 @@ pub enum NotificationError {
     /// No signature in the header is ours over exactly these bytes.
     #[error("the notification's signature is wrong")]
     BadSignature,
+    /// Signed with a key that we do not have: forged, or the gateway has a new key that the configuration lacks.
+    #[error("the notification is signed with key {key}, which is not configured")]
+    UnknownKey { key: String },
+    /// The gateway's own test whether signatures are checked. It expects to be refused.
+    #[error("the notification is the gateway's test of our signature check")]
+    Probe,
+    /// Genuine, but of another account at the gateway than ours.
+    #[error("the notification is of another merchant or app: {found:?}")]
+    OtherMerchant { found: String },
     /// Signed by the gateway, but too long ago or too far in the future: perhaps replayed.
     #[error("the notification was signed at {signed_at}, outside the window of {tolerance_s} s around {now}")]
     OutsideWindow {

@@ -4,10 +4,12 @@
 //! - `channel`: what every payment channel can do, and the values that go in and out.
 //! - `channels`: the channels the service has, by their ids.
 //! - `error`: why a call to a gateway, or a notification from one, was not accepted.
+//! - `alipay`: Alipay with RSA2 signatures.
 //! - `bill`: the gateway's daily bill as CSV.
 //! - `webhook`: the first channel: JSON over HTTP with HMAC signatures.
 //! - `simulator`: a gateway over real HTTP for demonstrations and tests, with faults on command.
 
+pub mod alipay;
 pub mod bill;
 pub mod channel;
 pub mod channels;
@@ -18,7 +20,7 @@ pub mod webhook;
 pub use bill::{BillError, BillKind, BillRow};
 pub use channel::{
     Channel, NewPayment, NewRefund, Notification, NotificationAnswer, NotificationVerdict, Payment, PaymentMethod,
-    PaymentNotice, PaymentState, RefundNotice, RefundRedirect, RefundState,
+    PaymentNotice, PaymentState, RefundNotice, RefundedAmount, OtherNotice, RefundRedirect, RefundState,
 };
 pub use channels::{Channels, Gate};
 pub use error::{GatewayError, NotificationError};
