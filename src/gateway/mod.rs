@@ -7,6 +7,8 @@
 //! - `alipay`: Alipay with RSA2 signatures.
 //! - `bill`: the gateway's daily bill as CSV.
 //! - `webhook`: the first channel: JSON over HTTP with HMAC signatures.
+//! - `wechat_pay`: WeChat Pay, API v3.
+//! - `http`: what HTTP calls to every gateway share.
 //! - `simulator`: a gateway over real HTTP for demonstrations and tests, with faults on command.
 
 pub mod alipay;
@@ -14,8 +16,10 @@ pub mod bill;
 pub mod channel;
 pub mod channels;
 pub mod error;
+mod http;
 pub mod simulator;
 pub mod webhook;
+pub mod wechat_pay;
 
 pub use bill::{BillError, BillKind, BillRow};
 pub use channel::{

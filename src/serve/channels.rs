@@ -1,6 +1,6 @@
 //! The gateway channels that the configuration names.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 
@@ -10,6 +10,7 @@ use crate::{
     gateway::{
         Channel, Channels, Gate,
         webhook::{WebhookChannel, WebhookConfig},
+        wechat_pay::{self, WechatPayChannel, WechatPayConfig},
     },
     ids::CenterId,
 };
@@ -65,6 +66,39 @@ fn channel(name: &str, told: &config::Channel, clock: &Clock) -> anyhow::Result<
                 channel.map_err(|error| config::invalid(name, "base_url", error))?,
             ))
         }
-        ChannelKind::WechatPay(_) => anyhow::bail!("channels.{name}: WeChat Pay comes with the next commit"),
+        ChannelKind::WechatPay(own) => {
+            let of_channel = wechat_pay(name, told.common.base_url.as_deref(), own)?;
+            let channel = WechatPayChannel::try_new(&of_channel, clock.clone());
+            Ok(Arc::new(
+                channel.map_err(|error| config::invalid(name, error.key, error.problem))?,
+            ))
+        }
     }
+}
+
+fn wechat_pay(name: &str, base_url: Option<&str>, own: &config::WechatPay) -> anyhow::Result<WechatPayConfig> {
+    let certificate = |path: &PathBuf| config::read(name, "platform_certificate_files", path);
+    let public_key = |(id, path): (&String, &PathBuf)| {
+        let text = config::read(name, "platform_public_key_files", path)?;
+        Ok::<_, config::ConfigError>((id.clone(), text))
+    };
+    Ok(WechatPayConfig {
+        id: name.to_owned(),
+        base_url: base_url.unwrap_or(wechat_pay::BASE_URL).to_owned(),
+        mchid: own.mchid.clone(),
+        appid: own.appid.clone(),
+        serial_no: own.serial_no.clone(),
+        private_key: own.private_key(name)?,
+        api_v3_key: own.api_v3_key(name)?,
+        platform_certificates: own
+            .platform_certificate_files
+            .iter()
+            .map(certificate)
+            .collect::<Result<_, _>>()?,
+        platform_public_keys: own
+            .platform_public_key_files
+            .iter()
+            .map(public_key)
+            .collect::<Result<_, _>>()?,
+    })
 }

@@ -1,7 +1,5 @@
 //! HTTP calls to the webhook gateway: signed requests, bounded answers, and what each failure means.
 
-use std::time::Duration;
-
 use http::Method;
 use reqwest::{Response, Url};
 use secrecy::SecretString;
@@ -11,14 +9,13 @@ use super::{
     signature::{SIGNATURE_HEADER, sign_request},
     wire::RefusalBody,
 };
-use crate::{clock::Clock, gateway::error::GatewayError};
-
-/// How long one call may take in all, in seconds.
-const CALL_TIMEOUT_S: u64 = 5;
-/// Longest JSON answer read, in bytes.
-const JSON_BYTES_MAX: usize = 256 * 1024;
-/// Longest bill read, in bytes.
-const BILL_BYTES_MAX: usize = 64 * 1024 * 1024;
+use crate::{
+    clock::Clock,
+    gateway::{
+        error::GatewayError,
+        http::{BILL_BYTES_MAX, JSON_BYTES_MAX, client, is_unreachable, malformed, read_bounded, unreachable},
+    },
+};
 
 pub(super) struct Client {
     http: reqwest::Client,
@@ -30,19 +27,7 @@ pub(super) struct Client {
 impl Client {
     /// A client for the gateway at `base_url`. A loopback address is never reached through a proxy.
     pub(super) fn new(base_url: &str, secret: SecretString, clock: Clock) -> Result<Self, GatewayError> {
-        let base = Url::parse(base_url).map_err(|error| malformed(format!("base URL {base_url:?}: {error}")))?;
-        if base.cannot_be_a_base() || !matches!(base.scheme(), "http" | "https") {
-            return Err(malformed(format!("base URL {base_url:?} is not http or https")));
-        }
-        let timeout = Duration::from_secs(CALL_TIMEOUT_S);
-        let mut builder = reqwest::Client::builder()
-            .timeout(timeout)
-            .connect_timeout(timeout)
-            .redirect(reqwest::redirect::Policy::none());
-        if matches!(base.host_str(), Some("127.0.0.1" | "[::1]" | "localhost")) {
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(|error| malformed(error.to_string()))?;
+        let (http, base) = client(base_url)?;
         Ok(Client {
             http,
             base,
@@ -61,7 +46,7 @@ impl Client {
         body: Option<&impl Serialize>,
     ) -> Result<T, GatewayError> {
         let body = match body {
-            Some(body) => serde_json::to_vec(body).map_err(|error| malformed(error.to_string()))?,
+            Some(body) => serde_json::to_vec(body).map_err(|error| malformed(error))?,
             None => Vec::new(),
         };
         read_json(self.send(Method::POST, path, body).await?).await
@@ -75,7 +60,7 @@ impl Client {
     async fn send(&self, method: Method, path: &[&str], body: Vec<u8>) -> Result<Response, GatewayError> {
         let mut url = self.base.clone();
         url.path_segments_mut()
-            .map_err(|()| malformed("the base URL has no path".to_owned()))?
+            .map_err(|()| malformed("the base URL has no path"))?
             .pop_if_empty()
             .extend(path);
         let signature = sign_request(&self.secret, self.clock.now(), method.as_str(), url.path(), &body);
@@ -97,7 +82,7 @@ async fn judge(response: Response) -> Result<Response, GatewayError> {
     if code.is_success() {
         return Ok(response);
     }
-    if code.is_server_error() || matches!(code.as_u16(), 408 | 429) {
+    if is_unreachable(code) {
         return Err(GatewayError::Unreachable {
             reason: format!("HTTP {code}"),
         });
@@ -121,36 +106,5 @@ async fn judge(response: Response) -> Result<Response, GatewayError> {
 
 async fn read_json<T: DeserializeOwned>(response: Response) -> Result<T, GatewayError> {
     let body = read_bounded(response, JSON_BYTES_MAX).await?;
-    serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))
-}
-
-async fn read_bounded(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, GatewayError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        if body.len() + chunk.len() > bytes_max {
-            return Err(malformed(format!("the answer is longer than {bytes_max} bytes")));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-fn unreachable(error: reqwest::Error) -> GatewayError {
-    let kind = if error.is_timeout() {
-        "no answer in time"
-    } else {
-        "no connection"
-    };
-    // The innermost cause says what happened ("Connection refused"); the outer ones repeat the URL.
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    GatewayError::Unreachable {
-        reason: format!("{kind}: {cause}"),
-    }
-}
-
-fn malformed(reason: String) -> GatewayError {
-    GatewayError::Malformed { reason }
+    serde_json::from_slice(&body).map_err(|error| malformed(error))
 }

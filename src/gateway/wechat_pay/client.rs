@@ -1,0 +1,203 @@
+//! HTTP calls to WeChat Pay: signed requests, answers whose signature is checked, bounded, and repeated a few times.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{Method, header};
+use reqwest::{Response, Url};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{Merchant, signature, wire::RefusalBody};
+use crate::{
+    clock::Clock,
+    gateway::{
+        error::GatewayError,
+        http::{
+            BILL_BYTES_MAX, CALL_TIMEOUT_S, JSON_BYTES_MAX, client, is_unreachable, malformed, read_bounded,
+            unreachable,
+        },
+    },
+};
+
+/// How often a call without an answer is made in all, within its one limit of time.
+const ATTEMPTS_MAX: u32 = 3;
+/// The pause before the second attempt, in milliseconds; each later one is twice as long.
+const PAUSE_MS: u64 = 100;
+/// How long fetching a bill may take, in seconds.
+const BILL_TIMEOUT_S: u64 = 60;
+
+/// Refusals that are about us, not about what was asked; what was asked can still be done once they are put right.
+const NOT_LET_IN: [&str; 5] = [
+    "SIGN_ERROR",
+    "NO_AUTH",
+    "MCH_NOT_EXISTS",
+    "APPID_MCHID_NOT_MATCH",
+    "ACCOUNT_ERROR",
+];
+/// Refusals that say: ask again later. The merchant's balance is too low, the limit of calls is reached, or it is busy.
+const ASK_AGAIN: [&str; 6] = [
+    "NOT_ENOUGH",
+    "FREQUENCY_LIMITED",
+    "FREQUENCY_LIMIT_EXCEED",
+    "RATELIMIT_EXCEEDED",
+    "SYSTEM_ERROR",
+    "BANK_ERROR",
+];
+
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    merchant: Arc<Merchant>,
+    clock: Clock,
+}
+
+impl Client {
+    pub(super) fn new(base_url: &str, merchant: Arc<Merchant>, clock: Clock) -> Result<Self, GatewayError> {
+        let (http, base) = client(base_url)?;
+        Ok(Client {
+            http,
+            base,
+            merchant,
+            clock,
+        })
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<T, GatewayError> {
+        let answer = self.call(Method::GET, self.url(path, query)?, Vec::new()).await?;
+        serde_json::from_slice(&answer).map_err(malformed)
+    }
+
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, GatewayError> {
+        let answer = self.post_for_nothing(path, body).await?;
+        serde_json::from_slice(&answer).map_err(malformed)
+    }
+
+    /// A call whose answer has nothing to read.
+    pub(super) async fn post_for_nothing(&self, path: &[&str], body: &impl Serialize) -> Result<Vec<u8>, GatewayError> {
+        let body = serde_json::to_vec(body).map_err(malformed)?;
+        self.call(Method::POST, self.url(path, &[])?, body).await
+    }
+
+    /// Downloads a bill. Its answer has no signature; whoever calls compares the hash that was signed.
+    pub(super) async fn download(&self, url: &str) -> Result<Vec<u8>, GatewayError> {
+        let url = Url::parse(url).map_err(|error| malformed(format!("download_url: {error}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(malformed("download_url is not http or https"));
+        }
+        let request = self.request(&Method::GET, &url, &[])?;
+        let request = request.timeout(Duration::from_secs(BILL_TIMEOUT_S));
+        let response = request.send().await.map_err(unreachable)?;
+        read_bounded(judge(response).await?, BILL_BYTES_MAX).await
+    }
+
+    /// Path segments and values are escaped, so that no order number can name another resource.
+    fn url(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Url, GatewayError> {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .map_err(|()| malformed("the base URL has no path"))?
+            .pop_if_empty()
+            .extend(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        Ok(url)
+    }
+
+    /// Calls, and calls again with the same numbers while there is no answer and time is left.
+    async fn call(&self, method: Method, url: Url, body: Vec<u8>) -> Result<Vec<u8>, GatewayError> {
+        let deadline = Instant::now() + Duration::from_secs(CALL_TIMEOUT_S);
+        let mut pause = Duration::from_millis(PAUSE_MS);
+        for attempt in 1.. {
+            let answer = timeout_at(deadline, self.attempt(&method, &url, &body)).await;
+            match answer {
+                Ok(Err(GatewayError::Unreachable { .. }))
+                    if attempt < ATTEMPTS_MAX && Instant::now() + pause < deadline =>
+                {
+                    sleep(pause).await;
+                    pause *= 2;
+                }
+                Ok(answer) => return answer,
+                Err(_) => break,
+            }
+        }
+        Err(GatewayError::Unreachable {
+            reason: "no answer in time".to_owned(),
+        })
+    }
+
+    /// One call; the answer's body, once its signature is checked.
+    async fn attempt(&self, method: &Method, url: &Url, body: &[u8]) -> Result<Vec<u8>, GatewayError> {
+        let response = self.request(method, url, body)?.send().await.map_err(unreachable)?;
+        let response = judge(response).await?;
+        let headers = response.headers().clone();
+        let body = read_bounded(response, JSON_BYTES_MAX).await?;
+        signature::verify(&self.merchant.platform, &headers, &body, self.clock.now())
+            .map_err(|error| malformed(format!("the answer is not believed: {error}")))?;
+        Ok(body)
+    }
+
+    fn request(&self, method: &Method, url: &Url, body: &[u8]) -> Result<reqwest::RequestBuilder, GatewayError> {
+        let merchant = &self.merchant;
+        let target = match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
+        };
+        let who = (merchant.mchid.as_str(), merchant.serial_no.as_str());
+        let what = (method.as_str(), target.as_str());
+        let authorization = signature::authorization(&merchant.key, who, self.clock.now(), what, body)
+            .map_err(|_| malformed("the request cannot be signed"))?;
+        let mut request = self
+            .http
+            .request(method.clone(), url.clone())
+            .header(header::AUTHORIZATION, authorization)
+            .header(header::ACCEPT, "application/json")
+            .header(header::USER_AGENT, concat!("custody/", env!("CARGO_PKG_VERSION")));
+        if let Some(id) = merchant.platform.public_key_id() {
+            request = request.header(signature::SERIAL, id);
+        }
+        if *method != Method::GET {
+            request = request
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(body.to_vec());
+        }
+        Ok(request)
+    }
+}
+
+/// 2XX passes. What is refused is told by its code; a refusal is not signed, but comes from a server whose certificate is checked.
+async fn judge(response: Response) -> Result<Response, GatewayError> {
+    let code = response.status();
+    if code.is_success() {
+        return Ok(response);
+    }
+    let body = read_bounded(response, JSON_BYTES_MAX).await?;
+    let refusal = serde_json::from_slice::<RefusalBody>(&body).ok();
+    let told = refusal
+        .as_ref()
+        .map(|told| format!(", {}: {}", told.code, told.message));
+    let reason = format!("HTTP {code}{}", told.unwrap_or_default());
+    let is = |codes: &[&str]| refusal.as_ref().is_some_and(|told| codes.contains(&told.code.as_str()));
+    if is_unreachable(code) || is(&ASK_AGAIN) {
+        return Err(GatewayError::Unreachable { reason });
+    }
+    if code.as_u16() == 401 || is(&NOT_LET_IN) {
+        return Err(GatewayError::NotLetIn { reason });
+    }
+    match refusal {
+        Some(refusal) => Err(GatewayError::Refused {
+            code: refusal.code,
+            message: refusal.message,
+        }),
+        // Something on the way, not the gateway.
+        None if code.as_u16() == 403 => Err(GatewayError::NotLetIn { reason }),
+        None => Err(malformed(format!("HTTP {code} without a reason"))),
+    }
+}
