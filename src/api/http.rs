@@ -96,7 +96,12 @@ impl Notifications {
             }
             // It moves no money; the gateway only wants to hear that it was told.
             Notification::Other(notice) => {
-                tracing::info!(channel, event = notice.event_id, about = notice.about, "a notification that moves no money");
+                tracing::info!(
+                    channel,
+                    event = notice.event_id,
+                    about = notice.about,
+                    "a notification that moves no money"
+                );
                 return Ok(NotificationVerdict::Accepted);
             }
             Notification::Refund(notice) => {

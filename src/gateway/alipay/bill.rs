@@ -138,7 +138,9 @@ fn read(bytes: &[u8], currency: Currency) -> Result<Vec<BillRow>, BillError> {
     for record in reader.byte_records() {
         let row = rows.len() + 1;
         let record = record.map_err(|error| refuse(row, "row", error))?;
-        let is_comment = record.get(0).is_some_and(|first| first.trim_ascii_start().starts_with(b"#"));
+        let is_comment = record
+            .get(0)
+            .is_some_and(|first| first.trim_ascii_start().starts_with(b"#"));
         let fields: Option<Vec<String>> = record.iter().map(decode).collect();
         let Some(fields) = fields else {
             return Err(refuse(row, "row", "not GBK"));
@@ -164,7 +166,10 @@ fn read(bytes: &[u8], currency: Currency) -> Result<Vec<BillRow>, BillError> {
 /// A field without the tabs that keep spreadsheets from reading a number.
 fn decode(field: &[u8]) -> Option<String> {
     let text = GBK.decode_without_bom_handling_and_without_replacement(field)?;
-    Some(text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}').to_owned())
+    Some(
+        text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+            .to_owned(),
+    )
 }
 
 /// Where the columns stand that we read.
@@ -206,7 +211,13 @@ impl Columns {
         let kind = match field(KIND) {
             PAYMENT => BillKind::Payment,
             REFUND => BillKind::Refund,
-            other => return Err(refuse(row, KIND, format!("{other:?} is neither {PAYMENT} nor {REFUND}"))),
+            other => {
+                return Err(refuse(
+                    row,
+                    KIND,
+                    format!("{other:?} is neither {PAYMENT} nor {REFUND}"),
+                ));
+            }
         };
         let (amount, received, fee) = (money(AMOUNT)?, money(RECEIVED)?, money(FEE)?);
         let (trade_no, out_trade_no) = (there(TRADE_NO)?, there(OUT_TRADE_NO)?);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::{Response, Url};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
 
 use super::{
     AlipayError,
@@ -12,19 +13,20 @@ use super::{
     signature::{self, Told},
     wire::{self, Verdict},
 };
-use crate::{clock::Clock, gateway::error::GatewayError};
+use crate::{
+    clock::Clock,
+    gateway::{
+        error::GatewayError,
+        http::{BILL_BYTES_MAX, JSON_BYTES_MAX, client, is_unreachable, malformed, read_bounded, unreachable},
+    },
+};
 
-/// How long one call may take in all, in seconds.
-const CALL_TIMEOUT_S: u64 = 5;
 /// How often a call is made before it counts as failed. Every one is idempotent on our own number.
 const ATTEMPTS_MAX: u32 = 2;
-/// The pause between two attempts, in milliseconds.
-const PAUSE_MS: u64 = 200;
-/// Longest answer read, in bytes.
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
-/// Longest bill read, in bytes, as it is packed.
-const BILL_BYTES_MAX: usize = 32 * 1024 * 1024;
-
+/// The pause between two attempts.
+const PAUSE: Duration = Duration::from_millis(200);
+/// A call is made again only if it has taken no longer than this.
+const AGAIN_WITHIN: Duration = Duration::from_secs(2);
 /// `sub_code` of failures that say nothing of what was asked: ask again.
 const PASSING: [&str; 6] = [
     "ACQ.SYSTEM_ERROR",
@@ -64,23 +66,7 @@ impl Client {
         alipay_key: PublicKey,
         clock: Clock,
     ) -> Result<Client, AlipayError> {
-        let wrong = |reason: String| AlipayError::Url {
-            url: gateway_url.to_owned(),
-            reason,
-        };
-        let gateway = Url::parse(gateway_url).map_err(|error| wrong(error.to_string()))?;
-        if gateway.cannot_be_a_base() || !matches!(gateway.scheme(), "http" | "https") {
-            return Err(wrong("neither http nor https".to_owned()));
-        }
-        let timeout = Duration::from_secs(CALL_TIMEOUT_S);
-        let mut builder = reqwest::Client::builder()
-            .timeout(timeout)
-            .connect_timeout(timeout)
-            .redirect(reqwest::redirect::Policy::none());
-        if matches!(gateway.host_str(), Some("127.0.0.1" | "[::1]" | "localhost")) {
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(|error| wrong(error.to_string()))?;
+        let (http, gateway) = client(gateway_url).map_err(AlipayError::Url)?;
         Ok(Client {
             http,
             gateway,
@@ -103,24 +89,22 @@ impl Client {
         &self.clock
     }
 
-    /// Calls a method, once more if nothing came of the first attempt. An attempt that had no answer in time is not repeated
-    /// here: whoever waits has waited long enough.
+    /// Calls a method, once more if nothing came of the first attempt, unless that took long: whoever waits has waited enough.
     pub(super) async fn call<T: DeserializeOwned>(
         &self,
         method: &str,
         biz_content: &impl Serialize,
         notify_url: Option<&str>,
     ) -> Result<T, GatewayError> {
-        let biz_content = serde_json::to_string(biz_content).map_err(|error| malformed(error.to_string()))?;
-        let mut attempts = 1;
+        let biz_content = serde_json::to_string(biz_content).map_err(malformed)?;
+        let (mut attempts, began) = (1, Instant::now());
         loop {
-            let answer = self.attempt(method, &biz_content, notify_url).await;
-            match answer {
-                Err(Failure { is_late: false, error: GatewayError::Unreachable { .. } }) if attempts < ATTEMPTS_MAX => {
+            match self.attempt(method, &biz_content, notify_url).await {
+                Err(GatewayError::Unreachable { .. }) if attempts < ATTEMPTS_MAX && began.elapsed() < AGAIN_WITHIN => {
                     attempts += 1;
-                    tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
+                    tokio::time::sleep(PAUSE).await;
                 }
-                answer => return answer.map_err(|failure| failure.error),
+                answer => return answer,
             }
         }
     }
@@ -130,7 +114,7 @@ impl Client {
         method: &str,
         biz_content: &str,
         notify_url: Option<&str>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, GatewayError> {
         let params = self.params(method, biz_content, notify_url)?;
         let request = self
             .http
@@ -142,9 +126,9 @@ impl Client {
             )
             .body(form::encode(&params));
         let response = request.send().await.map_err(unreachable)?;
-        let body = read_bounded(judge(response)?, ANSWER_BYTES_MAX).await?;
-        let text = std::str::from_utf8(&body).map_err(|_| malformed("the answer is not UTF-8".to_owned()))?;
-        Ok(read_answer(&self.alipay_key, text, method)?)
+        let body = read_bounded(judge(response)?, JSON_BYTES_MAX).await?;
+        let text = std::str::from_utf8(&body).map_err(|_| malformed("the answer is not UTF-8"))?;
+        read_answer(&self.alipay_key, text, method)
     }
 
     fn params(&self, method: &str, biz_content: &str, notify_url: Option<&str>) -> Result<Params, GatewayError> {
@@ -161,7 +145,7 @@ impl Client {
         let own = own.into_iter().chain(notify_url.map(|url| ("notify_url", url)));
         let mut params: Params = own.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         signature::sign_request(&self.private_key, &mut params)
-            .map_err(|_| malformed("the request cannot be signed".to_owned()))?;
+            .map_err(|_| malformed("the request cannot be signed"))?;
         Ok(params)
     }
 
@@ -172,23 +156,8 @@ impl Client {
         if !is_as_safe {
             return Err(malformed(format!("bill_download_url is {}", url.scheme())));
         }
-        let fetched = async {
-            let response = self.http.get(url).send().await.map_err(unreachable)?;
-            read_bounded(judge(response)?, BILL_BYTES_MAX).await
-        };
-        fetched.await.map_err(|failure| failure.error)
-    }
-}
-
-/// A failed attempt, and whether it took all the time there is.
-struct Failure {
-    error: GatewayError,
-    is_late: bool,
-}
-
-impl From<GatewayError> for Failure {
-    fn from(error: GatewayError) -> Failure {
-        Failure { error, is_late: false }
+        let response = self.http.get(url).send().await.map_err(unreachable)?;
+        read_bounded(judge(response)?, BILL_BYTES_MAX).await
     }
 }
 
@@ -201,8 +170,7 @@ fn judge(response: Response) -> Result<Response, GatewayError> {
     let reason = format!("HTTP {code}");
     Err(match code.as_u16() {
         401 | 403 => GatewayError::NotLetIn { reason },
-        408 | 429 => GatewayError::Unreachable { reason },
-        _ if code.is_server_error() => GatewayError::Unreachable { reason },
+        _ if is_unreachable(code) => GatewayError::Unreachable { reason },
         _ => GatewayError::Malformed { reason },
     })
 }
@@ -213,10 +181,9 @@ fn read_answer<T: DeserializeOwned>(key: &PublicKey, answer: &str, method: &str)
         Told::Signed(node) => (node, true),
         Told::Unsigned(node) => (node, false),
     };
-    let read = |error: serde_json::Error| malformed(error.to_string());
-    let verdict: Verdict = serde_json::from_str(node).map_err(read)?;
+    let verdict: Verdict = serde_json::from_str(node).map_err(malformed)?;
     if is_signed && verdict.code == wire::SUCCESS {
-        return serde_json::from_str(node).map_err(read);
+        return serde_json::from_str(node).map_err(malformed);
     }
     Err(refusal(verdict, is_signed))
 }
@@ -235,7 +202,8 @@ fn refusal(verdict: Verdict, is_signed: bool) -> GatewayError {
         return GatewayError::Unreachable { reason: told };
     }
     // 20001 and 40006: not allowed.
-    let is_about_us = matches!(code.as_str(), "20001" | "40006") || ABOUT_US.iter().any(|own| sub_code.starts_with(own));
+    let is_about_us =
+        matches!(code.as_str(), "20001" | "40006") || ABOUT_US.iter().any(|own| sub_code.starts_with(own));
     if is_about_us || !is_signed {
         return GatewayError::NotLetIn { reason: told };
     }
@@ -244,36 +212,6 @@ fn refusal(verdict: Verdict, is_signed: bool) -> GatewayError {
         false => (sub_code, sub_msg),
     };
     GatewayError::Refused { code, message }
-}
-
-async fn read_bounded(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, Failure> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        if body.len() + chunk.len() > bytes_max {
-            return Err(malformed(format!("the answer is longer than {bytes_max} bytes")).into());
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-fn unreachable(error: reqwest::Error) -> Failure {
-    let is_late = error.is_timeout();
-    let kind = if is_late { "no answer in time" } else { "no connection" };
-    // The innermost cause says what happened ("Connection refused"); the outer ones repeat the URL.
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    let reason = format!("{kind}: {cause}");
-    Failure {
-        error: GatewayError::Unreachable { reason },
-        is_late,
-    }
-}
-
-fn malformed(reason: String) -> GatewayError {
-    GatewayError::Malformed { reason }
 }
 
 #[cfg(test)]

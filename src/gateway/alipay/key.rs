@@ -149,10 +149,7 @@ pub(crate) mod tests {
             assert_eq!(key.sign("a=1&b=中文".as_bytes()).unwrap(), SIGNATURE.trim());
             assert_eq!(
                 key.public_text().unwrap(),
-                PUBLIC
-                    .lines()
-                    .filter(|line| !line.starts_with('-'))
-                    .collect::<String>()
+                PUBLIC.lines().filter(|line| !line.starts_with('-')).collect::<String>()
             );
         }
         let key = PublicKey::read(PUBLIC).unwrap();
@@ -169,7 +166,11 @@ pub(crate) mod tests {
         let key = PrivateKey::read(&text).unwrap();
         let public = key.public_text().unwrap();
         let broken = format!("\n{}\r\n{}\n", &public[..64], &public[64..]);
-        assert!(PublicKey::read(&broken).unwrap().verifies(b"x", &key.sign(b"x").unwrap()));
+        assert!(
+            PublicKey::read(&broken)
+                .unwrap()
+                .verifies(b"x", &key.sign(b"x").unwrap())
+        );
     }
 
     #[test]
@@ -177,7 +178,10 @@ pub(crate) mod tests {
         let private = |text: &str| PrivateKey::read(&text.into()).err().unwrap();
         let public = |text: &str| PublicKey::read(text).err().unwrap();
         assert_eq!((private(" "), public("")), (KeyError::Empty, KeyError::Empty));
-        assert_eq!((private("key!"), public("-----BEGIN")), (KeyError::NotText, KeyError::NotText));
+        assert_eq!(
+            (private("key!"), public("-----BEGIN")),
+            (KeyError::NotText, KeyError::NotText)
+        );
         assert_eq!((private(PUBLIC), public(PKCS8)), (KeyError::Public, KeyError::Private));
         assert_eq!(public(PKCS1), KeyError::Private);
         assert!(matches!(private(SHORT_PRIVATE), KeyError::NotRsa(_)));

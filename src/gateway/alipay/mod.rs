@@ -70,8 +70,8 @@ pub struct AlipayConfig {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AlipayError {
     /// The gateway's address.
-    #[error("the gateway's URL {url:?}: {reason}")]
-    Url { url: String, reason: String },
+    #[error("{0}")]
+    Url(GatewayError),
     /// A number that consists of digits.
     #[error("{field} must be up to 32 digits")]
     NotANumber { field: &'static str },

@@ -166,7 +166,10 @@ mod tests {
         });
         assert_eq!(read, Ok(paid.clone()));
         // No longer to be paid back: it was paid all the same.
-        assert_eq!(alipay.read_signed(&PAID.replace("TRADE_SUCCESS", "TRADE_FINISHED")), Ok(paid));
+        assert_eq!(
+            alipay.read_signed(&PAID.replace("TRADE_SUCCESS", "TRADE_FINISHED")),
+            Ok(paid)
+        );
     }
 
     #[test]
@@ -178,7 +181,10 @@ mod tests {
             let Ok(Notification::Refund(notice)) = alipay.read_signed(&form) else {
                 panic!("no refund")
             };
-            assert_eq!((notice.refund_number.as_str(), notice.order_number.as_str()), ("F1-000009", "1-R1"));
+            assert_eq!(
+                (notice.refund_number.as_str(), notice.order_number.as_str()),
+                ("F1-000009", "1-R1")
+            );
             assert_eq!(
                 notice.amount,
                 RefundedAmount::TotalOfOrder(wire::read_amount("40.00").unwrap())
@@ -217,10 +223,16 @@ mod tests {
         let altered = good.replacen("total_amount=100.00", "total_amount=900.00", 1);
         assert_ne!(altered, good);
         assert_eq!(alipay.read(&altered), Err(NotificationError::BadSignature));
-        assert_eq!(alipay.read(&format!("{good}&x=1")), Err(NotificationError::BadSignature));
+        assert_eq!(
+            alipay.read(&format!("{good}&x=1")),
+            Err(NotificationError::BadSignature)
+        );
         assert_eq!(Alipay::new().read(&good), Err(NotificationError::BadSignature));
         assert!(matches!(alipay.read("a=%"), Err(NotificationError::Malformed { .. })));
-        for (name, from) in [("app_id", "&app_id=2016092101248425"), ("seller_id", "2088101106499364")] {
+        for (name, from) in [
+            ("app_id", "&app_id=2016092101248425"),
+            ("seller_id", "2088101106499364"),
+        ] {
             let form = PAID.replace(from, &from.replace("20", "21"));
             let read = alipay.read_signed(&form);
             assert!(
@@ -250,7 +262,10 @@ mod tests {
             let form = PAID.replacen(from, to, 1);
             assert_ne!(form, PAID);
             let read = alipay.read_signed(&form);
-            assert!(matches!(read, Err(NotificationError::Malformed { .. })), "{to}: {read:?}");
+            assert!(
+                matches!(read, Err(NotificationError::Malformed { .. })),
+                "{to}: {read:?}"
+            );
         }
     }
 }

@@ -141,7 +141,13 @@ mod tests {
 
     #[test]
     fn signs_sorted_raw_values_of_all_but_the_signature() {
-        let all = params(&[("b", "2 &="), ("a", "1"), ("sign", "s"), ("sign_type", "RSA2"), ("B", "")]);
+        let all = params(&[
+            ("b", "2 &="),
+            ("a", "1"),
+            ("sign", "s"),
+            ("sign_type", "RSA2"),
+            ("B", ""),
+        ]);
         assert_eq!(text(&all, &["sign"]), "B=&a=1&b=2 &=&sign_type=RSA2");
         assert_eq!(text(&all, &["sign", "sign_type"]), "B=&a=1&b=2 &=");
         let (private, public) = keys();
@@ -163,17 +169,29 @@ mod tests {
         for mut good in [dropped, kept] {
             assert_eq!(verify_notification(&public, &good), Ok(()));
             good.insert("sign_type".to_owned(), "RSA".to_owned());
-            assert_eq!(verify_notification(&public, &good), Err(NotificationError::BadSignature));
+            assert_eq!(
+                verify_notification(&public, &good),
+                Err(NotificationError::BadSignature)
+            );
             good.insert("sign_type".to_owned(), SIGN_TYPE.to_owned());
             good.insert("total_amount".to_owned(), "9.00".to_owned());
-            assert_eq!(verify_notification(&public, &good), Err(NotificationError::BadSignature));
+            assert_eq!(
+                verify_notification(&public, &good),
+                Err(NotificationError::BadSignature)
+            );
             good.remove("sign");
-            assert_eq!(verify_notification(&public, &good), Err(NotificationError::MissingSignature));
+            assert_eq!(
+                verify_notification(&public, &good),
+                Err(NotificationError::MissingSignature)
+            );
         }
         let (other, _) = keys();
         let mut forged = params(&[("notify_id", "n1")]);
         sign_notification(&other, &mut forged).unwrap();
-        assert_eq!(verify_notification(&public, &forged), Err(NotificationError::BadSignature));
+        assert_eq!(
+            verify_notification(&public, &forged),
+            Err(NotificationError::BadSignature)
+        );
     }
 
     #[test]
@@ -184,13 +202,21 @@ mod tests {
         let answer = sign_answer(&private, METHOD, node).unwrap();
         assert_eq!(open_answer(&public, &answer, METHOD), Ok(Told::Signed(node)));
         let wrong = Err("the answer's signature is wrong".to_owned());
-        for (from, to) in [("10000", "10001"), (",  ", ", "), ("\\u6c47", "汇"), (r#""b":1,"a":2"#, r#""a":2,"b":1"#)] {
+        for (from, to) in [
+            ("10000", "10001"),
+            (",  ", ", "),
+            ("\\u6c47", "汇"),
+            (r#""b":1,"a":2"#, r#""a":2,"b":1"#),
+        ] {
             let altered = answer.replacen(from, to, 1);
             assert_ne!(altered, answer);
             assert_eq!(open_answer(&public, &altered, METHOD), wrong, "{from}");
         }
         // Around the object nothing is signed, and nothing is read.
-        let spaced = answer.replacen("\":{", "\" : {", 1).replacen(",\"sign\"", ",\"alipay_cert_sn\":\"x\" , \"sign\"", 1);
+        let spaced =
+            answer
+                .replacen("\":{", "\" : {", 1)
+                .replacen(",\"sign\"", ",\"alipay_cert_sn\":\"x\" , \"sign\"", 1);
         assert_eq!(open_answer(&public, &spaced, METHOD), Ok(Told::Signed(node)));
 
         let slashes = r#"{"code":"10000","qr_code":"https:\/\/qr.alipay.com\/x"}"#;
@@ -203,8 +229,15 @@ mod tests {
     fn an_answer_without_a_signature_is_no_success() {
         let (private, public) = keys();
         let good = r#"{"alipay_trade_query_response":{"code":"10000"}}"#;
-        for answer in [good, &good.replace("}}", r#"},"sign":""}"#), &good.replace("}}", r#"},"sign":null}"#)] {
-            assert_eq!(open_answer(&public, answer, METHOD), Err("the answer is not signed".to_owned()));
+        for answer in [
+            good,
+            &good.replace("}}", r#"},"sign":""}"#),
+            &good.replace("}}", r#"},"sign":null}"#),
+        ] {
+            assert_eq!(
+                open_answer(&public, answer, METHOD),
+                Err("the answer is not signed".to_owned())
+            );
         }
         let refusal = r#"{"code":"40002","sub_code":"isv.invalid-app-id"}"#;
         for node in [ERROR_NODE, "alipay_trade_query_response"] {

@@ -257,7 +257,13 @@ mod tests {
         assert_eq!(write_time(at), "2026-01-01 00:00:01");
         assert_eq!(read_time("2026-01-01 00:00:01"), Ok(datetime!(2025-12-31 16:00:01 UTC)));
         assert_eq!(read_time("2026-01-01 00:00:01.123"), read_time("2026-01-01 00:00:01"));
-        for bad in ["", "2026-01-01", "2026-02-30 00:00:00", "2026-01-01T00:00:00", "2026-01-01 00:00:01.x"] {
+        for bad in [
+            "",
+            "2026-01-01",
+            "2026-02-30 00:00:00",
+            "2026-01-01T00:00:00",
+            "2026-01-01 00:00:01.x",
+        ] {
             assert!(read_time(bad).is_err(), "{bad}");
         }
     }
@@ -270,7 +276,11 @@ mod tests {
             assert!(read_amount(bad).is_err(), "{bad}");
         }
         assert_eq!(of_trade_number(&to_trade_number("12-R1")), "12-R1");
-        assert!(to_trade_number("12-R1").bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+        assert!(
+            to_trade_number("12-R1")
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        );
         for bad in ["", "a b", "中", &"1".repeat(65)] {
             assert!(check_number(bad).is_err(), "{bad}");
         }
