@@ -10,13 +10,14 @@ mod token;
 mod verify;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use custody_ledger::clock::Clock;
 use custody_ledger::config::{Config, ServeFlags};
-use custody_ledger::gateway::simulator::{self, SimulatorConfig};
+use custody_ledger::gateway::simulator::{self, SimulatorConfig, alipay::keys::AlipayKeys, wechat::keys::WechatPayKeys};
 use custody_ledger::telemetry;
 use secrecy::SecretString;
 
@@ -64,6 +65,14 @@ struct GatewaySimulatorFlags {
     /// The secret shared with the service.
     #[arg(long, value_name = "SECRET", env = "CUSTODY_GATEWAY_SECRET", hide_env_values = true)]
     secret: SecretString,
+    /// Play WeChat Pay, too, with the keys in this directory, made there if it has none. Its `custody.toml` is a configuration
+    /// for `custody serve --config`.
+    #[arg(long, value_name = "DIR")]
+    wechat_keys: Option<PathBuf>,
+    /// Play Alipay, too, with the keys in this directory, made there if it has none. Its `custody.toml` is a configuration for
+    /// `custody serve --config`.
+    #[arg(long, value_name = "DIR")]
+    alipay_keys: Option<PathBuf>,
     #[command(flatten)]
     clock: ClockFlags,
 }
@@ -110,11 +119,37 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }),
         Command::GatewaySimulator(flags) => in_runtime("custody-gateway-simulator", async {
             let clock = flags.clock.clock();
-            let config = SimulatorConfig::new(flags.listen, flags.secret);
+            let mut config = SimulatorConfig::new(flags.listen, flags.secret);
+            if let Some(directory) = &flags.wechat_keys {
+                config.wechat_pay = Some(wechat_keys(directory, flags.listen)?);
+            }
+            if let Some(directory) = &flags.alipay_keys {
+                config.alipay = Some(alipay_keys(directory, flags.listen)?);
+            }
             simulator::run(config, clock).await.context("gateway simulator")?;
             Ok(ExitCode::SUCCESS)
         }),
     }
+}
+
+/// The keys of a simulated application of Alipay's, and beside them a configuration that makes it a channel of the service.
+fn alipay_keys(directory: &Path, listen: SocketAddr) -> anyhow::Result<AlipayKeys> {
+    let keys = AlipayKeys::load_or_generate(directory).context("keys of Alipay")?;
+    let directory = directory.canonicalize().context("keys of Alipay")?;
+    let table = keys.service_table("alipay", &directory, &format!("http://{listen}"));
+    let path = directory.join("custody.toml");
+    std::fs::write(&path, table).with_context(|| path.display().to_string())?;
+    Ok(keys)
+}
+
+/// The keys of a simulated merchant of WeChat Pay, and beside them a configuration that makes it a channel of the service.
+fn wechat_keys(directory: &Path, listen: SocketAddr) -> anyhow::Result<WechatPayKeys> {
+    let keys = WechatPayKeys::load_or_generate(directory).context("keys of WeChat Pay")?;
+    let directory = directory.canonicalize().context("keys of WeChat Pay")?;
+    let table = keys.service_table("wechat", &directory, &format!("http://{listen}"));
+    let path = directory.join("custody.toml");
+    std::fs::write(&path, table.context("keys of WeChat Pay")?).with_context(|| path.display().to_string())?;
+    Ok(keys)
 }
 
 /// Tells "could not do it" from "did it, and has bad news", which is 1. Wrong arguments have the same code.

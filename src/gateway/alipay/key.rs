@@ -4,9 +4,9 @@
 //! is PKCS#8 or PKCS#1; Alipay's public key is an X.509 SubjectPublicKeyInfo.
 
 use aws_lc_rs::{
-    encoding::{AsDer as _, PublicKeyX509Der},
+    encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der},
     rand::SystemRandom,
-    rsa::{KeyPair, PublicEncryptingKey},
+    rsa::{KeyPair, KeySize, PublicEncryptingKey},
     signature::{self, KeyPair as _, ParsedPublicKey},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -52,6 +52,15 @@ impl PrivateKey {
             Err(_) if PublicEncryptingKey::from_der(&der).is_ok() => Err(KeyError::Public),
             Err(error) => Err(KeyError::NotRsa(error.to_string())),
         }
+    }
+
+    /// A new key of 2048 bits, as a text that [`PrivateKey::read`] reads.
+    ///
+    /// # Errors
+    /// The library's failure, which has no words.
+    pub fn generate_text() -> Result<SecretString, aws_lc_rs::error::Unspecified> {
+        let der: Pkcs8V1Der<'_> = KeyPair::generate(KeySize::Rsa2048)?.as_der()?;
+        Ok(STANDARD.encode(der.as_ref()).into())
     }
 
     /// Signs a text; the signature in base64.
@@ -122,15 +131,10 @@ fn der(text: &str) -> Result<Vec<u8>, KeyError> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use aws_lc_rs::{encoding::Pkcs8V1Der, rsa::KeySize};
-
     use super::*;
 
-    /// A new key of 2048 bits: PKCS#8 in base64.
     pub(crate) fn new_key() -> SecretString {
-        let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
-        let der: Pkcs8V1Der = pair.as_der().unwrap();
-        STANDARD.encode(der.as_ref()).into()
+        PrivateKey::generate_text().unwrap()
     }
 
     /// Made with `openssl genrsa 1024`.

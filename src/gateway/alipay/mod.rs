@@ -86,6 +86,18 @@ pub enum AlipayError {
     OwnPublicKey,
 }
 
+impl AlipayError {
+    /// The setting that is wrong, as the configuration calls it.
+    pub fn key(&self) -> &'static str {
+        match self {
+            AlipayError::Url(_) => "base_url",
+            AlipayError::NotANumber { field } => field,
+            AlipayError::PrivateKey(_) => "private_key",
+            AlipayError::AlipayPublicKey(_) | AlipayError::OwnPublicKey => "alipay_public_key_file",
+        }
+    }
+}
+
 /// An account at Alipay.
 pub struct AlipayChannel {
     id: String,

@@ -144,6 +144,7 @@ pub struct PrecreateBody {
     pub total_amount: String,
     pub subject: String,
     /// After it nobody can pay any more.
+    #[serde(default)]
     pub time_expire: String,
 }
 

@@ -12,6 +12,8 @@ use crate::{
             MoneyBody, NewPaymentBody, NewRefundBody, OrderState, PaidBody, PaymentBody, RefundBody, RefundOutcome,
             UNKNOWN_ORDER, UNKNOWN_REFUND,
         },
+        alipay::wire as alipay,
+        wechat_pay::wire as wechat,
     },
     money::Amount,
 };
@@ -84,12 +86,26 @@ impl Refusal {
     }
 }
 
+/// The API by which an order was made, and in whose words its notifications and bills are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Face {
+    /// That of `webhook::wire`.
+    Webhook,
+    /// WeChat Pay's, with the order as it was asked for.
+    WechatPay(Box<wechat::NewOrderBody>),
+    /// Alipay's.
+    Alipay,
+}
+
 /// One order.
 #[derive(Debug, Clone)]
 pub(super) struct Order {
     pub request: NewPaymentBody,
+    pub face: Face,
     pub amount: Amount,
     closed: bool,
+    /// The payer has scanned its code, which is when Alipay first hears of it.
+    pub scanned: bool,
     pub paid: Option<Paid>,
     /// Payments after the first. A query tells the first only, as gateways do.
     further: Vec<Paid>,
@@ -115,19 +131,22 @@ impl Paid {
 }
 
 impl Order {
-    fn payments(&self) -> impl Iterator<Item = &Paid> {
+    pub(super) fn payments(&self) -> impl Iterator<Item = &Paid> {
         self.paid.iter().chain(&self.further)
     }
 
-    pub(super) fn body(&self, base_url: &str, now: OffsetDateTime) -> PaymentBody {
-        let state = match &self.paid {
+    pub(super) fn state(&self, now: OffsetDateTime) -> OrderState {
+        match &self.paid {
             Some(_) => OrderState::Paid,
             None if self.closed || self.request.expires_at <= now => OrderState::Closed,
             None => OrderState::Unpaid,
-        };
+        }
+    }
+
+    pub(super) fn body(&self, base_url: &str, now: OffsetDateTime) -> PaymentBody {
         PaymentBody {
             order_number: self.request.order_number.clone(),
-            state,
+            state: self.state(now),
             amount: self.request.amount.clone(),
             payment_url: format!("{base_url}/pay/{}", self.request.order_number),
             paid: self.paid.as_ref().map(Paid::body),
@@ -141,7 +160,12 @@ pub(super) struct Refund {
     pub request: NewRefundBody,
     pub amount: Amount,
     pub event_id: String,
+    /// The gateway's number of it, which the webhook API tells with its success only.
+    pub gateway_refund: String,
+    pub requested_at: OffsetDateTime,
     pub outcome: RefundOutcome,
+    /// It cannot be paid to where it came from; it is still processing until somebody says where it goes.
+    pub abnormal: bool,
 }
 
 impl Refund {
@@ -187,6 +211,14 @@ impl Book {
         }
     }
 
+    /// 28 digits that begin with the date, as Alipay's.
+    fn trade_number(&mut self, now: OffsetDateTime) -> String {
+        self.next += 1;
+        let run = u32::from_str_radix(&self.run, 16).unwrap_or_default();
+        let date = now.to_offset(alipay::BEIJING).date().to_string().replace('-', "");
+        format!("{date}2200{run:010}{:06}", self.next)
+    }
+
     fn number(&mut self, prefix: &str) -> String {
         self.next += 1;
         format!("{prefix}_{}_{:06}", self.run, self.next)
@@ -213,9 +245,16 @@ impl Book {
     }
 
     /// Opens an order, or finds the one that the same request opened before.
-    pub(super) fn open(&mut self, request: NewPaymentBody, now: OffsetDateTime) -> Result<Order, Refusal> {
+    pub(super) fn open(
+        &mut self,
+        request: NewPaymentBody,
+        face: Face,
+        now: OffsetDateTime,
+    ) -> Result<Order, Refusal> {
         if let Some(order) = self.orders.get(&request.order_number) {
-            return match order.request == request {
+            // WeChat Pay's words may leave the expiry to the gateway; they are compared as they are.
+            let is_same = order.face == face && (matches!(face, Face::WechatPay(_)) || order.request == request);
+            return match is_same {
                 true => Ok(order.clone()),
                 false => Err(Refusal::NumberReused(request.order_number)),
             };
@@ -231,13 +270,41 @@ impl Book {
         }
         let order = Order {
             request,
+            face,
             amount,
             closed: false,
+            scanned: false,
             paid: None,
             further: Vec::new(),
         };
         self.orders.insert(order.request.order_number.clone(), order.clone());
         Ok(order)
+    }
+
+    /// The number under which an order stands: as it is, or as Alipay takes it.
+    pub(super) fn standing(&self, number: &str) -> String {
+        let alipays = alipay::to_trade_number(number);
+        match !self.orders.contains_key(number) && self.orders.contains_key(&alipays) {
+            true => alipays,
+            false => number.to_owned(),
+        }
+    }
+
+    /// What has been paid back of a payment, or is on its way back.
+    pub(super) fn paid_back(&self, paid: &Paid) -> Result<Amount, Refusal> {
+        let left = self.left_to_refund(paid)?;
+        let back = paid.amount.checked_sub(left);
+        back.map_err(|error| Refusal::Invalid(error.to_string()))
+    }
+
+    /// The payer scans an order's code and does not pay yet.
+    pub(super) fn scan(&mut self, number: &str) -> Result<Order, Refusal> {
+        let order = self
+            .orders
+            .get_mut(number)
+            .ok_or_else(|| Refusal::UnknownOrder(number.to_owned()))?;
+        order.scanned = true;
+        Ok(order.clone())
     }
 
     /// Closes an order unless it is paid.
@@ -267,6 +334,7 @@ impl Book {
             });
         }
         let amount = paying.amount.unwrap_or(order.amount);
+        let is_alipays = order.face == Face::Alipay;
         let paid_at = if paying.late {
             now.max(expires_at + Duration::SECOND)
         } else {
@@ -274,11 +342,15 @@ impl Book {
         };
         let paid = Paid {
             event_id: self.number("evt"),
-            gateway_transaction: self.number("pay"),
+            gateway_transaction: match is_alipays {
+                true => self.trade_number(now),
+                false => self.number("pay"),
+            },
             amount,
             paid_at,
         };
         if let Some(order) = self.orders.get_mut(number) {
+            order.scanned = true;
             match &order.paid {
                 None => order.paid = Some(paid.clone()),
                 Some(_) => order.further.push(paid.clone()),
@@ -288,7 +360,7 @@ impl Book {
     }
 
     /// Takes a refund to be answered later, or finds the one that the same request made before.
-    pub(super) fn request_refund(&mut self, request: NewRefundBody) -> Result<Refund, Refusal> {
+    pub(super) fn request_refund(&mut self, request: NewRefundBody, now: OffsetDateTime) -> Result<Refund, Refusal> {
         if let Some(refund) = self.refunds.get(&request.refund_number) {
             return match refund.request == request {
                 true => Ok(refund.clone()),
@@ -312,6 +384,7 @@ impl Book {
                 gateway_transaction: first.gateway_transaction,
             });
         };
+        let is_alipays = order.face == Face::Alipay;
         let left = self.left_to_refund(&paid)?;
         if amount
             .exceeds(left)
@@ -323,11 +396,18 @@ impl Book {
             return Err(Refusal::Full(ENTRIES_MAX));
         }
         let event_id = self.number("evt");
+        let gateway_refund = match is_alipays {
+            true => alipay::gateway_refund(&request.gateway_transaction, &request.refund_number),
+            false => self.number("ref"),
+        };
         let refund = Refund {
             request,
             amount,
             event_id,
+            gateway_refund,
+            requested_at: now,
             outcome: RefundOutcome::Processing,
+            abnormal: false,
         };
         self.refunds
             .insert(refund.request.refund_number.clone(), refund.clone());
@@ -363,12 +443,13 @@ impl Book {
             (RefundOutcome::Failed { reason }, Some(again)) => reason == again,
             _ => return Err(Refusal::AlreadyAnswered(number.to_owned())),
         };
-        let gateway_refund = self.number("ref");
         let refund = self
             .refunds
             .get_mut(number)
             .ok_or_else(|| Refusal::UnknownRefund(number.to_owned()))?;
         if !repeated {
+            refund.abnormal = false;
+            let gateway_refund = refund.gateway_refund.clone();
             refund.outcome = match failed {
                 Some(reason) => RefundOutcome::Failed { reason },
                 None => RefundOutcome::Succeeded {
@@ -380,10 +461,29 @@ impl Book {
         Ok(refund.clone())
     }
 
-    /// The bill of one date at the gateway's offset, with the mistakes planted in it.
-    pub(super) fn bill(&self, date: Date, offset: UtcOffset) -> Result<Vec<BillRow>, Refusal> {
+    /// The gateway cannot pay a refund to where it came from.
+    pub(super) fn strand_refund(&mut self, number: &str) -> Result<Refund, Refusal> {
+        let refund = self
+            .refunds
+            .get_mut(number)
+            .ok_or_else(|| Refusal::UnknownRefund(number.to_owned()))?;
+        if refund.outcome != RefundOutcome::Processing {
+            return Err(Refusal::AlreadyAnswered(number.to_owned()));
+        }
+        refund.abnormal = true;
+        Ok(refund.clone())
+    }
+
+    /// What the gateway got of a payment by its own number of it.
+    pub(super) fn order_of(&self, gateway_transaction: &str) -> Option<&Order> {
+        let is_it = |order: &&Order| order.payments().any(|paid| paid.gateway_transaction == gateway_transaction);
+        self.orders.values().find(is_it)
+    }
+
+    /// The bill of one date at the gateway's offset, of one kind of orders, with the mistakes planted in it.
+    pub(super) fn bill(&self, date: Date, offset: UtcOffset, is_of: fn(&Face) -> bool) -> Result<Vec<BillRow>, Refusal> {
         let mut rows = Vec::new();
-        for (number, order) in &self.orders {
+        for (number, order) in self.orders.iter().filter(|(_, order)| is_of(&order.face)) {
             for paid in order.payments() {
                 rows.push(BillRow {
                     row: 0,
@@ -401,6 +501,9 @@ impl Book {
             let RefundOutcome::Succeeded { gateway_refund, at } = &refund.outcome else {
                 continue;
             };
+            if !self.order(&refund.request.order_number).is_ok_and(|order| is_of(&order.face)) {
+                continue;
+            }
             rows.push(BillRow {
                 row: 0,
                 kind: BillKind::Refund,
@@ -436,7 +539,11 @@ fn check_number(number: &str) -> Result<(), Refusal> {
     Err(Refusal::Invalid(format!("{number:?} is not 6 to 32 of [0-9A-Za-z_*-]")))
 }
 
+/// Without a URL, nobody wants to be told.
 fn check_url(url: &str) -> Result<(), Refusal> {
+    if url.is_empty() {
+        return Ok(());
+    }
     match reqwest::Url::parse(url) {
         Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => Ok(()),
         _ => Err(Refusal::Invalid(format!("notify_url {url:?} is not an http URL"))),

@@ -12,14 +12,14 @@ use axum::{
 use super::{
     Gateway,
     bill::BillEdit,
-    book::{Paid, Paying, Refund, Refusal},
-    control::{BillChange, BillEntry, Delivery, NotifyOptions, PayOptions, RefundAnswer, Release, Released, TurnClock},
-    read_json,
+    book::{Paying, Refund, Refusal},
+    control::{BillChange, BillEntry, Delivery, PayOptions, RefundAnswer, Release, Released, TurnClock},
+    letters, read_json,
 };
 use crate::{
     gateway::{
         bill::{self, BillKind, BillRecord},
-        webhook::wire::{Event, EventBody, PaidBody, PaymentBody, RefundBody},
+        webhook::wire::{PaidBody, PaymentBody, RefundBody},
     },
     money::Amount,
 };
@@ -27,6 +27,7 @@ use crate::{
 pub(super) fn router() -> Router<Arc<Gateway>> {
     Router::new()
         .route("/orders", get(orders))
+        .route("/orders/{order_number}/scan", post(scan))
         .route("/orders/{order_number}/pay", post(pay))
         .route("/orders/{order_number}/notify", post(notify))
         .route("/refunds", get(refunds))
@@ -62,60 +63,45 @@ async fn deliveries(State(gateway): Shared) -> Json<Vec<Delivery>> {
     Json(gateway.courier.deliveries())
 }
 
+async fn scan(State(gateway): Shared, Path(number): Path<String>) -> Result<Json<PaymentBody>, Refusal> {
+    let now = gateway.clock.now();
+    let mut book = gateway.book();
+    let number = book.standing(&number);
+    Ok(Json(book.scan(&number)?.body(&gateway.base_url, now)))
+}
+
 async fn pay(State(gateway): Shared, Path(number): Path<String>, body: Bytes) -> Result<Json<PaidBody>, Refusal> {
     let options: PayOptions = read_json(&body)?;
-    let (paid, url) = {
+    let (order, paid) = {
         let mut book = gateway.book();
-        let order = book.order(&number)?;
-        let url = order.request.notify_url.clone();
+        let number = book.standing(&number);
+        let order = book.order(&number)?.clone();
         let amount = match &options.wrong_amount {
             Some(text) => Some(read_amount(text, order.amount)?),
             None => None,
         };
-        (
-            book.pay(
-                &number,
-                &Paying {
-                    amount,
-                    late: options.late,
-                    again: options.again,
-                },
-                gateway.clock.now(),
-            )?,
-            url,
-        )
+        let paying = Paying {
+            amount,
+            late: options.late,
+            again: options.again,
+        };
+        let paid = book.pay(&number, &paying, gateway.clock.now())?;
+        (order, paid)
     };
-    send_paid(&gateway, number, &paid, &url, &options.notify())?;
+    let letter = letters::paid(&gateway, &order, &paid)?;
+    gateway.courier.send(&letter, &options.notify())?;
     Ok(Json(paid.body()))
 }
 
 async fn notify(State(gateway): Shared, Path(number): Path<String>, body: Bytes) -> Result<Json<()>, Refusal> {
-    let (paid, url) = {
+    let order = {
         let book = gateway.book();
-        let order = book.order(&number)?;
-        let paid = order.paid.clone().ok_or_else(|| Refusal::NotPaid(number.clone()))?;
-        (paid, order.request.notify_url.clone())
+        book.order(&book.standing(&number))?.clone()
     };
-    send_paid(&gateway, number, &paid, &url, &read_json(&body)?)?;
+    let paid = order.paid.as_ref().ok_or(Refusal::NotPaid(number))?;
+    let letter = letters::paid(&gateway, &order, paid)?;
+    gateway.courier.send(&letter, &read_json(&body)?)?;
     Ok(Json(()))
-}
-
-fn send_paid(
-    gateway: &Gateway,
-    order_number: String,
-    paid: &Paid,
-    url: &str,
-    options: &NotifyOptions,
-) -> Result<(), Refusal> {
-    let event = EventBody {
-        event_id: paid.event_id.clone(),
-        created_at: gateway.clock.now(),
-        event: Event::PaymentSucceeded {
-            order_number,
-            payment: paid.body(),
-        },
-    };
-    gateway.courier.send(&event, url, options)
 }
 
 async fn answer_refund(
@@ -125,15 +111,18 @@ async fn answer_refund(
 ) -> Result<Json<RefundBody>, Refusal> {
     let answer: RefundAnswer = read_json(&body)?;
     let now = gateway.clock.now();
-    let refund = gateway.book().answer_refund(&number, answer.failed, now)?;
-    let event = EventBody {
-        event_id: refund.event_id.clone(),
-        created_at: now,
-        event: Event::RefundFinished { refund: refund.body() },
+    let (refund, order) = {
+        let mut book = gateway.book();
+        let refund = match answer.abnormal {
+            true => book.strand_refund(&number)?,
+            false => book.answer_refund(&number, answer.failed, now)?,
+        };
+        let order = book.order(&refund.request.order_number)?.clone();
+        (refund, order)
     };
-    gateway
-        .courier
-        .send(&event, &refund.request.notify_url, &answer.notify)?;
+    if let Some(letter) = letters::refund(&gateway, &order, &refund)? {
+        gateway.courier.send(&letter, &answer.notify)?;
+    }
     Ok(Json(refund.body()))
 }
 
@@ -157,14 +146,14 @@ async fn plant(State(gateway): Shared, body: Bytes) -> Result<Json<()>, Refusal>
 }
 
 async fn drop_row(State(gateway): Shared, body: Bytes) -> Result<Json<()>, Refusal> {
-    let entry: BillEntry = read_json(&body)?;
+    let entry = standing(&gateway, read_json(&body)?);
     entry_amount(&gateway, &entry)?;
     gateway.book().edits.push(BillEdit::Drop(entry));
     Ok(Json(()))
 }
 
 async fn duplicate(State(gateway): Shared, body: Bytes) -> Result<Json<()>, Refusal> {
-    let entry: BillEntry = read_json(&body)?;
+    let entry = standing(&gateway, read_json(&body)?);
     entry_amount(&gateway, &entry)?;
     gateway.book().edits.push(BillEdit::Duplicate(entry));
     Ok(Json(()))
@@ -172,6 +161,7 @@ async fn duplicate(State(gateway): Shared, body: Bytes) -> Result<Json<()>, Refu
 
 async fn change(State(gateway): Shared, body: Bytes) -> Result<Json<()>, Refusal> {
     let BillChange { entry, amount } = read_json(&body)?;
+    let entry = standing(&gateway, entry);
     let amount = read_amount(&amount, entry_amount(&gateway, &entry)?)?;
     gateway.book().edits.push(BillEdit::Change(entry, amount));
     Ok(Json(()))
@@ -183,6 +173,14 @@ async fn turn_clock(State(gateway): Shared, body: Bytes) -> Result<Json<()>, Ref
         Ok(Json(()))
     } else {
         Err(Refusal::Invalid("the simulator runs by the machine's clock".to_owned()))
+    }
+}
+
+/// An entry by the number under which its order stands.
+fn standing(gateway: &Gateway, entry: BillEntry) -> BillEntry {
+    match entry.kind {
+        BillKind::Payment => BillEntry::payment(gateway.book().standing(&entry.number)),
+        BillKind::Refund => entry,
     }
 }
 

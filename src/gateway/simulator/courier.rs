@@ -1,9 +1,10 @@
-//! Sends notifications: signed anew for each attempt, repeated until accepted, held, lost or forged on command.
+//! Sends notifications of every face: sealed anew for each attempt, repeated until accepted, held, lost or forged on command.
 
 use std::{collections::BTreeMap, sync::Arc, sync::Mutex, time::Duration};
 
 use bytes::Bytes;
-use secrecy::SecretString;
+use http::{HeaderName, StatusCode};
+use time::OffsetDateTime;
 use tokio::{sync::Semaphore, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -13,13 +14,7 @@ use super::{
     control::{Attempt, Delivery, DeliveryState, NotifyOptions},
     locked,
 };
-use crate::{
-    clock::Clock,
-    gateway::webhook::{
-        signature::{SIGNATURE_HEADER, sign_notification},
-        wire::{Event, EventBody},
-    },
-};
+use crate::clock::Clock;
 
 /// So many notifications are on the wire at once.
 const CONCURRENT_MAX: usize = 32;
@@ -30,6 +25,31 @@ const DUPLICATE_MAX: u32 = 20;
 /// Longest delay on command, in milliseconds: ten minutes.
 const DELAY_MS_MAX: u64 = 600_000;
 
+/// A notification as its gateway writes it.
+pub(super) struct Letter {
+    pub event_id: String,
+    /// `payment_succeeded`, `refund_finished` or `refund_abnormal`, whatever the gateway calls it.
+    pub event_type: &'static str,
+    /// Our order number or refund number.
+    pub subject: String,
+    pub url: String,
+    pub body: Bytes,
+    /// Another one that tells a larger amount, to be sent under this one's signature.
+    pub tampered: Bytes,
+    pub seal: Arc<dyn Seal>,
+}
+
+/// How a gateway signs a notification, and what it takes for a receipt.
+pub(super) trait Seal: Send + Sync {
+    /// The headers over a body, at a time.
+    fn headers(&self, at: OffsetDateTime, signed: &[u8]) -> Vec<(HeaderName, String)>;
+
+    /// Whether the receiver has taken it.
+    fn is_accepted(&self, code: StatusCode, _body: &[u8]) -> bool {
+        code.is_success()
+    }
+}
+
 /// A notification to send.
 #[derive(Clone)]
 struct Parcel {
@@ -39,11 +59,11 @@ struct Parcel {
     body: Bytes,
     /// What the signature covers: the same, unless tampered.
     signed: Bytes,
+    seal: Arc<dyn Seal>,
 }
 
 pub(super) struct Courier {
     http: reqwest::Client,
-    secret: SecretString,
     clock: Clock,
     retry: RetryPolicy,
     tasks: TaskTracker,
@@ -62,7 +82,6 @@ struct Log {
 
 impl Courier {
     pub(super) fn new(
-        secret: SecretString,
         clock: Clock,
         retry: RetryPolicy,
         tasks: TaskTracker,
@@ -75,7 +94,6 @@ impl Courier {
             .build()?;
         Ok(Courier {
             http,
-            secret,
             clock,
             retry,
             tasks,
@@ -86,33 +104,32 @@ impl Courier {
         })
     }
 
-    /// Takes an event to its receiver, as the options say.
-    pub(super) fn send(self: &Arc<Self>, event: &EventBody, url: &str, options: &NotifyOptions) -> Result<(), Refusal> {
+    /// Takes a letter to its receiver, as the options say.
+    pub(super) fn send(self: &Arc<Self>, letter: &Letter, options: &NotifyOptions) -> Result<(), Refusal> {
+        if letter.url.is_empty() {
+            return Ok(());
+        }
         if options.duplicate > DUPLICATE_MAX || options.delay_ms > DELAY_MS_MAX {
             let most = format!("at most {DUPLICATE_MAX} copies and {DELAY_MS_MAX} ms of delay");
             return Err(Refusal::Invalid(most));
         }
-        let signed = encode(event)?;
-        let body = if options.tamper {
-            encode(&tampered(event))?
-        } else {
-            signed.clone()
-        };
+        let body = if options.tamper { &letter.tampered } else { &letter.body };
         for _ in 0..=options.duplicate {
             let state = if options.lose {
                 DeliveryState::Lost
             } else {
                 DeliveryState::Sending
             };
-            let number = self.record(event, options.tamper, state);
+            let number = self.record(letter, options.tamper, state);
             if options.lose {
                 return Ok(());
             }
             let parcel = Parcel {
                 number,
-                url: url.to_owned(),
+                url: letter.url.clone(),
                 body: body.clone(),
-                signed: signed.clone(),
+                signed: letter.body.clone(),
+                seal: letter.seal.clone(),
             };
             if options.delay_ms == 0 {
                 self.hand_over(parcel);
@@ -158,19 +175,15 @@ impl Courier {
         released
     }
 
-    fn record(&self, event: &EventBody, tampered: bool, state: DeliveryState) -> u64 {
-        let (event_type, subject) = match &event.event {
-            Event::PaymentSucceeded { order_number, .. } => ("payment_succeeded", order_number),
-            Event::RefundFinished { refund } => ("refund_finished", &refund.refund_number),
-        };
+    fn record(&self, letter: &Letter, tampered: bool, state: DeliveryState) -> u64 {
         let mut log = locked(&self.log);
         log.next += 1;
         let number = log.next;
         let delivery = Delivery {
             number,
-            event_id: event.event_id.clone(),
-            event_type: event_type.to_owned(),
-            subject: subject.clone(),
+            event_id: letter.event_id.clone(),
+            event_type: letter.event_type.to_owned(),
+            subject: letter.subject.clone(),
             tampered,
             state,
             attempts: Vec::new(),
@@ -228,19 +241,24 @@ impl Courier {
             return false;
         };
         let at = self.clock.now();
-        let answer = self
+        let mut request = self
             .http
             .post(&parcel.url)
-            .header(SIGNATURE_HEADER, sign_notification(&self.secret, at, &parcel.signed))
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(parcel.body.clone())
-            .send()
-            .await;
-        let (code, error) = match answer {
-            Ok(response) => (Some(response.status()), None),
-            Err(error) => (None, Some(error.to_string())),
+            .header(http::header::CONTENT_TYPE, "application/json");
+        for (name, value) in parcel.seal.headers(at, &parcel.signed) {
+            request = request.header(name, value);
+        }
+        let answer = match request.body(parcel.body.clone()).send().await {
+            Ok(response) => {
+                let code = response.status();
+                response.bytes().await.map(|body| (code, body))
+            }
+            Err(error) => Err(error),
         };
-        let accepted = code.is_some_and(|code| code.is_success());
+        let (code, accepted, error) = match answer {
+            Ok((code, body)) => (Some(code), parcel.seal.is_accepted(code, &body), None),
+            Err(error) => (None, false, Some(error.to_string())),
+        };
         if let Some(delivery) = locked(&self.log).deliveries.get_mut(&parcel.number) {
             delivery.attempts.push(Attempt {
                 at,
@@ -264,21 +282,4 @@ impl Courier {
             }
         });
     }
-}
-
-/// The same event with a 9 in front of its amount.
-fn tampered(event: &EventBody) -> EventBody {
-    let mut event = event.clone();
-    let amount = match &mut event.event {
-        Event::PaymentSucceeded { payment, .. } => &mut payment.amount,
-        Event::RefundFinished { refund } => &mut refund.amount,
-    };
-    amount.value.insert(0, '9');
-    event
-}
-
-fn encode(event: &EventBody) -> Result<Bytes, Refusal> {
-    serde_json::to_vec(event)
-        .map(Bytes::from)
-        .map_err(|error| Refusal::Invalid(error.to_string()))
 }

@@ -1,4 +1,4 @@
-//! `gateway-simulator`: plays the webhook gateway over real HTTP, with faults on command, for demonstrations and tests.
+//! `gateway-simulator`: plays the webhook gateway, WeChat Pay and Alipay over real HTTP, with faults on command, for demonstrations and tests.
 //!
 //! It keeps everything in memory. The payment API of `webhook::wire` asks for signed requests; the control API under
 //! `/control` asks for nothing, so listen on a loopback address only.
@@ -7,17 +7,22 @@
 //! - `book`: orders and refunds, and what may be done to them; no I/O.
 //! - `bill`: the day's bill, and the mistakes planted in it.
 //! - `courier`: sends notifications: signed, repeated until accepted, held, lost or forged on command.
-//! - `payment_api`, `control_api`: the two HTTP faces.
+//! - `letters`: notifications, in the words of the gateway whose face an order has.
+//! - `payment_api`, `control_api`: the webhook gateway's face, and the one that plays the payers and breaks things.
+//! - `wechat`: WeChat Pay's face. `alipay`: Alipay's.
 //! - `control`: bodies of the control API, and `SimulatorControl`, its client.
 
+pub mod alipay;
 mod bill;
 mod book;
 pub mod control;
 mod control_api;
 mod courier;
+mod letters;
 mod payment_api;
 #[cfg(test)]
 mod tests;
+pub mod wechat;
 
 use std::{
     net::SocketAddr,
@@ -41,8 +46,10 @@ use uuid::Uuid;
 
 pub use self::control::SimulatorControl;
 use self::{
+    alipay::{Alipay, keys::AlipayKeys},
     book::{Book, Refusal},
     courier::Courier,
+    wechat::{WechatPay, keys::WechatPayKeys},
 };
 use super::webhook::wire::RefusalBody;
 use crate::clock::Clock;
@@ -82,6 +89,10 @@ pub struct SimulatorConfig {
     pub retry: RetryPolicy,
     /// Where the gateway's business day begins: the bill of a date covers that date at this offset.
     pub bill_offset: UtcOffset,
+    /// The keys of a merchant of WeChat Pay. Without them only the webhook gateway is played.
+    pub wechat_pay: Option<WechatPayKeys>,
+    /// The keys of an application of Alipay's. Without them Alipay is not played.
+    pub alipay: Option<AlipayKeys>,
 }
 
 impl SimulatorConfig {
@@ -92,6 +103,8 @@ impl SimulatorConfig {
             secret,
             retry: RetryPolicy::default(),
             bill_offset: offset!(+8),
+            wechat_pay: None,
+            alipay: None,
         }
     }
 }
@@ -112,7 +125,6 @@ impl Simulator {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let courier = Courier::new(
-            config.secret.clone(),
             clock.clone(),
             config.retry,
             tasks.clone(),
@@ -121,16 +133,26 @@ impl Simulator {
         .map_err(std::io::Error::other)?;
         // Numbers begin with the run, so that a simulator started anew never repeats an old one's.
         let run = Uuid::new_v4().simple().to_string()[..8].to_owned();
+        let wechat_pay = config.wechat_pay.as_ref().map(WechatPay::of);
+        let alipay = config.alipay.as_ref().map(Alipay::of).transpose();
         let gateway = Arc::new(Gateway {
+            alipay: alipay.map_err(std::io::Error::other)?.map(Arc::new),
             secret: config.secret,
             clock,
             base_url: format!("http://{address}"),
             bill_offset: config.bill_offset,
             book: Mutex::new(Book::new(run)),
             courier: Arc::new(courier),
+            wechat_pay: wechat_pay.transpose().map_err(std::io::Error::other)?.map(Arc::new),
         });
-        let router = Router::new()
-            .merge(payment_api::router(gateway.clone()))
+        let mut router = Router::new().merge(payment_api::router(gateway.clone()));
+        if gateway.wechat_pay.is_some() {
+            router = router.merge(wechat::router(gateway.clone()));
+        }
+        if gateway.alipay.is_some() {
+            router = router.merge(alipay::router());
+        }
+        let router = router
             .nest("/control", control_api::router())
             .with_state(gateway);
         let stopped = stop.clone().cancelled_owned();
@@ -188,9 +210,16 @@ struct Gateway {
     bill_offset: UtcOffset,
     book: Mutex<Book>,
     courier: Arc<Courier>,
+    alipay: Option<Arc<Alipay>>,
+    wechat_pay: Option<Arc<WechatPay>>,
 }
 
 impl Gateway {
+    fn wechat_pay(&self) -> Result<&Arc<WechatPay>, Refusal> {
+        let none = || Refusal::Invalid("there is no merchant of WeChat Pay".to_owned());
+        self.wechat_pay.as_ref().ok_or_else(none)
+    }
+
     fn book(&self) -> MutexGuard<'_, Book> {
         locked(&self.book)
     }

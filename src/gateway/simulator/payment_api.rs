@@ -13,7 +13,7 @@ use axum::{
 };
 use time::{Date, macros::format_description};
 
-use super::{Gateway, book::Refusal, read_json};
+use super::{Gateway, book::{Face, Refusal}, read_json};
 use crate::gateway::{
     bill,
     webhook::{
@@ -64,7 +64,7 @@ async fn require_signature(State(gateway): Shared, request: Request, next: Next)
 
 async fn create_payment(State(gateway): Shared, body: Bytes) -> Result<Json<PaymentBody>, Refusal> {
     let now = gateway.clock.now();
-    let order = gateway.book().open(read_json(&body)?, now)?;
+    let order = gateway.book().open(read_json(&body)?, Face::Webhook, now)?;
     Ok(Json(order.body(&gateway.base_url, now)))
 }
 
@@ -79,7 +79,7 @@ async fn close_payment(State(gateway): Shared, Path(number): Path<String>) -> Re
 }
 
 async fn create_refund(State(gateway): Shared, body: Bytes) -> Result<Json<RefundBody>, Refusal> {
-    Ok(Json(gateway.book().request_refund(read_json(&body)?)?.body()))
+    Ok(Json(gateway.book().request_refund(read_json(&body)?, gateway.clock.now())?.body()))
 }
 
 async fn query_refund(State(gateway): Shared, Path(number): Path<String>) -> Result<Json<RefundBody>, Refusal> {
@@ -89,7 +89,7 @@ async fn query_refund(State(gateway): Shared, Path(number): Path<String>) -> Res
 async fn fetch_bill(State(gateway): Shared, Path(date): Path<String>) -> Result<Response, Refusal> {
     let date = Date::parse(&date, format_description!("[year]-[month]-[day]"))
         .map_err(|_| Refusal::Invalid(format!("{date:?} is not a date")))?;
-    let rows = gateway.book().bill(date, gateway.bill_offset)?;
+    let rows = gateway.book().bill(date, gateway.bill_offset, |face| *face == Face::Webhook)?;
     let bill = bill::write(&rows).map_err(|error| Refusal::Invalid(error.to_string()))?;
     Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8")], bill).into_response())
 }

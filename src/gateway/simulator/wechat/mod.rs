@@ -1,0 +1,142 @@
+//! The simulated WeChat Pay: the API v3 of one merchant, over the same book as the other faces.
+//!
+//! It checks the caller's signature, and signs what it answers and sends. With which key it signs, the caller says as to the real
+//! one: by public key if the last request named its id in `Wechatpay-Serial`, else by certificate.
+//!
+//! # Layout
+//! - `api`: the endpoints. `letter`: notifications. `bill`: bills. `keys`: the key material of both sides.
+
+mod api;
+mod bill;
+pub mod keys;
+pub(super) mod letter;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::http::HeaderMap;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use time::OffsetDateTime;
+
+pub(super) use self::api::router;
+use self::{
+    keys::{APPID, MCHID, Platform, WechatPayKeys},
+    letter::seconds,
+};
+use super::book::{Order, Paid, Refund, Refusal};
+use crate::gateway::{
+    webhook::wire::{OrderState, RefundOutcome},
+    wechat_pay::{
+        keys::{KeyError, SigningKey},
+        signature::{self, SCHEME, TOLERANCE_S},
+        wire::{CNY, NewOrderBody, OrderAmount, PayerBody, RefundStatus, TradeState, TransactionBody, fen},
+    },
+};
+
+/// One merchant, and the platform's side of it.
+pub(super) struct WechatPay {
+    platform: Platform,
+    /// Whether the caller named the public key.
+    by_public_key: AtomicBool,
+}
+
+impl WechatPay {
+    pub(super) fn of(keys: &WechatPayKeys) -> Result<WechatPay, KeyError> {
+        Ok(WechatPay {
+            platform: keys.platform()?,
+            by_public_key: AtomicBool::new(true),
+        })
+    }
+
+    fn signer(&self) -> (&str, &SigningKey) {
+        let (id, key) = match self.by_public_key.load(Ordering::Relaxed) {
+            true => &self.platform.by_public_key,
+            false => &self.platform.by_certificate,
+        };
+        (id, key)
+    }
+
+    /// Checks `Authorization`, as the platform does.
+    fn check(
+        &self,
+        headers: &HeaderMap,
+        (method, target): (&str, &str),
+        body: &[u8],
+        now: OffsetDateTime,
+    ) -> Result<(), Refusal> {
+        let unsigned = |why: &str| Refusal::Unsigned(why.to_owned());
+        let text = headers.get("authorization").and_then(|value| value.to_str().ok());
+        let fields = text
+            .and_then(|text| text.strip_prefix(SCHEME))
+            .ok_or_else(|| unsigned("no such scheme"))?;
+        let field = |name: &str| {
+            let is_it = |part: &str| {
+                let (key, value) = part.trim().split_once('=')?;
+                (key == name).then(|| value.trim_matches('"').to_owned())
+            };
+            fields.split(',').find_map(is_it).ok_or_else(|| unsigned(name))
+        };
+        if field("mchid")? != MCHID {
+            return Err(unsigned("another merchant"));
+        }
+        let timestamp: i64 = field("timestamp")?.parse().map_err(|_| unsigned("timestamp"))?;
+        if now.unix_timestamp().abs_diff(timestamp) >= u64::from(TOLERANCE_S) {
+            return Err(unsigned("the timestamp is too old or too new"));
+        }
+        let signed = BASE64.decode(field("signature")?).map_err(|_| unsigned("signature"))?;
+        let message = signature::request_message(method, target, timestamp, &field("nonce_str")?, body);
+        if self.platform.merchant.verify(&field("serial_no")?, &message, &signed) != Some(true) {
+            return Err(unsigned("the signature is wrong"));
+        }
+        let named = headers.get(signature::SERIAL).and_then(|value| value.to_str().ok());
+        self.by_public_key
+            .store(named == Some(&self.platform.by_public_key.0), Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// An order in WeChat Pay's words; `paid` is the payment to tell of.
+fn transaction(
+    order: &Order,
+    asked: &NewOrderBody,
+    paid: Option<&Paid>,
+    now: OffsetDateTime,
+) -> Result<TransactionBody, Refusal> {
+    let (trade_state, desc) = match (paid, order.state(now)) {
+        (Some(_), _) => (TradeState::Success, "支付成功"),
+        (None, OrderState::Closed) => (TradeState::Closed, "订单已关闭"),
+        (None, _) => (TradeState::NotPay, "订单未支付"),
+    };
+    let total = fen(paid.map_or(order.amount, |paid| paid.amount)).map_err(Refusal::Invalid)?;
+    let openid = asked.payer.as_ref().map_or("oSimulatedPayer", |payer| &payer.openid);
+    Ok(TransactionBody {
+        appid: asked.appid.clone(),
+        mchid: asked.mchid.clone(),
+        out_trade_no: asked.out_trade_no.clone(),
+        transaction_id: paid.map(|paid| paid.gateway_transaction.clone()),
+        trade_type: paid.map(|_| if asked.payer.is_some() { "JSAPI" } else { "NATIVE" }.to_owned()),
+        trade_state,
+        trade_state_desc: desc.to_owned(),
+        bank_type: paid.map(|_| "OTHERS".to_owned()),
+        attach: asked.attach.clone(),
+        success_time: paid.map(|paid| seconds(paid.paid_at)),
+        payer: paid.map(|_| PayerBody {
+            openid: openid.to_owned(),
+        }),
+        amount: Some(OrderAmount {
+            total,
+            currency: Some(CNY.to_owned()),
+            payer_total: paid.map(|_| total),
+            payer_currency: paid.map(|_| CNY.to_owned()),
+        }),
+    })
+}
+
+/// Where a refund stands in WeChat Pay's words, and since when the payer has the money.
+fn refund_status(refund: &Refund) -> (RefundStatus, Option<OffsetDateTime>) {
+    match &refund.outcome {
+        RefundOutcome::Processing if refund.abnormal => (RefundStatus::Abnormal, None),
+        RefundOutcome::Processing => (RefundStatus::Processing, None),
+        RefundOutcome::Succeeded { at, .. } => (RefundStatus::Success, Some(*at)),
+        RefundOutcome::Failed { .. } => (RefundStatus::Closed, None),
+    }
+}
