@@ -17,7 +17,9 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use custody_ledger::clock::Clock;
 use custody_ledger::config::{Config, ServeFlags};
-use custody_ledger::gateway::simulator::{self, SimulatorConfig, alipay::keys::AlipayKeys, wechat::keys::WechatPayKeys};
+use custody_ledger::gateway::simulator::{
+    self, SimulatorConfig, alipay::keys::AlipayKeys, wechat::keys::WechatPayKeys,
+};
 use custody_ledger::telemetry;
 use secrecy::SecretString;
 

@@ -22,14 +22,10 @@ pub(super) struct RecordFees {
 }
 
 impl RecordFees {
-    /// The command; none if there is no fee above zero. Its request id is made of what it records, so that an import that is
+    /// The command; none if there is no fee. One below zero was given back, with a refund. Its request id is made of what it records, so that an import that is
     /// repeated after a lost answer records nothing twice.
     pub(super) fn of(center: &Center, of: &BillOf, entries: &[BillEntry], actor: &str) -> Option<RecordFees> {
-        let entries: Vec<BillEntry> = entries
-            .iter()
-            .filter(|entry| entry.fee.is_positive())
-            .cloned()
-            .collect();
+        let entries: Vec<BillEntry> = entries.iter().filter(|entry| !entry.fee.is_zero()).cloned().collect();
         if entries.is_empty() {
             return None;
         }
@@ -58,10 +54,23 @@ impl RecordFees {
             return Err(R::FeesRecorded.into());
         }
         let total = Amount::sum(self.entries.iter().map(|entry| entry.fee), center.currency)?;
+        let of = |is_kept: bool| {
+            self.entries
+                .iter()
+                .map(|entry| entry.fee)
+                .filter(move |fee| fee.is_positive() == is_kept)
+        };
+        let kept = Amount::sum(of(true), center.currency)?;
+        let given_back = Amount::sum(of(false), center.currency)?.negated();
+        let kept = kept.is_positive().then(|| posting::fees(clearing, kept));
+        let given_back = given_back
+            .is_positive()
+            .then(|| posting::fees_given_back(clearing, given_back));
+        let postings = kept.into_iter().chain(given_back).collect();
         let facts = facts(&self.of, &self.entries, Some(total));
         Ok(Draft::new(
             TransactionKind::GatewayFees,
-            vec![posting::fees(clearing, total)],
+            postings,
             Facts::GatewayFees(facts),
         ))
     }

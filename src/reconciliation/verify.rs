@@ -49,7 +49,12 @@ async fn fees(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
         };
         page.parties(record, &[Owner::channel(&facts.channel)])?;
         for line in &facts.lines {
-            let entry = (facts.bill_date.clone(), page.amount(record, &line.amount)?);
+            // One below zero was given back.
+            let fee = match line.amount.strip_prefix('-') {
+                Some(given_back) => -page.amount(record, given_back)?,
+                None => page.amount(record, &line.amount)?,
+            };
+            let entry = (facts.bill_date.clone(), fee);
             let key = key(record.seq, &facts.channel, &line.gateway_transaction);
             explained.entry(key).or_default().push(entry);
         }

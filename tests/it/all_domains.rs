@@ -149,6 +149,7 @@ impl Economy {
     pub async fn end_refund(&self, refund: Seq, failed: bool) -> Refund {
         let answer = RefundAnswer {
             failed: failed.then(|| "account closed".to_owned()),
+            abnormal: false,
             notify: NotifyOptions {
                 lose: true,
                 ..NotifyOptions::default()

@@ -164,6 +164,7 @@ async fn a_refund_ends_once_however_it_is_told() {
     let remitted = hall.remit("D3", "100.00").await.name;
     let told = |failed: Option<&str>, notify: NotifyOptions| RefundAnswer {
         failed: failed.map(ToOwned::to_owned),
+        abnormal: false,
         notify,
     };
     let state = async |name: &str| {

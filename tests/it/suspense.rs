@@ -29,6 +29,7 @@ fn refund_of(remittance: &str, transaction: &str, amount: &str) -> CreateRefundR
 async fn end(hall: &Hall, refund: &Refund, failed: bool) -> Refund {
     let answer = RefundAnswer {
         failed: failed.then(|| "account closed".to_owned()),
+        abnormal: false,
         notify: NotifyOptions::default(),
     };
     hall.control

@@ -7,12 +7,12 @@ use time::{Date, Duration, OffsetDateTime, UtcOffset};
 use super::bill::{BillEdits, fee};
 use crate::{
     gateway::{
+        alipay::wire as alipay,
         bill::{BillKind, BillRow},
         webhook::wire::{
             MoneyBody, NewPaymentBody, NewRefundBody, OrderState, PaidBody, PaymentBody, RefundBody, RefundOutcome,
             UNKNOWN_ORDER, UNKNOWN_REFUND,
         },
-        alipay::wire as alipay,
         wechat_pay::wire as wechat,
     },
     money::Amount,
@@ -245,12 +245,7 @@ impl Book {
     }
 
     /// Opens an order, or finds the one that the same request opened before.
-    pub(super) fn open(
-        &mut self,
-        request: NewPaymentBody,
-        face: Face,
-        now: OffsetDateTime,
-    ) -> Result<Order, Refusal> {
+    pub(super) fn open(&mut self, request: NewPaymentBody, face: Face, now: OffsetDateTime) -> Result<Order, Refusal> {
         if let Some(order) = self.orders.get(&request.order_number) {
             // WeChat Pay's words may leave the expiry to the gateway; they are compared as they are.
             let is_same = order.face == face && (matches!(face, Face::WechatPay(_)) || order.request == request);
@@ -476,12 +471,21 @@ impl Book {
 
     /// What the gateway got of a payment by its own number of it.
     pub(super) fn order_of(&self, gateway_transaction: &str) -> Option<&Order> {
-        let is_it = |order: &&Order| order.payments().any(|paid| paid.gateway_transaction == gateway_transaction);
+        let is_it = |order: &&Order| {
+            order
+                .payments()
+                .any(|paid| paid.gateway_transaction == gateway_transaction)
+        };
         self.orders.values().find(is_it)
     }
 
     /// The bill of one date at the gateway's offset, of one kind of orders, with the mistakes planted in it.
-    pub(super) fn bill(&self, date: Date, offset: UtcOffset, is_of: fn(&Face) -> bool) -> Result<Vec<BillRow>, Refusal> {
+    pub(super) fn bill(
+        &self,
+        date: Date,
+        offset: UtcOffset,
+        is_of: fn(&Face) -> bool,
+    ) -> Result<Vec<BillRow>, Refusal> {
         let mut rows = Vec::new();
         for (number, order) in self.orders.iter().filter(|(_, order)| is_of(&order.face)) {
             for paid in order.payments() {
@@ -501,7 +505,10 @@ impl Book {
             let RefundOutcome::Succeeded { gateway_refund, at } = &refund.outcome else {
                 continue;
             };
-            if !self.order(&refund.request.order_number).is_ok_and(|order| is_of(&order.face)) {
+            if !self
+                .order(&refund.request.order_number)
+                .is_ok_and(|order| is_of(&order.face))
+            {
                 continue;
             }
             rows.push(BillRow {

@@ -124,13 +124,8 @@ impl Simulator {
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let courier = Courier::new(
-            clock.clone(),
-            config.retry,
-            tasks.clone(),
-            stop.clone(),
-        )
-        .map_err(std::io::Error::other)?;
+        let courier =
+            Courier::new(clock.clone(), config.retry, tasks.clone(), stop.clone()).map_err(std::io::Error::other)?;
         // Numbers begin with the run, so that a simulator started anew never repeats an old one's.
         let run = Uuid::new_v4().simple().to_string()[..8].to_owned();
         let wechat_pay = config.wechat_pay.as_ref().map(WechatPay::of);
@@ -152,9 +147,7 @@ impl Simulator {
         if gateway.alipay.is_some() {
             router = router.merge(alipay::router());
         }
-        let router = router
-            .nest("/control", control_api::router())
-            .with_state(gateway);
+        let router = router.nest("/control", control_api::router()).with_state(gateway);
         let stopped = stop.clone().cancelled_owned();
         tasks.spawn(async move {
             if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {

@@ -13,7 +13,11 @@ use axum::{
 };
 use time::{Date, macros::format_description};
 
-use super::{Gateway, book::{Face, Refusal}, read_json};
+use super::{
+    Gateway,
+    book::{Face, Refusal},
+    read_json,
+};
 use crate::gateway::{
     bill,
     webhook::{
@@ -79,7 +83,12 @@ async fn close_payment(State(gateway): Shared, Path(number): Path<String>) -> Re
 }
 
 async fn create_refund(State(gateway): Shared, body: Bytes) -> Result<Json<RefundBody>, Refusal> {
-    Ok(Json(gateway.book().request_refund(read_json(&body)?, gateway.clock.now())?.body()))
+    Ok(Json(
+        gateway
+            .book()
+            .request_refund(read_json(&body)?, gateway.clock.now())?
+            .body(),
+    ))
 }
 
 async fn query_refund(State(gateway): Shared, Path(number): Path<String>) -> Result<Json<RefundBody>, Refusal> {
@@ -89,7 +98,9 @@ async fn query_refund(State(gateway): Shared, Path(number): Path<String>) -> Res
 async fn fetch_bill(State(gateway): Shared, Path(date): Path<String>) -> Result<Response, Refusal> {
     let date = Date::parse(&date, format_description!("[year]-[month]-[day]"))
         .map_err(|_| Refusal::Invalid(format!("{date:?} is not a date")))?;
-    let rows = gateway.book().bill(date, gateway.bill_offset, |face| *face == Face::Webhook)?;
+    let rows = gateway
+        .book()
+        .bill(date, gateway.bill_offset, |face| *face == Face::Webhook)?;
     let bill = bill::write(&rows).map_err(|error| Refusal::Invalid(error.to_string()))?;
     Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8")], bill).into_response())
 }

@@ -46,7 +46,7 @@ impl Client {
         body: Option<&impl Serialize>,
     ) -> Result<T, GatewayError> {
         let body = match body {
-            Some(body) => serde_json::to_vec(body).map_err(|error| malformed(error))?,
+            Some(body) => serde_json::to_vec(body).map_err(malformed)?,
             None => Vec::new(),
         };
         read_json(self.send(Method::POST, path, body).await?).await
@@ -106,5 +106,5 @@ async fn judge(response: Response) -> Result<Response, GatewayError> {
 
 async fn read_json<T: DeserializeOwned>(response: Response) -> Result<T, GatewayError> {
     let body = read_bounded(response, JSON_BYTES_MAX).await?;
-    serde_json::from_slice(&body).map_err(|error| malformed(error))
+    serde_json::from_slice(&body).map_err(malformed)
 }

@@ -54,8 +54,14 @@ fn reads_a_bill_by_the_names_of_its_columns() {
     assert_eq!(parse_text(&bill()), Ok(rows()));
     assert_eq!(parse_text(&bill().replace("\r\n", "\n")), Ok(rows()));
     // Columns come, go and change places.
-    let swapped = bill().replace(OUT_TRADE_NO, "x").replace(TRADE_NO, OUT_TRADE_NO).replace("x", TRADE_NO);
-    let swapped = swapped.replace("2025073122001473030200500001\t,1_R1\t,", "1_R1\t,2025073122001473030200500001\t,");
+    let swapped = bill()
+        .replace(OUT_TRADE_NO, "x")
+        .replace(TRADE_NO, OUT_TRADE_NO)
+        .replace("x", TRADE_NO);
+    let swapped = swapped.replace(
+        "2025073122001473030200500001\t,1_R1\t,",
+        "1_R1\t,2025073122001473030200500001\t,",
+    );
     assert_eq!(parse_text(&swapped), Ok(rows()));
     let none = format!("{HEAD}{}\r\n{FOOT}", COLUMNS.join(","))
         .replace("1笔", "0笔")
@@ -90,7 +96,14 @@ fn names_the_row_and_column_that_is_wrong() {
     let mut bytes = GBK.encode(&bill()).0.into_owned();
     let at = bytes.windows(4).position(|four| four == b"1_R1").unwrap();
     bytes[at] = 0xff;
-    assert!(matches!(parse(&bytes), Err(BillError::Row { row: 1, column: "row", .. })));
+    assert!(matches!(
+        parse(&bytes),
+        Err(BillError::Row {
+            row: 1,
+            column: "row",
+            ..
+        })
+    ));
 }
 
 #[test]
@@ -111,7 +124,13 @@ fn a_bill_that_was_cut_off_or_contradicts_its_sums_is_none() {
     }
     let after = format!("{}{PAID}", bill());
     assert!(matches!(parse_text(&after), Err(BillError::Row { row: 3, .. })));
-    for text in ["", HEAD, "<html>", &bill().replace(FEE, "x"), &bill().replace(FEE, AMOUNT)] {
+    for text in [
+        "",
+        HEAD,
+        "<html>",
+        &bill().replace(FEE, "x"),
+        &bill().replace(FEE, AMOUNT),
+    ] {
         let read = parse_text(text);
         assert!(matches!(read, Err(BillError::Header { .. })), "{read:?}");
     }

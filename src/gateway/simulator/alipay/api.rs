@@ -14,18 +14,15 @@ use serde::{Serialize, de::DeserializeOwned};
 use time::{Date, Duration, macros::format_description};
 use uuid::Uuid;
 
-use super::{
-    Alipay, bill,
-    keys::APP_ID,
-};
+use super::{Alipay, bill, keys::APP_ID};
 use crate::gateway::{
     alipay::{
         form::{self, Params},
         signature::{self, ERROR_NODE},
         wire::{
             self, BUSINESS_FAILED, BillAnswer, BillBody, CloseAnswer, OrderBody, PrecreateAnswer, PrecreateBody,
-            QueryAnswer, REFUND_SUCCESS, RefundAnswer, RefundBody, RefundQueryAnswer, RefundQueryBody,
-            TRADE_NOT_EXIST, TRADE_STATUS_ERROR, Verdict,
+            QueryAnswer, REFUND_SUCCESS, RefundAnswer, RefundBody, RefundQueryAnswer, RefundQueryBody, TRADE_NOT_EXIST,
+            TRADE_STATUS_ERROR, Verdict,
         },
     },
     simulator::{
@@ -190,7 +187,10 @@ fn parameter(reason: String) -> Failure {
 
 fn precreate(gateway: &Gateway, biz: &str, notify_url: &str) -> Told {
     let body: PrecreateBody = read(biz)?;
-    let letters_only = body.out_trade_no.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let letters_only = body
+        .out_trade_no
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !letters_only {
         return Err(parameter("out_trade_no has letters, digits and _ only".to_owned()));
     }
@@ -344,7 +344,10 @@ fn bill_url(gateway: &Gateway, alipay: &Alipay, biz: &str) -> Told {
 
 async fn download(State(gateway): State<Arc<Gateway>>, Path(token): Path<String>) -> Result<Response, Refusal> {
     let now = gateway.clock.now();
-    let known = gateway.alipay.as_ref().and_then(|alipay| locked(&alipay.downloads).get(&token).copied());
+    let known = gateway
+        .alipay
+        .as_ref()
+        .and_then(|alipay| locked(&alipay.downloads).get(&token).copied());
     let Some((date, _)) = known.filter(|(_, until)| *until > now) else {
         return Ok(StatusCode::FORBIDDEN.into_response());
     };

@@ -10,9 +10,7 @@ use super::keys::SELLER_ID;
 use crate::{
     gateway::{
         alipay::{
-            bill::{
-                AMOUNT, COLUMNS, FEE, KIND, OUT_TRADE_NO, PAYMENT, RECEIVED, REFUND, REFUND_NO, TIME, TRADE_NO,
-            },
+            bill::{AMOUNT, COLUMNS, FEE, KIND, OUT_TRADE_NO, PAYMENT, RECEIVED, REFUND, REFUND_NO, TIME, TRADE_NO},
             wire,
         },
         bill::{BillKind, BillRow},
@@ -37,7 +35,14 @@ pub(super) fn pack(date: Date, rows: &[BillRow]) -> Result<Vec<u8>, String> {
 
 fn details(date: Date, rows: &[BillRow]) -> Result<String, MoneyError> {
     let next = date.next_day().unwrap_or(date);
-    let day = |date: Date| format!("{}年{:02}月{:02}日 00:00:00", date.year(), u8::from(date.month()), date.day());
+    let day = |date: Date| {
+        format!(
+            "{}年{:02}月{:02}日 00:00:00",
+            date.year(),
+            u8::from(date.month()),
+            date.day()
+        )
+    };
     let line = "-".repeat(41);
     let mut text = format!(
         "#支付宝业务明细查询\r\n#账号：[{SELLER_ID}0156]\r\n#起始日期：[{}]   终止日期：[{}]\r\n#{line}业务明细列表{line}\r\n{}\r\n",
@@ -65,7 +70,10 @@ fn field(row: &BillRow, column: &str) -> String {
     let (amount, trade_no) = match row.kind {
         BillKind::Payment => (row.amount, row.gateway_id.as_str()),
         // The trade's own number is what comes before ours of the refund.
-        BillKind::Refund => (row.amount.negated(), row.gateway_id.split('-').next().unwrap_or_default()),
+        BillKind::Refund => (
+            row.amount.negated(),
+            row.gateway_id.split('-').next().unwrap_or_default(),
+        ),
     };
     match column {
         TRADE_NO => format!("{trade_no}\t"),
@@ -86,7 +94,11 @@ fn field(row: &BillRow, column: &str) -> String {
 }
 
 fn sum(rows: &[BillRow], kind: BillKind) -> Result<(usize, Amount), MoneyError> {
-    let own: Vec<Amount> = rows.iter().filter(|row| row.kind == kind).map(|row| row.amount).collect();
+    let own: Vec<Amount> = rows
+        .iter()
+        .filter(|row| row.kind == kind)
+        .map(|row| row.amount)
+        .collect();
     Ok((own.len(), Amount::sum(own.iter().copied(), wire::yuan()?)?))
 }
 

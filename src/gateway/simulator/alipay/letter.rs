@@ -27,7 +27,13 @@ pub(in crate::gateway::simulator) fn paid(gateway: &Gateway, order: &Order, paid
     let mut params = trade(gateway, order, paid);
     set(&mut params, "trade_status", TRADE_SUCCESS);
     let subject = order.request.order_number.clone();
-    letter(gateway, order, (PAYMENT_SUCCEEDED, subject, &paid.event_id), params, "total_amount")
+    letter(
+        gateway,
+        order,
+        (PAYMENT_SUCCEEDED, subject, &paid.event_id),
+        params,
+        "total_amount",
+    )
 }
 
 /// That a refund was done; of others Alipay tells nothing. It stands in the words of its trade.
@@ -41,10 +47,17 @@ pub(in crate::gateway::simulator) fn refund(
     };
     let is_it = |paid: &&Paid| paid.gateway_transaction == refund.request.gateway_transaction;
     let number = &order.request.order_number;
-    let paid = order.payments().find(is_it).ok_or_else(|| Refusal::NotPaid(number.clone()))?;
+    let paid = order
+        .payments()
+        .find(is_it)
+        .ok_or_else(|| Refusal::NotPaid(number.clone()))?;
     let total = gateway.book().paid_back(paid)?;
     let mut params = trade(gateway, order, paid);
-    let status = if total == paid.amount { TRADE_CLOSED } else { TRADE_SUCCESS };
+    let status = if total == paid.amount {
+        TRADE_CLOSED
+    } else {
+        TRADE_SUCCESS
+    };
     set(&mut params, "trade_status", status);
     set(&mut params, "refund_fee", total.to_string());
     set(&mut params, "gmt_refund", format!("{}.000", wire::write_time(*at)));

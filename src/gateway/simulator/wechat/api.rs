@@ -30,8 +30,8 @@ use crate::{
         wechat_pay::{
             bill::BEIJING,
             wire::{
-                AbnormalRefundBody, BillBody, CloseBody, JsapiBody, NativeBody, NewOrderBody, NewRefundBody, RefundAmount,
-                RefundBody, RefusalBody, TransactionBody, amount, fen,
+                AbnormalRefundBody, BillBody, CloseBody, JsapiBody, NativeBody, NewOrderBody, NewRefundBody,
+                RefundAmount, RefundBody, RefusalBody, TransactionBody, amount, fen,
             },
         },
     },
@@ -58,7 +58,10 @@ pub(in super::super) fn router(gateway: Arc<Gateway>) -> Router<Arc<Gateway>> {
         .route("/v3/pay/transactions/id/{id}", get(by_id))
         .route("/v3/refund/domestic/refunds", post(refund))
         .route("/v3/refund/domestic/refunds/{number}", get(query_refund))
-        .route("/v3/refund/domestic/refunds/{id}/apply-abnormal-refund", post(redirect_refund))
+        .route(
+            "/v3/refund/domestic/refunds/{id}/apply-abnormal-refund",
+            post(redirect_refund),
+        )
         .route("/v3/bill/tradebill", get(trade_bill))
         .route("/v3/bill/fundflowbill", get(fund_bill))
         .route("/v3/certificates", get(certificates))
@@ -112,9 +115,12 @@ async fn check(State(gateway): Shared, request: Request, next: Next) -> Result<R
         .await
         .map_err(|error| Refusal::Invalid(error.to_string()))?;
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    gateway
-        .wechat_pay()?
-        .check(&parts.headers, (parts.method.as_str(), target), &body, gateway.clock.now())?;
+    gateway.wechat_pay()?.check(
+        &parts.headers,
+        (parts.method.as_str(), target),
+        &body,
+        gateway.clock.now(),
+    )?;
     Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
 }
 
@@ -128,7 +134,9 @@ async fn sign(State(gateway): Shared, request: Request, next: Next) -> Result<Re
         .await
         .map_err(|error| Refusal::Invalid(error.to_string()))?;
     for (name, value) in gateway.wechat_pay()?.signed(gateway.clock.now(), &body) {
-        let value = value.parse().map_err(|_| Refusal::Invalid("a header cannot be sent".to_owned()))?;
+        let value = value
+            .parse()
+            .map_err(|_| Refusal::Invalid("a header cannot be sent".to_owned()))?;
         parts.headers.insert(name, value);
     }
     Ok(Response::from_parts(parts, Body::from(body)))
@@ -138,7 +146,9 @@ fn require_ours(mchid: &str, appid: Option<&str>) -> Result<(), Refusal> {
     if mchid == MCHID && appid.is_none_or(|appid| appid == APPID) {
         return Ok(());
     }
-    Err(Refusal::Invalid("mchid or appid is not the simulated merchant's".to_owned()))
+    Err(Refusal::Invalid(
+        "mchid or appid is not the simulated merchant's".to_owned(),
+    ))
 }
 
 fn open(gateway: &Gateway, asked: NewOrderBody) -> Result<Order, Refusal> {
@@ -237,7 +247,11 @@ async fn refund(State(gateway): Shared, body: Bytes) -> Result<Json<RefundBody>,
     };
     let number = order.request.order_number.clone();
     let first = order.paid.as_ref().ok_or_else(|| Refusal::NotPaid(number.clone()))?;
-    let money = |fen| amount(fen, told.amount.currency.as_deref()).map(MoneyBody::from).map_err(Refusal::Invalid);
+    let money = |fen| {
+        amount(fen, told.amount.currency.as_deref())
+            .map(MoneyBody::from)
+            .map_err(Refusal::Invalid)
+    };
     let asked = Asked {
         refund_number: told.out_refund_no.clone(),
         gateway_transaction: told.transaction_id.clone().unwrap_or(first.gateway_transaction.clone()),
@@ -377,7 +391,10 @@ async fn download(State(gateway): Shared, Query(query): Query<Download>) -> Resu
     let [kind, date, tar, until] = parts.as_slice() else {
         return Err(invalid().into());
     };
-    if until.parse().map_or(true, |until: i64| gateway.clock.now().unix_timestamp() > until) {
+    if until
+        .parse()
+        .map_or(true, |until: i64| gateway.clock.now().unix_timestamp() > until)
+    {
         return Err(invalid().into());
     }
     let bill = write(&gateway, kind, date)?.ok_or_else(invalid)?;
@@ -386,16 +403,23 @@ async fn download(State(gateway): Shared, Query(query): Query<Download>) -> Resu
     }
     let mut packed = GzEncoder::new(Vec::new(), Compression::default());
     let packed = packed.write_all(&bill).and_then(|()| packed.finish());
-    Ok(packed.map_err(|error| Refusal::Invalid(error.to_string()))?.into_response())
+    Ok(packed
+        .map_err(|error| Refusal::Invalid(error.to_string()))?
+        .into_response())
 }
 
 /// The platform's certificate, sealed for the merchant.
 async fn certificates(State(gateway): Shared) -> Result<Response, Told> {
     let platform = &gateway.wechat_pay()?.platform;
     let nonce = Uuid::new_v4().simple().to_string()[..12].to_owned();
-    let sealed = platform.api_v3_key.seal(&nonce, "certificate", platform.certificate.as_bytes());
+    let sealed = platform
+        .api_v3_key
+        .seal(&nonce, "certificate", platform.certificate.as_bytes());
     let now = seconds(gateway.clock.now());
-    let text = |at: time::OffsetDateTime| at.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
+    let text = |at: time::OffsetDateTime| {
+        at.format(&time::format_description::well_known::Rfc3339)
+            .unwrap_or_default()
+    };
     let body = json!({"data": [{
         "serial_no": platform.by_certificate.0,
         "effective_time": text(now - Duration::days(1)),

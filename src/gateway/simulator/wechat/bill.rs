@@ -130,11 +130,25 @@ pub(super) fn funds(rows: &[BillRow]) -> Result<Vec<u8>, Refusal> {
                 *count += 1;
                 *sum += amount.value();
             }
-            let number = format!("{}{}", row.gateway_id, if business == "扣除交易手续费" { "F" } else { "" });
+            let number = format!(
+                "{}{}",
+                row.gateway_id,
+                if business == "扣除交易手续费" { "F" } else { "" }
+            );
             let (time, amount, balance) = (time_of(row), amount.to_string(), balance.to_string());
             let direction = if is_in { "收入" } else { "支出" };
             let values = [
-                &time, &row.gateway_id, &number, business, business, direction, &amount, &balance, "system", "", row.number(),
+                &time,
+                &row.gateway_id,
+                &number,
+                business,
+                business,
+                direction,
+                &amount,
+                &balance,
+                "system",
+                "",
+                row.number(),
             ];
             line(&mut bill, &values);
         }
@@ -144,6 +158,9 @@ pub(super) fn funds(rows: &[BillRow]) -> Result<Vec<u8>, Refusal> {
     let [ins, outs] = counts;
     let [income, expense] = sums.map(|sum| sum.to_string());
     let count = |count: u32| format!("{count}.0");
-    line(&mut bill, &[&count(ins + outs), &count(ins), &income, &count(outs), &expense]);
+    line(
+        &mut bill,
+        &[&count(ins + outs), &count(ins), &income, &count(outs), &expense],
+    );
     Ok(bill.into_bytes())
 }

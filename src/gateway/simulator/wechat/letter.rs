@@ -19,8 +19,8 @@ use crate::gateway::{
         bill::BEIJING,
         signature,
         wire::{
-            ALGORITHM, ENCRYPTED, EventBody, NewOrderBody, PAID, RefundAmount, RefundEventBody, RefundStatus, SealedBody,
-            fen,
+            ALGORITHM, ENCRYPTED, EventBody, NewOrderBody, PAID, RefundAmount, RefundEventBody, RefundStatus,
+            SealedBody, fen,
         },
     },
 };
