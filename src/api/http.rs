@@ -117,6 +117,16 @@ impl Notifications {
                 };
                 (paid.order_number, rejected)
             }
+            // It moves no money; the gateway only wants to hear that it was told.
+            Notification::Other(notice) => {
+                tracing::info!(
+                    channel,
+                    event = notice.event_id,
+                    about = notice.about,
+                    "a notification that moves no money"
+                );
+                return Ok(NotificationVerdict::Accepted);
+            }
             Notification::Refund(notice) => {
                 let Some(on_refund) = &self.on_refund else {
                     return Ok(NotificationVerdict::TryLater);

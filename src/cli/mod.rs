@@ -17,7 +17,9 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use custody_ledger::clock::Clock;
 use custody_ledger::config::{Config, ServeFlags};
-use custody_ledger::gateway::simulator::{self, SimulatorConfig, wechat::keys::WechatPayKeys};
+use custody_ledger::gateway::simulator::{
+    self, SimulatorConfig, alipay::keys::AlipayKeys, wechat::keys::WechatPayKeys,
+};
 use custody_ledger::telemetry;
 use secrecy::SecretString;
 
@@ -69,6 +71,10 @@ struct GatewaySimulatorFlags {
     /// for `custody serve --config`.
     #[arg(long, value_name = "DIR")]
     wechat_keys: Option<PathBuf>,
+    /// Play Alipay, too, with the keys in this directory, made there if it has none. Its `custody.toml` is a configuration for
+    /// `custody serve --config`.
+    #[arg(long, value_name = "DIR")]
+    alipay_keys: Option<PathBuf>,
     #[command(flatten)]
     clock: ClockFlags,
 }
@@ -119,10 +125,23 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             if let Some(directory) = &flags.wechat_keys {
                 config.wechat_pay = Some(wechat_keys(directory, flags.listen)?);
             }
+            if let Some(directory) = &flags.alipay_keys {
+                config.alipay = Some(alipay_keys(directory, flags.listen)?);
+            }
             simulator::run(config, clock).await.context("gateway simulator")?;
             Ok(ExitCode::SUCCESS)
         }),
     }
+}
+
+/// The keys of a simulated application of Alipay's, and beside them a configuration that makes it a channel of the service.
+fn alipay_keys(directory: &Path, listen: SocketAddr) -> anyhow::Result<AlipayKeys> {
+    let keys = AlipayKeys::load_or_generate(directory).context("keys of Alipay")?;
+    let directory = directory.canonicalize().context("keys of Alipay")?;
+    let table = keys.service_table("alipay", &directory, &format!("http://{listen}"));
+    let path = directory.join("custody.toml");
+    std::fs::write(&path, table).with_context(|| path.display().to_string())?;
+    Ok(keys)
 }
 
 /// The keys of a simulated merchant of WeChat Pay, and beside them a configuration that makes it a channel of the service.

@@ -51,6 +51,7 @@ pub struct Common {
 enum Kind {
     Webhook,
     WechatPay,
+    Alipay,
 }
 
 /// What a channel is, with the keys that only this kind has.
@@ -60,6 +61,8 @@ pub enum ChannelKind {
     Webhook(Webhook),
     /// WeChat Pay, API v3.
     WechatPay(Box<WechatPay>),
+    /// Alipay, with RSA2 signatures.
+    Alipay(Box<Alipay>),
 }
 
 /// The own keys of `kind = "webhook"`.
@@ -122,6 +125,38 @@ impl WechatPay {
     }
 }
 
+/// The own keys of `kind = "alipay"`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alipay {
+    /// The application's id.
+    pub app_id: String,
+    /// The merchant's id (PID, 2088…).
+    pub seller_id: String,
+    private_key: Option<SecretString>,
+    private_key_file: Option<PathBuf>,
+    alipay_public_key_file: PathBuf,
+}
+
+impl Alipay {
+    /// The application's private key, PEM or base64 alone.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`], if it is not there or its file cannot be read.
+    pub fn private_key(&self, channel: &str) -> Result<SecretString, ConfigError> {
+        let file = self.private_key_file.as_deref();
+        secret(channel, "private_key", self.private_key.as_ref(), file)
+    }
+
+    /// Alipay's public key for the application, PEM or base64 alone.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`], if its file cannot be read.
+    pub fn alipay_public_key(&self, channel: &str) -> Result<String, ConfigError> {
+        read(channel, "alipay_public_key_file", &self.alipay_public_key_file)
+    }
+}
+
 impl Channel {
     /// Reads a table. The common keys and the kind's own stand in one; serde's `flatten` would let unknown keys pass.
     ///
@@ -133,6 +168,7 @@ impl Channel {
         let kind = match common.kind {
             Kind::Webhook => ChannelKind::Webhook(table(name, own)?),
             Kind::WechatPay => ChannelKind::WechatPay(table(name, own)?),
+            Kind::Alipay => ChannelKind::Alipay(table(name, own)?),
         };
         Ok(Channel { common, kind })
     }
@@ -235,6 +271,10 @@ pub(super) fn check(name: &str, channel: &Channel, taken: Option<&str>) -> Resul
             }
             own.private_key(name)?;
             own.api_v3_key(name).map(drop)
+        }
+        ChannelKind::Alipay(own) => {
+            own.private_key(name)?;
+            own.alipay_public_key(name).map(drop)
         }
     }
 }

@@ -86,6 +86,9 @@ pub enum BillError {
         column: &'static str,
         reason: String,
     },
+    /// The file as a whole is not a bill, or contradicts itself.
+    #[error("the bill: {reason}")]
+    File { reason: String },
     /// There are more rows than a day can have.
     #[error("the bill has more than {rows_max} rows")]
     TooLong { rows_max: usize },

@@ -38,8 +38,12 @@ pub trait Channel: Send + Sync {
     /// the outcome arrives as a notification or by query.
     fn create_refund<'a>(&'a self, refund: &'a NewRefund) -> BoxFuture<'a, Result<RefundState, GatewayError>>;
 
-    /// Asks what became of a refund; `Unknown` when the gateway has never seen the number.
-    fn query_refund<'a>(&'a self, refund_number: &'a str) -> BoxFuture<'a, Result<RefundState, GatewayError>>;
+    /// Asks what became of a refund of an order; `Unknown` when the gateway has never seen the refund's number.
+    fn query_refund<'a>(
+        &'a self,
+        order_number: &'a str,
+        refund_number: &'a str,
+    ) -> BoxFuture<'a, Result<RefundState, GatewayError>>;
 
     /// Says where the money of an abnormal refund goes instead. Gateways without such refunds refuse.
     fn redirect_refund<'a>(&'a self, redirect: &'a RefundRedirect) -> BoxFuture<'a, Result<RefundState, GatewayError>> {
@@ -200,6 +204,8 @@ pub enum RefundState {
 pub enum Notification {
     Payment(PaymentNotice),
     Refund(RefundNotice),
+    /// Genuine, and about nothing that moves money here.
+    Other(OtherNotice),
 }
 
 impl Notification {
@@ -208,6 +214,7 @@ impl Notification {
         match self {
             Notification::Payment(notice) => &notice.event_id,
             Notification::Refund(notice) => &notice.event_id,
+            Notification::Other(notice) => &notice.event_id,
         }
     }
 }
@@ -229,9 +236,36 @@ pub struct RefundNotice {
     pub event_id: String,
     pub refund_number: String,
     pub order_number: String,
-    pub amount: Amount,
+    pub amount: RefundedAmount,
     /// `Succeeded`, `Failed` or `Abnormal`, never the other two.
     pub state: RefundState,
+}
+
+/// How much a notice says was paid back, to be compared with the refund's amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefundedAmount {
+    /// By this refund.
+    OfRefund(Amount),
+    /// By all refunds of the order so far, this one among them: Alipay tells no other.
+    TotalOfOrder(Amount),
+}
+
+impl RefundedAmount {
+    /// Whether a refund of this amount can be what is told.
+    pub fn fits(&self, refund: Amount) -> bool {
+        match self {
+            RefundedAmount::OfRefund(told) => *told == refund,
+            RefundedAmount::TotalOfOrder(told) => refund.exceeds(*told).is_ok_and(|is_more| !is_more),
+        }
+    }
+}
+
+/// Something that moves no money here: an order that timed out, an agreement signed, a report made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherNotice {
+    pub event_id: String,
+    /// What it is about, for people.
+    pub about: String,
 }
 
 /// What we made of a notification, in terms of what the gateway should do next.

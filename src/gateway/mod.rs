@@ -7,9 +7,11 @@
 //! - `bill`: the gateway's daily bill as CSV.
 //! - `webhook`: the first channel: JSON over HTTP with HMAC signatures.
 //! - `wechat_pay`: WeChat Pay, API v3.
+//! - `alipay`: Alipay, with RSA2 signatures.
 //! - `http`: what HTTP calls to every gateway share.
 //! - `simulator`: a gateway over real HTTP for demonstrations and tests, with faults on command.
 
+pub mod alipay;
 pub mod bill;
 pub mod channel;
 pub mod channels;
@@ -21,8 +23,8 @@ pub mod wechat_pay;
 
 pub use bill::{BillError, BillKind, BillRow};
 pub use channel::{
-    Channel, NewPayment, NewRefund, Notification, NotificationAnswer, NotificationVerdict, Payment, PaymentMethod,
-    PaymentNotice, PaymentState, RefundNotice, RefundRedirect, RefundState,
+    Channel, NewPayment, NewRefund, Notification, NotificationAnswer, NotificationVerdict, OtherNotice, Payment,
+    PaymentMethod, PaymentNotice, PaymentState, RefundNotice, RefundRedirect, RefundState, RefundedAmount,
 };
 pub use channels::{Channels, Gate};
 pub use error::{GatewayError, NotificationError};

@@ -45,7 +45,7 @@ impl Refunds {
         if self.facts(&center, &row).await?.channel != channel {
             return told("other_channel");
         }
-        if row.amount != notice.amount {
+        if !notice.amount.fits(row.amount) {
             return told("other_amount");
         }
         if order_number(center.no, &row.remittance) != notice.order_number {
@@ -123,7 +123,11 @@ impl Refunds {
         if row.state == RefundState::Requested {
             return self.submit(center, row, gate).await;
         }
-        match gate.channel.query_refund(&facts.refund_number).await {
+        match gate
+            .channel
+            .query_refund(&order_number(center.no, &row.remittance), &facts.refund_number)
+            .await
+        {
             // It has forgotten the refund, or never had it: the same number again moves no money twice.
             Ok(gateway::RefundState::Unknown) => self.submit(center, row, gate).await,
             Ok(state) => self.apply(center, row, &state).await,
@@ -154,17 +158,19 @@ impl Refunds {
         let state = match gate.channel.create_refund(&new).await {
             Ok(state) => state,
             // An earlier attempt whose answer was lost may have been taken: only what the gateway never saw has failed.
-            Err(GatewayError::Refused { code, message }) => match gate.channel.query_refund(&number).await {
-                Ok(gateway::RefundState::Unknown) => {
-                    let reason = format!("{code}: {message}");
-                    return self.apply(center, row, &gateway::RefundState::Failed { reason }).await;
+            Err(GatewayError::Refused { code, message }) => {
+                match gate.channel.query_refund(&new.order_number, &number).await {
+                    Ok(gateway::RefundState::Unknown) => {
+                        let reason = format!("{code}: {message}");
+                        return self.apply(center, row, &gateway::RefundState::Failed { reason }).await;
+                    }
+                    Ok(state) => state,
+                    Err(error) => {
+                        tracing::warn!(center = %center.id, refund = %row.seq, %code, %error, "refused, but not known why");
+                        return Ok(());
+                    }
                 }
-                Ok(state) => state,
-                Err(error) => {
-                    tracing::warn!(center = %center.id, refund = %row.seq, %code, %error, "refused, but not known why");
-                    return Ok(());
-                }
-            },
+            }
             Err(error) => {
                 tracing::warn!(center = %center.id, refund = %row.seq, %error, "the gateway is asked again later");
                 return Ok(());

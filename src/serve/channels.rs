@@ -9,6 +9,7 @@ use crate::{
     config::{self, ChannelKind, Config},
     gateway::{
         Channel, Channels, Gate,
+        alipay::{self, AlipayChannel, AlipayConfig},
         webhook::{WebhookChannel, WebhookConfig},
         wechat_pay::{self, WechatPayChannel, WechatPayConfig},
     },
@@ -66,6 +67,13 @@ fn channel(name: &str, told: &config::Channel, clock: &Clock) -> anyhow::Result<
                 channel.map_err(|error| config::invalid(name, "base_url", error))?,
             ))
         }
+        ChannelKind::Alipay(own) => {
+            let of_channel = alipay(name, told.common.base_url.as_deref(), own)?;
+            let channel = AlipayChannel::try_new(of_channel, clock.clone());
+            Ok(Arc::new(
+                channel.map_err(|error| config::invalid(name, error.key(), error))?,
+            ))
+        }
         ChannelKind::WechatPay(own) => {
             let of_channel = wechat_pay(name, told.common.base_url.as_deref(), own)?;
             let channel = WechatPayChannel::try_new(&of_channel, clock.clone());
@@ -74,6 +82,17 @@ fn channel(name: &str, told: &config::Channel, clock: &Clock) -> anyhow::Result<
             ))
         }
     }
+}
+
+fn alipay(name: &str, base_url: Option<&str>, own: &config::Alipay) -> anyhow::Result<AlipayConfig> {
+    Ok(AlipayConfig {
+        id: name.to_owned(),
+        gateway_url: base_url.unwrap_or(alipay::GATEWAY_URL).to_owned(),
+        app_id: own.app_id.clone(),
+        seller_id: own.seller_id.clone(),
+        private_key: own.private_key(name)?,
+        alipay_public_key: own.alipay_public_key(name)?,
+    })
 }
 
 fn wechat_pay(name: &str, base_url: Option<&str>, own: &config::WechatPay) -> anyhow::Result<WechatPayConfig> {

@@ -6,7 +6,7 @@ use custody_ledger::{
     clock::Clock,
     custody::DetaineeState,
     gateway::{
-        Channels, Gate, NewPayment, PaymentMethod, RefundNotice, RefundState as Told,
+        Channels, Gate, NewPayment, PaymentMethod, RefundNotice, RefundState as Told, RefundedAmount,
         simulator::{
             Simulator, SimulatorConfig, SimulatorControl,
             control::{PayOptions, RefundAnswer},
@@ -257,7 +257,7 @@ async fn a_refund_takes_what_is_unspent_of_its_remittance_and_ends_once() {
         event_id: "E1".into(),
         refund_number: bench.number(first.seq()),
         order_number: bench.order_number(order),
-        amount: cny(amount),
+        amount: RefundedAmount::OfRefund(cny(amount)),
         state,
     };
     let late = Told::Failed { reason: "no".into() };

@@ -7,6 +7,7 @@ use time::{Date, Duration, OffsetDateTime, UtcOffset};
 use super::bill::{BillEdits, fee};
 use crate::{
     gateway::{
+        alipay::wire as alipay,
         bill::{BillKind, BillRow},
         webhook::wire::{
             MoneyBody, NewPaymentBody, NewRefundBody, OrderState, PaidBody, PaymentBody, RefundBody, RefundOutcome,
@@ -92,6 +93,8 @@ pub(super) enum Face {
     Webhook,
     /// WeChat Pay's, with the order as it was asked for.
     WechatPay(Box<wechat::NewOrderBody>),
+    /// Alipay's.
+    Alipay,
 }
 
 /// One order.
@@ -101,6 +104,8 @@ pub(super) struct Order {
     pub face: Face,
     pub amount: Amount,
     closed: bool,
+    /// The payer has scanned its code, which is when Alipay first hears of it.
+    pub scanned: bool,
     pub paid: Option<Paid>,
     /// Payments after the first. A query tells the first only, as gateways do.
     further: Vec<Paid>,
@@ -126,7 +131,7 @@ impl Paid {
 }
 
 impl Order {
-    fn payments(&self) -> impl Iterator<Item = &Paid> {
+    pub(super) fn payments(&self) -> impl Iterator<Item = &Paid> {
         self.paid.iter().chain(&self.further)
     }
 
@@ -206,6 +211,14 @@ impl Book {
         }
     }
 
+    /// 28 digits that begin with the date, as Alipay's.
+    fn trade_number(&mut self, now: OffsetDateTime) -> String {
+        self.next += 1;
+        let run = u32::from_str_radix(&self.run, 16).unwrap_or_default();
+        let date = now.to_offset(alipay::BEIJING).date().to_string().replace('-', "");
+        format!("{date}2200{run:010}{:06}", self.next)
+    }
+
     fn number(&mut self, prefix: &str) -> String {
         self.next += 1;
         format!("{prefix}_{}_{:06}", self.run, self.next)
@@ -235,7 +248,7 @@ impl Book {
     pub(super) fn open(&mut self, request: NewPaymentBody, face: Face, now: OffsetDateTime) -> Result<Order, Refusal> {
         if let Some(order) = self.orders.get(&request.order_number) {
             // WeChat Pay's words may leave the expiry to the gateway; they are compared as they are.
-            let is_same = order.face == face && (face != Face::Webhook || order.request == request);
+            let is_same = order.face == face && (matches!(face, Face::WechatPay(_)) || order.request == request);
             return match is_same {
                 true => Ok(order.clone()),
                 false => Err(Refusal::NumberReused(request.order_number)),
@@ -255,11 +268,38 @@ impl Book {
             face,
             amount,
             closed: false,
+            scanned: false,
             paid: None,
             further: Vec::new(),
         };
         self.orders.insert(order.request.order_number.clone(), order.clone());
         Ok(order)
+    }
+
+    /// The number under which an order stands: as it is, or as Alipay takes it.
+    pub(super) fn standing(&self, number: &str) -> String {
+        let alipays = alipay::to_trade_number(number);
+        match !self.orders.contains_key(number) && self.orders.contains_key(&alipays) {
+            true => alipays,
+            false => number.to_owned(),
+        }
+    }
+
+    /// What has been paid back of a payment, or is on its way back.
+    pub(super) fn paid_back(&self, paid: &Paid) -> Result<Amount, Refusal> {
+        let left = self.left_to_refund(paid)?;
+        let back = paid.amount.checked_sub(left);
+        back.map_err(|error| Refusal::Invalid(error.to_string()))
+    }
+
+    /// The payer scans an order's code and does not pay yet.
+    pub(super) fn scan(&mut self, number: &str) -> Result<Order, Refusal> {
+        let order = self
+            .orders
+            .get_mut(number)
+            .ok_or_else(|| Refusal::UnknownOrder(number.to_owned()))?;
+        order.scanned = true;
+        Ok(order.clone())
     }
 
     /// Closes an order unless it is paid.
@@ -289,6 +329,7 @@ impl Book {
             });
         }
         let amount = paying.amount.unwrap_or(order.amount);
+        let is_alipays = order.face == Face::Alipay;
         let paid_at = if paying.late {
             now.max(expires_at + Duration::SECOND)
         } else {
@@ -296,11 +337,15 @@ impl Book {
         };
         let paid = Paid {
             event_id: self.number("evt"),
-            gateway_transaction: self.number("pay"),
+            gateway_transaction: match is_alipays {
+                true => self.trade_number(now),
+                false => self.number("pay"),
+            },
             amount,
             paid_at,
         };
         if let Some(order) = self.orders.get_mut(number) {
+            order.scanned = true;
             match &order.paid {
                 None => order.paid = Some(paid.clone()),
                 Some(_) => order.further.push(paid.clone()),
@@ -334,6 +379,7 @@ impl Book {
                 gateway_transaction: first.gateway_transaction,
             });
         };
+        let is_alipays = order.face == Face::Alipay;
         let left = self.left_to_refund(&paid)?;
         if amount
             .exceeds(left)
@@ -345,11 +391,15 @@ impl Book {
             return Err(Refusal::Full(ENTRIES_MAX));
         }
         let event_id = self.number("evt");
+        let gateway_refund = match is_alipays {
+            true => alipay::gateway_refund(&request.gateway_transaction, &request.refund_number),
+            false => self.number("ref"),
+        };
         let refund = Refund {
             request,
             amount,
             event_id,
-            gateway_refund: self.number("ref"),
+            gateway_refund,
             requested_at: now,
             outcome: RefundOutcome::Processing,
             abnormal: false,
@@ -496,7 +546,11 @@ fn check_number(number: &str) -> Result<(), Refusal> {
     Err(Refusal::Invalid(format!("{number:?} is not 6 to 32 of [0-9A-Za-z_*-]")))
 }
 
+/// Without a URL, nobody wants to be told.
 fn check_url(url: &str) -> Result<(), Refusal> {
+    if url.is_empty() {
+        return Ok(());
+    }
     match reqwest::Url::parse(url) {
         Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => Ok(()),
         _ => Err(Refusal::Invalid(format!("notify_url {url:?} is not an http URL"))),

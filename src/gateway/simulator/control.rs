@@ -3,6 +3,7 @@
 //! | call | body | answer |
 //! |---|---|---|
 //! | `GET /control/orders` | | list of [`PaymentBody`] |
+//! | `POST /control/orders/{order_number}/scan` | | [`PaymentBody`] |
 //! | `POST /control/orders/{order_number}/pay` | [`PayOptions`] | [`PaidBody`] |
 //! | `POST /control/orders/{order_number}/notify` | [`NotifyOptions`] | `null` |
 //! | `GET /control/refunds` | | list of [`RefundBody`] |
@@ -15,6 +16,7 @@
 //! | `POST /control/bill/change` | [`BillChange`] | `null` |
 //! | `POST /control/clock` | [`TurnClock`] | `null` |
 //!
+//! An order of Alipay's is found by our number, too, which has a `-` where Alipay's has a `_`.
 //! Every body may be left out where all its fields have defaults.
 
 use std::time::Duration;
@@ -210,6 +212,11 @@ impl SimulatorControl {
         let mut base_url = base_url.into();
         base_url.truncate(base_url.trim_end_matches('/').len());
         Ok(SimulatorControl { http, base_url })
+    }
+
+    /// The payer scans an order's code and does not pay yet: Alipay hears of an order no sooner.
+    pub async fn scan(&self, order_number: &str) -> Result<PaymentBody, ControlError> {
+        self.post(&format!("orders/{order_number}/scan"), &()).await
     }
 
     /// Pays an order.

@@ -27,6 +27,7 @@ use crate::{
 pub(super) fn router() -> Router<Arc<Gateway>> {
     Router::new()
         .route("/orders", get(orders))
+        .route("/orders/{order_number}/scan", post(scan))
         .route("/orders/{order_number}/pay", post(pay))
         .route("/orders/{order_number}/notify", post(notify))
         .route("/refunds", get(refunds))
@@ -62,10 +63,18 @@ async fn deliveries(State(gateway): Shared) -> Json<Vec<Delivery>> {
     Json(gateway.courier.deliveries())
 }
 
+async fn scan(State(gateway): Shared, Path(number): Path<String>) -> Result<Json<PaymentBody>, Refusal> {
+    let now = gateway.clock.now();
+    let mut book = gateway.book();
+    let number = book.standing(&number);
+    Ok(Json(book.scan(&number)?.body(&gateway.base_url, now)))
+}
+
 async fn pay(State(gateway): Shared, Path(number): Path<String>, body: Bytes) -> Result<Json<PaidBody>, Refusal> {
     let options: PayOptions = read_json(&body)?;
     let (order, paid) = {
         let mut book = gateway.book();
+        let number = book.standing(&number);
         let order = book.order(&number)?.clone();
         let amount = match &options.wrong_amount {
             Some(text) => Some(read_amount(text, order.amount)?),
@@ -85,7 +94,10 @@ async fn pay(State(gateway): Shared, Path(number): Path<String>, body: Bytes) ->
 }
 
 async fn notify(State(gateway): Shared, Path(number): Path<String>, body: Bytes) -> Result<Json<()>, Refusal> {
-    let order = gateway.book().order(&number)?.clone();
+    let order = {
+        let book = gateway.book();
+        book.order(&book.standing(&number))?.clone()
+    };
     let paid = order.paid.as_ref().ok_or(Refusal::NotPaid(number))?;
     let letter = letters::paid(&gateway, &order, paid)?;
     gateway.courier.send(&letter, &read_json(&body)?)?;
@@ -134,14 +146,14 @@ async fn plant(State(gateway): Shared, body: Bytes) -> Result<Json<()>, Refusal>
 }
 
 async fn drop_row(State(gateway): Shared, body: Bytes) -> Result<Json<()>, Refusal> {
-    let entry: BillEntry = read_json(&body)?;
+    let entry = standing(&gateway, read_json(&body)?);
     entry_amount(&gateway, &entry)?;
     gateway.book().edits.push(BillEdit::Drop(entry));
     Ok(Json(()))
 }
 
 async fn duplicate(State(gateway): Shared, body: Bytes) -> Result<Json<()>, Refusal> {
-    let entry: BillEntry = read_json(&body)?;
+    let entry = standing(&gateway, read_json(&body)?);
     entry_amount(&gateway, &entry)?;
     gateway.book().edits.push(BillEdit::Duplicate(entry));
     Ok(Json(()))
@@ -149,6 +161,7 @@ async fn duplicate(State(gateway): Shared, body: Bytes) -> Result<Json<()>, Refu
 
 async fn change(State(gateway): Shared, body: Bytes) -> Result<Json<()>, Refusal> {
     let BillChange { entry, amount } = read_json(&body)?;
+    let entry = standing(&gateway, entry);
     let amount = read_amount(&amount, entry_amount(&gateway, &entry)?)?;
     gateway.book().edits.push(BillEdit::Change(entry, amount));
     Ok(Json(()))
@@ -160,6 +173,14 @@ async fn turn_clock(State(gateway): Shared, body: Bytes) -> Result<Json<()>, Ref
         Ok(Json(()))
     } else {
         Err(Refusal::Invalid("the simulator runs by the machine's clock".to_owned()))
+    }
+}
+
+/// An entry by the number under which its order stands.
+fn standing(gateway: &Gateway, entry: BillEntry) -> BillEntry {
+    match entry.kind {
+        BillKind::Payment => BillEntry::payment(gateway.book().standing(&entry.number)),
+        BillKind::Refund => entry,
     }
 }
 

@@ -106,6 +106,9 @@ impl Courier {
 
     /// Takes a letter to its receiver, as the options say.
     pub(super) fn send(self: &Arc<Self>, letter: &Letter, options: &NotifyOptions) -> Result<(), Refusal> {
+        if letter.url.is_empty() {
+            return Ok(());
+        }
         if options.duplicate > DUPLICATE_MAX || options.delay_ms > DELAY_MS_MAX {
             let most = format!("at most {DUPLICATE_MAX} copies and {DELAY_MS_MAX} ms of delay");
             return Err(Refusal::Invalid(most));

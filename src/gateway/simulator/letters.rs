@@ -9,7 +9,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::{
-    Gateway,
+    Gateway, alipay,
     book::{Face, Order, Paid, Refund, Refusal},
     courier::{Letter, Seal},
     wechat,
@@ -28,6 +28,9 @@ pub(super) fn paid(gateway: &Gateway, order: &Order, paid: &Paid) -> Result<Lett
     if let Face::WechatPay(asked) = &order.face {
         return wechat::letter::paid(gateway, order, asked, paid);
     }
+    if order.face == Face::Alipay {
+        return alipay::letter::paid(gateway, order, paid);
+    }
     let event = EventBody {
         event_id: paid.event_id.clone(),
         created_at: gateway.clock.now(),
@@ -44,6 +47,9 @@ pub(super) fn paid(gateway: &Gateway, order: &Order, paid: &Paid) -> Result<Lett
 pub(super) fn refund(gateway: &Gateway, order: &Order, refund: &Refund) -> Result<Option<Letter>, Refusal> {
     if let Face::WechatPay(_) = &order.face {
         return wechat::letter::refund(gateway, refund).map(Some);
+    }
+    if order.face == Face::Alipay {
+        return alipay::letter::refund(gateway, order, refund);
     }
     if refund.outcome == RefundOutcome::Processing {
         return Ok(None);

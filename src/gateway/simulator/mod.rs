@@ -1,4 +1,4 @@
-//! `gateway-simulator`: plays the webhook gateway and WeChat Pay over real HTTP, with faults on command, for demonstrations and tests.
+//! `gateway-simulator`: plays the webhook gateway, WeChat Pay and Alipay over real HTTP, with faults on command, for demonstrations and tests.
 //!
 //! It keeps everything in memory. The payment API of `webhook::wire` asks for signed requests; the control API under
 //! `/control` asks for nothing, so listen on a loopback address only.
@@ -9,9 +9,10 @@
 //! - `courier`: sends notifications: signed, repeated until accepted, held, lost or forged on command.
 //! - `letters`: notifications, in the words of the gateway whose face an order has.
 //! - `payment_api`, `control_api`: the webhook gateway's face, and the one that plays the payers and breaks things.
-//! - `wechat`: WeChat Pay's face.
+//! - `wechat`: WeChat Pay's face. `alipay`: Alipay's.
 //! - `control`: bodies of the control API, and `SimulatorControl`, its client.
 
+pub mod alipay;
 mod bill;
 mod book;
 pub mod control;
@@ -45,6 +46,7 @@ use uuid::Uuid;
 
 pub use self::control::SimulatorControl;
 use self::{
+    alipay::{Alipay, keys::AlipayKeys},
     book::{Book, Refusal},
     courier::Courier,
     wechat::{WechatPay, keys::WechatPayKeys},
@@ -89,6 +91,8 @@ pub struct SimulatorConfig {
     pub bill_offset: UtcOffset,
     /// The keys of a merchant of WeChat Pay. Without them only the webhook gateway is played.
     pub wechat_pay: Option<WechatPayKeys>,
+    /// The keys of an application of Alipay's. Without them Alipay is not played.
+    pub alipay: Option<AlipayKeys>,
 }
 
 impl SimulatorConfig {
@@ -100,6 +104,7 @@ impl SimulatorConfig {
             retry: RetryPolicy::default(),
             bill_offset: offset!(+8),
             wechat_pay: None,
+            alipay: None,
         }
     }
 }
@@ -124,7 +129,9 @@ impl Simulator {
         // Numbers begin with the run, so that a simulator started anew never repeats an old one's.
         let run = Uuid::new_v4().simple().to_string()[..8].to_owned();
         let wechat_pay = config.wechat_pay.as_ref().map(WechatPay::of);
+        let alipay = config.alipay.as_ref().map(Alipay::of).transpose();
         let gateway = Arc::new(Gateway {
+            alipay: alipay.map_err(std::io::Error::other)?.map(Arc::new),
             secret: config.secret,
             clock,
             base_url: format!("http://{address}"),
@@ -136,6 +143,9 @@ impl Simulator {
         let mut router = Router::new().merge(payment_api::router(gateway.clone()));
         if gateway.wechat_pay.is_some() {
             router = router.merge(wechat::router(gateway.clone()));
+        }
+        if gateway.alipay.is_some() {
+            router = router.merge(alipay::router());
         }
         let router = router.nest("/control", control_api::router()).with_state(gateway);
         let stopped = stop.clone().cancelled_owned();
@@ -193,6 +203,7 @@ struct Gateway {
     bill_offset: UtcOffset,
     book: Mutex<Book>,
     courier: Arc<Courier>,
+    alipay: Option<Arc<Alipay>>,
     wechat_pay: Option<Arc<WechatPay>>,
 }
 

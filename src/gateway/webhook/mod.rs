@@ -116,7 +116,11 @@ impl Channel for WebhookChannel {
         })
     }
 
-    fn query_refund<'a>(&'a self, refund_number: &'a str) -> BoxFuture<'a, Result<RefundState, GatewayError>> {
+    fn query_refund<'a>(
+        &'a self,
+        _order_number: &'a str,
+        refund_number: &'a str,
+    ) -> BoxFuture<'a, Result<RefundState, GatewayError>> {
         Box::pin(async move {
             match self.client.get(&["v1", "refunds", refund_number]).await {
                 Ok(answer) => refund_state(answer, refund_number),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     gateway::{
-        channel::{Notification, PaymentNotice, RefundNotice, RefundState},
+        channel::{Notification, PaymentNotice, RefundNotice, RefundState, RefundedAmount},
         error::NotificationError,
     },
     money::Amount,
@@ -41,7 +41,7 @@ pub(super) fn parse(
         })),
         Event::RefundFinished { refund } => Ok(Notification::Refund(RefundNotice {
             event_id: event.event_id,
-            amount: amount(&refund.amount)?,
+            amount: RefundedAmount::OfRefund(amount(&refund.amount)?),
             refund_number: refund.refund_number,
             order_number: refund.order_number,
             state: match refund.outcome {

@@ -366,7 +366,11 @@ impl Channel for WechatPayChannel {
         })
     }
 
-    fn query_refund<'a>(&'a self, refund_number: &'a str) -> BoxFuture<'a, Result<RefundState, GatewayError>> {
+    fn query_refund<'a>(
+        &'a self,
+        _order_number: &'a str,
+        refund_number: &'a str,
+    ) -> BoxFuture<'a, Result<RefundState, GatewayError>> {
         Box::pin(async move {
             let path = ["v3", "refund", "domestic", "refunds", refund_number];
             match self.client.get(&path, &[]).await {

@@ -9,7 +9,7 @@ use super::{
     wire::{self, ALGORITHM, ENCRYPTED, EventBody, PAID, RefundEventBody, RefundStatus, TradeState, TransactionBody},
 };
 use crate::gateway::{
-    channel::{Notification, PaymentNotice, RefundNotice, RefundState},
+    channel::{Notification, PaymentNotice, RefundNotice, RefundState, RefundedAmount},
     error::NotificationError,
 };
 
@@ -85,7 +85,9 @@ fn refund(
         event_id,
         refund_number: told.out_refund_no,
         order_number: told.out_trade_no,
-        amount: wire::amount(told.amount.refund, told.amount.currency.as_deref()).map_err(malformed)?,
+        amount: RefundedAmount::OfRefund(
+            wire::amount(told.amount.refund, told.amount.currency.as_deref()).map_err(malformed)?,
+        ),
         state,
     }))
 }
