@@ -309,6 +309,7 @@ mod tests {
                 account_base: AccountNo(16),
                 admitted_at: OffsetDateTime::UNIX_EPOCH,
                 birth_date,
+                is_convicted: false,
             },
             is_over_cap: false,
         }
