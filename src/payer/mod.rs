@@ -206,13 +206,24 @@ impl Payers {
         let Some(told) = &new.phone else {
             return Ok(());
         };
-        if payer.phone.is_some() {
-            let is_same = phones::has_told_phone(tx, center.no, &payer.id, told).await?;
-            return if is_same { Ok(()) } else { Err(R::AlreadyExists.into()) };
+        let document = new.phone_document.as_deref();
+        if let Some(phone) = &payer.phone {
+            if !phones::has_told_phone(tx, center.no, &payer.id, told).await? {
+                return Err(R::AlreadyExists.into());
+            }
+            if let Some(document) = document
+                && phone.number == *told
+                && phone.verified_at.is_none()
+            {
+                payer.require_active()?;
+                let how = phones::How::Document(document);
+                phones::insert_verification(tx, center.no, &payer.id, phone.position, how, by).await?;
+            }
+            return Ok(());
         }
         payer.require_active()?;
         phones::insert_phone(tx, center.no, &payer.id, (told, 1), by).await?;
-        if let Some(document) = &new.phone_document {
+        if let Some(document) = document {
             let how = phones::How::Document(document);
             phones::insert_verification(tx, center.no, &payer.id, 1, how, by).await?;
         }

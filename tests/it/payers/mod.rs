@@ -2,9 +2,11 @@
 //!
 //! # Layout
 //! - `family`: a service that sends codes to telephones of the test's own. `secrets`: what is nowhere in clear, and the keys.
+//! - `tampered`: what verification notices.
 
 mod family;
 mod secrets;
+mod tampered;
 
 use custody_ledger::proto::{
     AddPaymentAccountRequest, Balances, ChangePayerPhoneRequest, ConfirmPayerPhoneRequest, CreatePayerLinkRequest,
