@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::future::{BoxFuture, FutureExt as _};
 use rust_decimal::Decimal;
+use time::OffsetDateTime;
 
 use super::{
     entity::{CLAIM, COURT_ORDER, DEBT, DebtKind},
@@ -47,7 +48,7 @@ struct StoredDebt {
     document: String,
     amount: Decimal,
     is_consented: bool,
-    recorded_at: Option<prost_types::Timestamp>,
+    recorded_at: Option<OffsetDateTime>,
 }
 
 impl Check for CollectedCheck {
@@ -66,7 +67,7 @@ impl Check for CollectedCheck {
                             document: facts.document.clone(),
                             amount: page.amount(record, &facts.amount)?,
                             is_consented: facts.consented,
-                            recorded_at: record.recorded_at,
+                            recorded_at: recorded_at(record),
                         };
                         self.owe(record, debt);
                     }
@@ -157,7 +158,7 @@ impl CollectedCheck {
                 document: claim_document(Seq(record.reverses)),
                 amount: claimed,
                 is_consented: false,
-                recorded_at: record.recorded_at,
+                recorded_at: recorded_at(record),
             };
             self.owe(record, debt);
         }
@@ -239,7 +240,7 @@ impl CollectedCheck {
                 document: row.document,
                 amount: row.amount,
                 is_consented: row.is_consented,
-                recorded_at: Some(record::timestamp(row.recorded_at)),
+                recorded_at: Some(row.recorded_at),
             };
             (row.seq, debt)
         });
@@ -281,6 +282,10 @@ impl CollectedCheck {
         let what = format!("detainees owe {balance}, the records of their debts say {owed}");
         Err(page.row_differs("account_balance", chart::ADVANCES, what))
     }
+}
+
+fn recorded_at(record: &JournalRecord) -> Option<OffsetDateTime> {
+    record.recorded_at.as_ref().and_then(record::instant)
 }
 
 fn sum(page: &Page<'_>, record: &JournalRecord, sum: Decimal, more: Decimal) -> Result<Decimal, VerifyError> {

@@ -108,7 +108,7 @@ CustodyService/AdmitDetainee           parent=^centers/C1 detainee_id=D9 detaine
 CustodyService/GetDetainee             name=!centers/C1/detainees/D1
 CustodyService/ListDetainees           parent=^centers/C1
 CustodyService/GetBalances             detainee=!centers/C1/detainees/D1
-CustodyService/ChangeLegalStatus       detainee=!centers/C1/detainees/D1 convicted=true document=2031-9
+CustodyService/ChangeLegalStatus       detainee=!centers/C1/detainees/D1 document=2031-9
 CustodyService/ListStatementLines      parent=!centers/C1/detainees/D1
 CommissaryService/CreateVendor         parent=^centers/C1 vendor_id=V9 vendor.display_name=A
 CommissaryService/GetVendor            name=!centers/C1/vendors/V1

@@ -319,7 +319,7 @@ async fn what_is_owed_is_what_the_records_say() {
         ("delete from credit_reversal", "credit_reversal 3: not stored"),
         (
             "update credit_reversal set credit_seq = 4",
-            "credit_reversal 3: not stored",
+            "credit_reversal 4: stored as",
         ),
         ("delete from suspended_payment", "suspended_payment 6: not stored"),
     ];

@@ -10,7 +10,8 @@ use super::{
     auth::{actor, until_expired},
     convert::{money, timestamp, typed},
     name::{
-        AccountName, CenterName, PurchaseName, RefundName, ReleaseName, ReturnName, SettlementName, TransactionName,
+        AccountName, CenterName, CreditReversalName, DebtName, PurchaseName, RefundName, ReleaseName, ReturnName,
+        SettlementName, TransactionName,
     },
     page::{Page, leg_cursor},
     scope,
@@ -178,6 +179,8 @@ fn resource_of(record: &JournalRecord) -> String {
         TransactionKind::SettlementClosed => SettlementName { center, seq }.to_string(),
         TransactionKind::RefundRequested => RefundName { center, seq }.to_string(),
         TransactionKind::ReleaseOpened => ReleaseName { center, seq }.to_string(),
+        TransactionKind::DebtRecorded => DebtName { center, seq }.to_string(),
+        TransactionKind::CreditReversed => CreditReversalName { center, seq }.to_string(),
         _ => TransactionName { center, seq }.to_string(),
     }
 }

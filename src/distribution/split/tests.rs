@@ -1,3 +1,5 @@
+//! Splits by example, and what holds for every policy and every detainee.
+
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 use time::OffsetDateTime;

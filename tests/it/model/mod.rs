@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use custody_ledger::{
     commissary::ReturnLine,
     custody::Settings,
-    distribution::{NewCourtOrder, NewPolicy, parse_percent},
+    distribution::{NewCourtOrder, NewDebt, NewPolicy, parse_percent},
     ids::{CourtOrderId, RemittanceId, Seq},
     ledger::LedgerError,
     refund::RefundState,
@@ -139,7 +139,8 @@ impl Trial {
 
     async fn step(&mut self) {
         match self.random.random_range(0..100) {
-            0..38 => self.buy().await,
+            0..36 => self.buy().await,
+            36..38 => self.advance().await,
             38..40 => self.look_again().await,
             40..50 => self.take_back().await,
             50..62 => self.order().await,
@@ -191,6 +192,28 @@ impl Trial {
         let expected = self.model.buy(who, &lines);
         let posted = self.agrees(came, expected);
         self.bought.extend(posted.map(|posted| posted.seq()));
+    }
+
+    async fn advance(&mut self) {
+        let who = self.random.random_range(0..PEOPLE.len());
+        if self.model.people[who].debt_owed > 0 {
+            return;
+        }
+        let fen = self.random.random_range(1..20_000);
+        let new = NewDebt {
+            detainee: id(PEOPLE[who]),
+            is_advance: true,
+            document: self.at.clone(),
+            amount: cny(&yuan(fen)),
+            is_consented: true,
+        };
+        let (center, request) = (
+            &self.economy.world.center,
+            request_with(Uuid::new_v4(), "test/Debt", b"debt"),
+        );
+        let came = self.economy.house.distributions.create_debt(center, request, new).await;
+        let expected = self.model.advance(who, fen);
+        self.agrees(came, expected);
     }
 
     async fn take_back(&mut self) {

@@ -11,6 +11,9 @@ const REMITTANCE_MAX: i64 = 100_000;
 pub const BALANCE_CAP: i64 = 200_000;
 /// Of every credit, in percent.
 pub const SAVINGS_PERCENT: i64 = 10;
+/// Debts take a fifth of a credit, and leave so much available.
+const DEBT_SHARE: i64 = 5;
+const DEBT_THRESHOLD: i64 = 10_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Standing {
@@ -33,6 +36,8 @@ pub struct Person {
     pub standing: Standing,
     pub savings: i64,
     pub court_owed: i64,
+    /// One debt at a time.
+    pub debt_owed: i64,
     pub spent: i64,
     layers: Vec<Layer>,
 }
@@ -137,6 +142,7 @@ const SUSPENSE: i16 = 2301;
 const REFUNDS: i16 = 2302;
 const RELEASES: i16 = 2303;
 const COURT: i16 = 2401;
+const ADVANCES: i16 = 1201;
 
 impl Model {
     fn add(&mut self, code: i16, amount: i64) {
@@ -253,10 +259,26 @@ impl Model {
         let person = &mut self.people[who];
         let court = person.court_owed.min(amount);
         person.court_owed -= court;
-        let savings = (amount * SAVINGS_PERCENT / 100).min(amount - court);
+        let saved_of = |left: i64| (amount * SAVINGS_PERCENT / 100).min(left);
+        let without_debts = amount - court - saved_of(amount - court);
+        let above = (person.available() + without_debts - DEBT_THRESHOLD).max(0);
+        let debt = person.debt_owed.min(amount / DEBT_SHARE).min(above).min(amount - court);
+        person.debt_owed -= debt;
+        let savings = saved_of(amount - court - debt);
         person.savings += savings;
         self.add(COURT, court);
-        self.credit(who, Some(remittance), amount - court - savings);
+        self.add(ADVANCES, -debt);
+        self.credit(who, Some(remittance), amount - court - debt - savings);
+    }
+
+    pub fn advance(&mut self, who: usize, amount: i64) -> &'static str {
+        if self.people[who].standing != Standing::Active {
+            return "DETAINEE_NOT_ACTIVE";
+        }
+        self.people[who].debt_owed += amount;
+        self.add(ADVANCES, amount);
+        self.credit(who, None, amount);
+        "ok"
     }
 
     /// Whether it is paid, not credited, and so its money is in suspense or was.
@@ -450,7 +472,7 @@ impl Model {
             .iter()
             .map(|person| person.available() + person.savings)
             .sum();
-        of(BANK) + of(CLEARING)
+        of(BANK) + of(CLEARING) + of(ADVANCES)
             - people
             - self.owed
             - self.transit
