@@ -235,14 +235,14 @@ async fn a_process_that_dies_between_approval_and_run_is_healed() {
     let center = &world.center;
     let bob = somebody("bob");
     // The same decision again, the job of another process, and a run whose end was not written down.
-    for healing in ["again", "job", "run twice"] {
+    for (days, healing) in [(4, "again"), (8, "job"), (12, "run twice")] {
         let (sum, approval) = ask(&world, &unmatched).await;
         let written = first.write(center, approval.no, &bob, Verdict::Approved, "ok".into());
         written.await.unwrap();
         let half = first.approvals().get(center, approval.no).await.unwrap();
         assert_eq!(half.state(T), ApprovalState::Approved, "{healing}");
         world.verified().await;
-        let later = Process::over(&world.db.url, Clock::starting_at(T + Duration::hours(80)), 64);
+        let later = Process::over(&world.db.url, Clock::starting_at(T + Duration::days(days)), 64);
         let (_, other) = desk(&later);
         let healed = match healing {
             "again" => other
@@ -402,7 +402,10 @@ async fn whatever_the_owner_changes_of_it_is_noticed() {
             "update unmatched_sum set amount = amount + 1 where seq = 1",
             "unmatched_sum 1",
         ),
-        ("update unmatched_sum set reference = 'x'", "unmatched_sum"),
+        (
+            "update unmatched_sum set reference = 'x' where seq = 1",
+            "unmatched_sum",
+        ),
         ("delete from unmatched_end", "unmatched_end"),
         ("update unmatched_end set detainee_id = 'D2'", "unmatched_end"),
         ("update approval_end set seq = 1", "approval"),
