@@ -126,6 +126,7 @@ async fn an_advance_is_repaid_and_a_wrong_credit_owes_it_again() {
     let refunded: Refund = hall.ask(create, &refund(&reversal.transaction)).await.unwrap();
     let answer = RefundAnswer {
         failed: None,
+        abnormal: false,
         notify: NotifyOptions::default(),
     };
     hall.control

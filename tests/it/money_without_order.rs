@@ -355,6 +355,7 @@ async fn a_payment_in_suspense_is_in_the_queue_as_long_as_it_is_there() {
         assert_eq!(queued().await.len(), usize::from(amount == "20.00"));
         let answer = RefundAnswer {
             failed: failed.then(|| "account closed".to_owned()),
+            abnormal: false,
             notify: NotifyOptions::default(),
         };
         hall.control

@@ -37,7 +37,7 @@ use time::{
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::world::{Process, World, cny, id, new_center, reason, request, request_with};
+use crate::world::{Process, World, cny, id, new_center, reason, register_payer, request, request_with};
 
 /// Ten in the morning in Shanghai, and the next morning.
 const MORNING: OffsetDateTime = datetime!(2031-05-06 02:00:00 UTC);
@@ -115,14 +115,7 @@ impl Bench {
         });
         let router = Notifications::new(remittances.clone(), Some(on_refund), clock.clone()).router();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let payer = PayerId::parse("P1").unwrap();
-        let made = remittances.create_payer(&world.center, payer.clone(), "Mother".into(), "acct".into());
-        made.await.unwrap();
-        for detainee in ["D1", "D2"] {
-            let detainee = id(detainee);
-            let link = remittances.create_link(&world.center, &payer, &detainee);
-            link.await.unwrap();
-        }
+        register_payer(&world.process, &world.center, "P1", &["D1", "D2"]).await;
         Bench {
             control: SimulatorControl::try_new(base_url.clone()).unwrap(),
             _simulator: simulator,
@@ -274,12 +267,7 @@ async fn each_center_has_its_channels_and_each_channel_its_account() {
     assert_eq!(refused(bench.asked("1.00", Some("webhook"), None)).await, "NOT_FOUND");
     assert_eq!(refused(bench.asked("1.00", Some("paypal"), None)).await, "NOT_FOUND");
     let second = new_center(&bench.world.process, "C2").await;
-    let payer = PayerId::parse("P1").unwrap();
-    let made = bench
-        .remittances
-        .create_payer(&second, payer.clone(), "Mother".into(), "acct".into());
-    made.await.unwrap();
-    bench.remittances.create_link(&second, &payer, &id("D1")).await.unwrap();
+    register_payer(&bench.world.process, &second, "P1", &["D1"]).await;
     let (first, _) = bench
         .remittances
         .create(&second, bench.asked("1.00", None, None))
@@ -446,7 +434,10 @@ async fn a_lost_notification_is_found_by_asking_and_an_unpaid_order_is_closed() 
         matches!(paid, PaymentState::Paid { amount, .. } if amount == cny("100.00")),
         "{paid:?}"
     );
-    assert_eq!(channel.query_refund("F1-000099").await, Ok(Told::Unknown));
+    assert_eq!(
+        channel.query_refund(&bench.number(&ordered), "F1-000099").await,
+        Ok(Told::Unknown)
+    );
     bench.world.verified().await;
 }
 
@@ -563,7 +554,11 @@ async fn a_refund_succeeds_fails_or_waits_for_a_decision() {
     assert_eq!(bench.refund_state(third).await, RefundState::Submitted);
     assert_eq!(bench.world.available("D1").await, "60.00");
     let number = refund_number(bench.world.center.no, third);
-    let told = bench.wechat().query_refund(&number).await.unwrap();
+    let told = bench
+        .wechat()
+        .query_refund(&bench.number(&remittance), &number)
+        .await
+        .unwrap();
     let Told::Abnormal { gateway_refund, .. } = told else {
         panic!("{told:?}")
     };

@@ -20,6 +20,13 @@ use crate::{
 };
 
 impl Task {
+    /// Answers tickets, of which none repeats another.
+    pub(super) async fn process(&mut self, mut tickets: Vec<Ticket>, mut repeats: Repeats) {
+        if let Err(error) = self.attempt(&mut tickets, &mut repeats).await {
+            self.retry(tickets, repeats, error).await;
+        }
+    }
+
     /// Answers tickets whose batch met `error`, trying again what it left undone. Nothing is being written, and nothing is known.
     pub(super) async fn retry(&mut self, mut tickets: Vec<Ticket>, mut repeats: Repeats, mut error: Attempt) {
         let mut attempts = 1;
@@ -74,6 +81,11 @@ impl Task {
             match fold(command.as_ref(), &mut state, &self.clock, &mut batch) {
                 Ok(outcome) => answers.push(Ok(outcome)),
                 Err(broken) => {
+                    // What was loaded in several statements is of one moment only if nobody wrote meanwhile.
+                    let head = self.fresh_state().await?.head;
+                    if (head.seq, head.rules_version) != (batch.old.seq, batch.old.rules_version) {
+                        return Err(Attempt::Overtaken);
+                    }
                     // The state may be half changed: this one is answered, and the caller folds the others anew.
                     error!(center = %self.center.id, error = %broken, "a command broke an invariant");
                     let ticket = tickets.remove(index);
@@ -139,10 +151,7 @@ impl Task {
             warn!(center = %self.center.id, error = %why, "a batch failed; committing its commands one by one");
             tickets.extend(repeats.into_tickets());
             for ticket in tickets {
-                let (mut alone, mut repeats) = (vec![ticket], Repeats::default());
-                if let Err(error) = self.attempt(&mut alone, &mut repeats).await {
-                    Box::pin(self.retry(alone, repeats, error)).await;
-                }
+                Box::pin(self.process(vec![ticket], Repeats::default())).await;
             }
         } else {
             error!(center = %self.center.id, error = %why, "a command cannot be committed");

@@ -74,7 +74,7 @@ enum Stop {
     Full,
     /// Something is not known that must be loaded, which is done when nothing is being written.
     Unloaded,
-    /// The first of those that wait broke an invariant. Whatever was folded with it is undone.
+    /// The first of those that wait breaks an invariant. Whatever was folded with it is undone.
     Broken,
 }
 
@@ -202,14 +202,14 @@ impl Task {
             Stop::Unloaded => {
                 if let Err(error) = self.load_waiting().await {
                     self.state = None;
-                    let tickets = self.take_hot();
-                    self.retry(tickets, Repeats::default(), error).await;
+                    let (tickets, repeats) = self.take_hot();
+                    self.retry(tickets, repeats, error).await;
                 }
             }
+            // Perhaps only because another process wrote while it was loaded.
             Stop::Broken => {
-                if let Some(ticket) = self.waiting.pop_front() {
-                    ticket.answer(Err(LedgerError::Internal));
-                }
+                let (tickets, repeats) = self.take_hot();
+                self.process(tickets, repeats).await;
             }
         }
     }
@@ -329,8 +329,7 @@ impl Task {
             }
             match fold(command.as_ref(), state, &self.clock, &mut folded.batch) {
                 Ok(outcome) => folded.decided.push(ticket, Ok(outcome)),
-                Err(broken) => {
-                    error!(center = %self.center.id, error = %broken, "a command broke an invariant");
+                Err(_) => {
                     self.waiting.push_front(ticket);
                     return Stop::Broken;
                 }
@@ -348,8 +347,8 @@ impl Task {
         }
     }
 
-    /// The hot commands that wait, up to the first rare one.
-    fn take_hot(&mut self) -> Vec<Ticket> {
+    /// The hot commands that wait, up to the first rare one, and those that repeat one of them.
+    fn take_hot(&mut self) -> (Vec<Ticket>, Repeats) {
         let is_hot = |ticket: &Ticket| matches!(ticket.work, Work::Hot(_));
         let count = self
             .waiting
@@ -357,7 +356,16 @@ impl Task {
             .take(BATCH_MAX)
             .take_while(|ticket| is_hot(ticket))
             .count();
-        self.waiting.drain(..count).collect()
+        let (mut ids, mut repeats) = (HashSet::new(), Repeats::default());
+        let mut tickets = Vec::with_capacity(count);
+        for ticket in self.waiting.drain(..count) {
+            if ids.insert(ticket.id()) {
+                tickets.push(ticket);
+            } else {
+                repeats.join(ticket);
+            }
+        }
+        (tickets, repeats)
     }
 
     async fn load_waiting(&mut self) -> Result<(), Attempt> {
