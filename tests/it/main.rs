@@ -27,6 +27,7 @@
 //!
 //! The house's own order: `tidy` rules for the sources; `offline` what is generated and committed is up to date.
 
+mod alipay;
 mod all_domains;
 mod bad_bytes;
 mod bad_input;

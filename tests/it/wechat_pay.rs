@@ -446,7 +446,7 @@ async fn a_lost_notification_is_found_by_asking_and_an_unpaid_order_is_closed() 
         matches!(paid, PaymentState::Paid { amount, .. } if amount == cny("100.00")),
         "{paid:?}"
     );
-    assert_eq!(channel.query_refund("F1-000099").await, Ok(Told::Unknown));
+    assert_eq!(channel.query_refund(&number, "F1-000099").await, Ok(Told::Unknown));
     bench.world.verified().await;
 }
 
@@ -563,7 +563,11 @@ async fn a_refund_succeeds_fails_or_waits_for_a_decision() {
     assert_eq!(bench.refund_state(third).await, RefundState::Submitted);
     assert_eq!(bench.world.available("D1").await, "60.00");
     let number = refund_number(bench.world.center.no, third);
-    let told = bench.wechat().query_refund(&number).await.unwrap();
+    let told = bench
+        .wechat()
+        .query_refund(&bench.number(&remittance), &number)
+        .await
+        .unwrap();
     let Told::Abnormal { gateway_refund, .. } = told else {
         panic!("{told:?}")
     };

@@ -400,7 +400,7 @@ async fn a_refund_is_answered_later() {
         notify_url: world.notify_url.clone(),
     };
     assert_eq!(
-        world.channel.query_refund("REFUND-1").await.unwrap(),
+        world.channel.query_refund("ORDER-1", "REFUND-1").await.unwrap(),
         RefundState::Unknown
     );
     for _ in 0..2 {
@@ -426,9 +426,9 @@ async fn a_refund_is_answered_later() {
     };
     world.control.answer_refund("REFUND-2", &failed).await.unwrap();
     world.deliveries().await;
-    let first = world.channel.query_refund("REFUND-1").await.unwrap();
+    let first = world.channel.query_refund("ORDER-1", "REFUND-1").await.unwrap();
     assert!(matches!(first, RefundState::Succeeded { .. }));
-    let second = world.channel.query_refund("REFUND-2").await.unwrap();
+    let second = world.channel.query_refund("ORDER-1", "REFUND-2").await.unwrap();
     assert_eq!(
         second,
         RefundState::Failed {
