@@ -18,7 +18,7 @@
 //! - `outcomes`, `own_ids` one request id, one outcome, and ids of the service's own; `suspense` money in suspense
 //! - `bad_input`, `bad_names`, `bad_bytes` what is refused at the door
 //! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
-//! - `wechat_pay` the channel of that name, its notifications, refunds and bills, against the simulated WeChat Pay
+//! - `wechat_pay`, `alipay` the channels of these names, their notifications, refunds and bills, against the simulated gateways
 //! - `tracing` one purchase is one trace; `demonstration` the demonstration, from end to end
 //!
 //! Power cuts and outages:
