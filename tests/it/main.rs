@@ -21,7 +21,7 @@
 //! - `money_without_order`, `approvals` whose it is, and two people for one decision
 //! - `bad_input`, `bad_names`, `bad_bytes` what is refused at the door
 //! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
-//! - `wechat_pay` the channel of that name, its notifications, refunds and bills, against the simulated WeChat Pay
+//! - `wechat_pay`, `alipay` the channels of these names, their notifications, refunds and bills, against the simulated gateways
 //! - `tracing` one purchase is one trace; `demonstration` the demonstration, from end to end
 //!
 //! Power cuts and outages:
@@ -30,6 +30,7 @@
 //!
 //! The house's own order: `tidy` rules for the sources; `offline` what is generated and committed is up to date.
 
+mod alipay;
 mod all_domains;
 mod approvals;
 mod bad_bytes;

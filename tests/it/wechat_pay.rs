@@ -434,10 +434,7 @@ async fn a_lost_notification_is_found_by_asking_and_an_unpaid_order_is_closed() 
         matches!(paid, PaymentState::Paid { amount, .. } if amount == cny("100.00")),
         "{paid:?}"
     );
-    assert_eq!(
-        channel.query_refund(&bench.number(&ordered), "F1-000099").await,
-        Ok(Told::Unknown)
-    );
+    assert_eq!(channel.query_refund(&number, "F1-000099").await, Ok(Told::Unknown));
     bench.world.verified().await;
 }
 

@@ -134,7 +134,7 @@ fn answer(gateway: &Gateway, alipay: &Alipay, params: &Params) -> String {
         _ => Err(Failure::invalid("isv.invalid-method", "不存在的方法名")),
     };
     let node = node(told);
-    signature::sign_answer(&alipay.key, method, &node).unwrap_or_else(|_| node)
+    signature::sign_answer(&alipay.key, method, &node).unwrap_or(node)
 }
 
 /// The answer's object: the verdict first, as Alipay writes it.
