@@ -306,6 +306,16 @@ RefundService/GetUnspent                 detainee=$d
 RemittanceService/CreateRemittance       parent=centers/C1 payer=centers/C1/payers/P1 detainee=$d amount.currency_code=CNY amount.amount=1 channel=webhook request_id=$id
 RemittanceService/GetPayer               name=$p
 RemittanceService/ListPayerLinks         parent=$p
+PayerService/RegisterPayer               parent=centers/C1 payer_id=P2 payer.display_name=A payer.identity_document.kind=2 payer.identity_document.number=E1234567 payer.phone=+8610000000002
+PayerService/ChangePayerPhone            name=$p phone=+8610000000002
+PayerService/RequestPhoneCode            name=$p
+PayerService/VerifyPayerPhone            name=$p code=000000
+PayerService/AddPaymentAccount           name=$p payment_account.account=a
+PayerService/RemovePaymentAccount        name=$p payment_account.account=acct
+PayerService/RevokePayer                 name=$p reason=left
+PayerService/GetPayerLink                name=$p/links/D3
+PayerService/RequestPayerLink            parent=$p payer_link.detainee=centers/C1/detainees/D3 payer_link.relationship=1
+PayerService/RevokePayerLink             name=$p/links/D3 reason=left
 RemittanceService/CreateRemittance       parent=centers/C1 payer=$p detainee=centers/C1/detainees/D1 amount.currency_code=CNY amount.amount=1 channel=webhook request_id=$id
 RemittanceService/ListRemittances        parent=centers/C1 payer=$p
 RefundService/GetUnspent                 detainee=centers/C1/detainees/D1 payer=$p
