@@ -145,6 +145,11 @@ impl Command for CreditUnmatched {
                 self.amount
             )));
         }
+        // What was read on both sides of another process's commit: a refusal is guarded, so the lane reads again.
+        let suspense = state.balance(chart::SUSPENSE)?;
+        if self.amount.exceeds(suspense)? {
+            return Err(R::Moved { sum, suspense }.into());
+        }
         let standing = state.room::<DetaineeRoom>()?.get_active(&self.detainee)?;
         let split = split(state, &self.detainee, &standing, chart::SUSPENSE, self.amount)?;
         let facts = UnmatchedCreditFacts {
