@@ -176,6 +176,7 @@ impl Desk {
         match store::insert_decision(&mut tx, center.no, &approval, &decision).await? {
             Written::Done => {}
             Written::ByMaker => return Err(R::MakerIsChecker { approval: no }.into()),
+            // Not while the head is held, unless somebody writes without it: what they decided is read when asked again.
             Written::Twice => return Err(LedgerError::Unavailable),
         }
         match verdict {

@@ -24,9 +24,18 @@ use crate::{
 /// The method that such a credit's request names. No caller can call it.
 pub(super) const METHOD: &str = "custody.v1.UnmatchedService/CreditUnmatched";
 
-/// What lanes remember of money without an order: how much it is, and what became of it.
+/// What a decision needs to know of a sum.
+#[derive(Debug, Clone)]
+pub(super) struct Standing {
+    /// How much it is.
+    pub amount: Amount,
+    /// What became of it, and by which transaction.
+    pub end: Option<(SumEnd, Seq)>,
+}
+
+/// The sums that credits asked for; those that do not exist are remembered too.
 #[derive(Default)]
-pub(super) struct UnmatchedRoom(Asked<Seq, Option<(Amount, Option<(SumEnd, Seq)>)>>);
+pub(super) struct UnmatchedRoom(Asked<Seq, Option<Standing>>);
 
 impl Room for UnmatchedRoom {
     fn is_wanting(&self) -> bool {
@@ -128,13 +137,18 @@ impl Command for CreditUnmatched {
         let sum = self.sum;
         let known = state.room::<UnmatchedRoom>()?.0.get(&sum);
         let known = known.ok_or_else(|| Declined::Broken(format!("unmatched sum {sum} is not loaded")))?;
-        let (amount, end) = known.as_ref().ok_or(R::NotFound { sum })?;
+        let Standing { amount, end } = known.as_ref().ok_or(R::NotFound { sum })?;
         require_waiting(sum, end.as_ref())?;
         if *amount != self.amount {
             return Err(Declined::Broken(format!(
                 "unmatched sum {sum} is {amount}, not {}",
                 self.amount
             )));
+        }
+        // What was read on both sides of another process's commit: a refusal is guarded, so the lane reads again.
+        let suspense = state.balance(chart::SUSPENSE)?;
+        if self.amount.exceeds(suspense)? {
+            return Err(R::Moved { sum, suspense }.into());
         }
         let standing = state.room::<DetaineeRoom>()?.get_active(&self.detainee)?;
         let date = moment.effective_date;
@@ -170,8 +184,8 @@ impl Command for CreditUnmatched {
         };
         work::close(rows, &closing);
         let known = state.room_mut::<UnmatchedRoom>()?.0.get_mut(&self.sum);
-        if let Some(Some((_, end))) = known {
-            *end = Some((SumEnd::Credited(self.detainee.clone()), entry.seq));
+        if let Some(Some(standing)) = known {
+            standing.end = Some((SumEnd::Credited(self.detainee.clone()), entry.seq));
         }
         Ok(())
     }

@@ -6,9 +6,9 @@ use time::{Date, OffsetDateTime};
 
 use crate::{
     custody::{self, Detainee, DetaineeState},
-    db::Conn,
+    db::{self, Conn},
     ids::{DetaineeId, Seq},
-    ledger::{Center, LedgerError, balance, record},
+    ledger::{Center, balance, record},
     money::Amount,
     proto::{MatchCandidate, MatchEvidence, UnmatchedFacts},
     remittance,
@@ -133,7 +133,7 @@ pub(super) async fn judge_in_tx(
     facts: &UnmatchedFacts,
     amount: Amount,
     now: OffsetDateTime,
-) -> Result<Judgement, LedgerError> {
+) -> db::Result<Judgement> {
     let (number, name) = (facts.custody_number.trim(), facts.detainee_name.trim());
     let found = custody::candidates_in_tx(conn, center, number, name, CANDIDATES_MAX).await?;
     let cap = custody::settings_in_tx(conn, center).await?.balance_cap;
@@ -143,7 +143,7 @@ pub(super) async fn judge_in_tx(
         let (mut sums, _) = balance::now(&mut *conn, center, &[available, held, savings]).await?;
         sums.push(remittance::in_flight_in_tx(conn, center, &detainee.id, now).await?);
         sums.push(amount);
-        let total = Amount::sum(sums, center.currency).map_err(|_| LedgerError::Internal)?;
+        let total = Amount::sum(sums, center.currency).map_err(db::decoding)?;
         candidates.push(Candidate {
             is_over_cap: total > cap,
             detainee,

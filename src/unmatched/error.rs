@@ -3,6 +3,7 @@
 use crate::{
     ids::Seq,
     ledger::{Declined, LedgerError, Reason, Refusal},
+    money::Amount,
 };
 
 /// Why something about money without an order is refused.
@@ -21,6 +22,14 @@ pub enum UnmatchedRefusal {
         reference: String,
         /// The transaction that recorded it.
         transaction: Seq,
+    },
+    /// Suspense does not hold it any more.
+    #[error("unmatched sum {sum} has moved meanwhile: suspense is {suspense}")]
+    Moved {
+        /// The sum.
+        sum: Seq,
+        /// What is in suspense.
+        suspense: Amount,
     },
     /// It was credited or returned already.
     #[error("unmatched sum {sum} was {state} by transaction {transaction}")]
@@ -43,6 +52,9 @@ impl From<UnmatchedRefusal> for Refusal {
             R::ReferenceTaken { reference, transaction } => because(Reason::AlreadyExists)
                 .with_fact("bank_reference", reference)
                 .with_fact("transaction", transaction),
+            R::Moved { sum, suspense } => because(Reason::NotInSuspense)
+                .with_fact("unmatched_sum", sum)
+                .with_fact("suspense", suspense),
             R::NotInSuspense {
                 sum,
                 state,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     ids::{AccountNo, RequestId},
-    ledger::{Center, Code, Declined, Draft, JournalTx, LedgerError, RareCommand, Request, account, chart, record},
+    ledger::{Center, Code, Declined, Draft, JournalTx, RareCommand, Request, account, chart, record},
     money::Amount,
     proto::{TransactionKind, UnmatchedFacts, UnmatchedSumWork, WorkFacts, journal_record::Facts, work_facts},
     remittance::Paid,
@@ -81,11 +81,7 @@ impl Receive {
         }
         let from = self.source(tx, &center).await?;
         let at = moment.recorded_at;
-        let judgement = judge_in_tx(tx.conn(), &center, &self.facts, self.amount, at).await;
-        let judgement = judgement.map_err(|error| match error {
-            LedgerError::Refused { refusal, .. } => Declined::Refused(refusal),
-            other => Declined::Broken(other.to_string()),
-        })?;
+        let judgement = judge_in_tx(tx.conn(), &center, &self.facts, self.amount, at).await?;
         store::insert(tx.conn(), center.no, moment.seq, at, self.amount, &self.facts).await?;
         let reason = match judgement.outcome {
             // It is credited next; should that not happen, the item tells what to do.

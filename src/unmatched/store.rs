@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 use sqlx::{Arguments as _, PgConnection, error::BoxDynError, postgres::PgArguments};
 use time::OffsetDateTime;
 
-use super::{Sum, SumEnd};
+use super::{Sum, SumEnd, credit::Standing};
 use crate::{
     db::decoding,
     ids::{CenterNo, DetaineeId, Seq},
@@ -82,12 +82,11 @@ pub(super) async fn insert_end(
 }
 
 /// How much a sum is, and what became of it.
-pub(super) async fn standing(
-    conn: &mut PgConnection,
-    center: &Center,
-    seq: Seq,
-) -> sqlx::Result<Option<(Amount, Option<(SumEnd, Seq)>)>> {
-    Ok(get(conn, center, seq).await?.map(|sum| (sum.amount, sum.end)))
+pub(super) async fn standing(conn: &mut PgConnection, center: &Center, seq: Seq) -> sqlx::Result<Option<Standing>> {
+    Ok(get(conn, center, seq).await?.map(|sum| Standing {
+        amount: sum.amount,
+        end: sum.end,
+    }))
 }
 
 /// One sum.

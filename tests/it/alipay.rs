@@ -33,7 +33,7 @@ use time::{
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::world::{World, cny, id, request, request_with};
+use crate::world::{World, cny, id, register_payer, request, request_with};
 
 /// Ten in the morning in Shanghai, and the next morning.
 const MORNING: OffsetDateTime = datetime!(2031-05-06 02:00:00 UTC);
@@ -92,11 +92,7 @@ impl Bench {
         });
         let router = Notifications::new(remittances.clone(), Some(on_refund), clock.clone()).router();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let payer = PayerId::parse("P1").unwrap();
-        let made = remittances.create_payer(&world.center, payer.clone(), "Mother".into(), "acct".into());
-        made.await.unwrap();
-        let link = remittances.create_link(&world.center, &payer, &id("D1")).await;
-        link.unwrap();
+        register_payer(&world.process, &world.center, "P1", &["D1"]).await;
         Bench {
             control: SimulatorControl::try_new(base_url.clone()).unwrap(),
             _simulator: simulator,

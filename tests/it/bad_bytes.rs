@@ -97,7 +97,7 @@ CustodyService/UpdateCenterSettings settings.name=centers/C1/settings settings.p
 CustodyService/AdmitDetainee        parent=centers/C1 detainee_id=D9 detainee.tier=  0 -1 70000 9
 CommissaryService/CreateReturn      parent=centers/C1 purchase=centers/C1/purchases/2 request_id=$id lines.line=1 lines.quantity=  0 -1
 RemittanceService/CreatePayer       parent=centers/C1 payer.display_name=A payer_id=  -P P_1 P/1 在押
-RemittanceService/CreateRemittance  parent=centers/C1 payer=centers/C1/payers/P1 detainee=centers/C1/detainees/D1 amount.currency_code=CNY amount.amount=1 request_id=$id channel=  $empty
+RemittanceService/CreateRemittance  parent=centers/C1 payer=centers/C1/payers/P1 detainee=centers/C1/detainees/D1 amount.currency_code=CNY amount.amount=1 request_id=$id in_app_payer=  在押
 RemittanceService/ListPayerLinks    parent=centers/C1/payers/- state=  -1 5 70000
 RemittanceService/CreatePayerLink   parent=centers/C1/payers/P1 payer_link.detainee=centers/C1/detainees/D3 payer_link.relationship=  -1 9
 PayerService/RegisterPayer          parent=centers/C1 payer.display_name=A payer.identity_document.kind=2 payer.identity_document.number=E1234567 payer.phone=+8610000000002 payer_id=  $empty -P P_1 P/1 在押

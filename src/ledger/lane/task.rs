@@ -23,7 +23,7 @@ use crate::{
     clock::Clock,
     db::{Database, constraint},
     ids::Seq,
-    ledger::{Center, LedgerError, center},
+    ledger::{Center, center},
 };
 
 /// What became of an attempt to commit tickets.
