@@ -29,6 +29,8 @@ pub(super) struct CreateRefund {
     pub suspense: Option<Seq>,
     pub amount: Amount,
     pub reason: String,
+    /// Whether this ends the review that the payment is held for.
+    pub ends_review: bool,
     pub channels: Channels,
 }
 
@@ -84,6 +86,7 @@ impl CreateRefund {
                 self.of_suspense(payment)?
             }
         };
+        self.check_review(&remittance, source.seq)?;
         let row = RefundRow {
             seq: moment.seq,
             remittance: remittance.id.clone(),
@@ -114,7 +117,27 @@ impl CreateRefund {
         }
         let (movement, conn) = (suspense::Movement::Taken, tx.conn());
         suspense::move_in_tx(conn, center.no, source.seq, moment.seq, movement, self.amount).await?;
+        if self.amount == source.unspent {
+            suspense::all_taken_in_tx(tx.conn(), center.no, source.seq).await?;
+        }
+        if self.ends_review {
+            let rejected = (moment.seq, moment.recorded_at);
+            remittance::reject_in_tx(tx.conn(), &center, &self.remittance, rejected, &self.reason).await?;
+            // Lanes have counted it as in flight, and as accepted.
+            tx.touch_rules();
+        }
         Ok(draft.reversing(source.seq))
+    }
+
+    /// What is held for review goes back by its review and not otherwise.
+    fn check_review(&self, remittance: &Remittance, source: Seq) -> Result<(), R> {
+        let id = || self.remittance.clone();
+        let is_held = remittance.under_review().is_some_and(|held| held.seq == Some(source));
+        match (is_held, self.ends_review) {
+            (true, false) => Err(R::UnderReview { remittance: id() }),
+            (false, true) => Err(R::NotUnderReview { remittance: id() }),
+            _ => Ok(()),
+        }
     }
 
     fn not_there(&self) -> R {

@@ -92,6 +92,8 @@ pub struct NewRefund {
     pub amount: Amount,
     /// Why.
     pub reason: String,
+    /// Whether this ends the review that the payment is held for. What is held is not refunded otherwise.
+    pub ends_review: bool,
 }
 
 impl NewRefund {
@@ -102,6 +104,7 @@ impl NewRefund {
             suspense: None,
             amount,
             reason: reason.into(),
+            ends_review: false,
         }
     }
 }
@@ -143,14 +146,11 @@ impl Refunds {
                 continue;
             }
             // Credited out of suspense, it is what was left of the payment.
-            let original = match credit.reverses {
-                0 => amount(&facts.amount)?,
-                seq => amount(
-                    payment_facts(&self.record(center, Seq(seq)).await?)
-                        .map_err(undecided)?
-                        .1,
-                )?,
+            let booked = match credit.reverses {
+                0 => credit.clone(),
+                seq => self.record(center, Seq(seq)).await?,
             };
+            let (_, original) = payment_facts(&booked, center.currency).map_err(undecided)?;
             let sums = || -> Result<Amount, MoneyError> {
                 original
                     .checked_sub(Amount::parse(&facts.amount, center.currency)?)?
@@ -177,13 +177,14 @@ impl Refunds {
     /// Sets money of a remittance aside, and asks the gateway to pay it back. Answered as it was set aside, whatever the
     /// gateway says meanwhile; a gateway that cannot be reached is asked again later.
     ///
-    /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, REFUND_EXCEEDS_ORIGINAL, REFUND_EXCEEDS_UNSPENT.
+    /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, UNDER_REVIEW, REFUND_EXCEEDS_ORIGINAL, REFUND_EXCEEDS_UNSPENT.
     pub async fn create(&self, center: &Center, request: Request, new: NewRefund) -> Result<Posted, LedgerError> {
         let NewRefund {
             remittance,
             suspense,
             amount,
             reason,
+            ends_review,
         } = new;
         let command = create::CreateRefund {
             request,
@@ -191,6 +192,7 @@ impl Refunds {
             suspense,
             amount,
             reason,
+            ends_review,
             channels: self.channels.clone(),
         };
         let posted = self.lanes.submit_rare(center, command).await?;

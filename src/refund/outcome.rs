@@ -141,13 +141,13 @@ impl Refunds {
             // Credited out of suspense: what was paid stands in the transaction that put it there.
             booked = self.record(center, Seq(booked.reverses)).await?;
         }
-        let (gateway_transaction, total) = payment_facts(&booked).map_err(broken)?;
+        let (gateway_transaction, total) = payment_facts(&booked, center.currency).map_err(broken)?;
         let new = NewRefund {
             refund_number: number.clone(),
             order_number: order_number(center.no, &row.remittance),
             gateway_transaction: gateway_transaction.to_owned(),
             amount: row.amount,
-            total: Amount::parse(total, center.currency).map_err(broken)?,
+            total,
             notify_url: gate.notify_url.clone(),
         };
         let state = match gate.channel.create_refund(&new).await {

@@ -16,7 +16,9 @@ mod create;
 mod credit;
 mod entity;
 mod error;
+mod parties;
 mod posting;
+mod screening;
 mod store;
 pub mod suspense;
 mod verify;
@@ -26,14 +28,20 @@ pub use create::{METHOD, NewRemittance};
 pub use credit::CreditRemittance;
 pub use entity::{Leg, LegState, Payer, PayerLink, PaymentFacts, Remittance, order_number, parse_order_number};
 pub use error::RemittanceRefusal;
+pub use screening::{
+    BALANCE_CAP_EXCEEDED, PAYMENT_COUNT_EXCEEDED, SCREENING_DETAINEES, SCREENING_PAYERS, SCREENING_PAYMENTS, goes_back,
+    is_screening,
+};
 pub use store::{LinkFilter, PostedPayment, RemittanceFilter, posted_in_tx};
 pub use verify::RemittancesCheck;
+
+use time::OffsetDateTime;
 
 use crate::{
     custody::Custody,
     db::{self, Conn},
     gateway::Channels,
-    ids::{DetaineeId, PayerId, RemittanceId},
+    ids::{DetaineeId, PayerId, RemittanceId, Seq},
     ledger::{
         Center, Lanes, LedgerError,
         transaction::{self, Transaction},
@@ -169,6 +177,22 @@ impl Remittances {
         let found = transaction::get(&self.lanes.database().read, center.no, seq).await?;
         found.ok_or(LedgerError::Internal)
     }
+}
+
+/// The review of a remittance has ended against it, by a transaction that sets its money aside. The caller holds the journal's
+/// head and touches the rules.
+pub async fn reject_in_tx(
+    conn: &mut Conn,
+    center: &Center,
+    id: &RemittanceId,
+    (seq, at): (Seq, OffsetDateTime),
+    reason: &str,
+) -> db::Result<()> {
+    let leg = Leg {
+        seq: Some(seq),
+        ..create::leg(LegState::Rejected, at, reason)
+    };
+    store::insert_leg(conn, center.no, id, &leg).await
 }
 
 /// A remittance with its legs and its payments in suspense, inside the caller's transaction.

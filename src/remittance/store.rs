@@ -202,8 +202,9 @@ pub(super) async fn insert_leg(
     leg: &Leg,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into remittance_leg (center_id, remittance_id, state, at, detail, payment_url, gateway_transaction, paid_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing",
+        "insert into remittance_leg
+             (center_id, remittance_id, state, at, detail, payment_url, gateway_transaction, paid_at, seq)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing",
         center.0,
         id.as_str(),
         leg.state.name(),
@@ -212,6 +213,7 @@ pub(super) async fn insert_leg(
         leg.payment_url,
         leg.payment.as_ref().map(|payment| payment.gateway_transaction.as_str()),
         leg.payment.as_ref().map(|payment| payment.paid_at),
+        leg.seq.map(|seq| seq.0),
     )
     .execute(conn)
     .await?;
@@ -319,7 +321,8 @@ pub(super) async fn remittance(
 
 async fn legs(conn: &mut PgConnection, center: CenterNo, ids: &[String]) -> sqlx::Result<HashMap<String, Vec<Leg>>> {
     let rows = sqlx::query!(
-        "select remittance_id, state, at, detail, payment_url, gateway_transaction, paid_at, seq from remittance_leg
+        "select remittance_id, state, at, detail, payment_url, gateway_transaction, paid_at, seq, deadline
+         from remittance_leg
          where center_id = $1 and remittance_id = any($2)",
         center.0,
         ids,
@@ -341,40 +344,13 @@ async fn legs(conn: &mut PgConnection, center: CenterNo, ids: &[String]) -> sqlx
                 paid_at,
             }),
             seq: row.seq.map(Seq),
+            deadline: row.deadline,
         });
     }
     for legs in found.values_mut() {
         legs.sort_by_key(|leg| (leg.at, leg.state));
     }
     Ok(found)
-}
-
-/// What is payable or paid for a detainee and not yet in the ledger.
-pub(super) async fn in_flight(
-    conn: &mut PgConnection,
-    center: &Center,
-    id: &DetaineeId,
-    now: OffsetDateTime,
-) -> sqlx::Result<Amount> {
-    let sum: Decimal = sqlx::query_scalar!(
-        r#"with open as (
-               select r.amount, r.expires_at,
-                      coalesce(bool_or(l.state in ('CREDITED', 'SUSPENDED', 'FAILED')), false) as done,
-                      coalesce(bool_or(l.state = 'EXPIRED'), false) as expired,
-                      coalesce(bool_or(l.state = 'PAID'), false) as paid
-               from remittance r
-               left join remittance_leg l on l.center_id = r.center_id and l.remittance_id = r.remittance_id
-               where r.center_id = $1 and r.detainee_id = $2
-               group by r.center_id, r.remittance_id)
-           select coalesce(sum(amount), 0) as "sum!" from open
-           where not done and (paid or expires_at > $3 and not expired)"#,
-        center.no.0,
-        id.as_str(),
-        now,
-    )
-    .fetch_one(conn)
-    .await?;
-    center.amount(sum)
 }
 
 /// A payment that is in the ledger.
@@ -420,6 +396,9 @@ pub async fn posted_in_tx(
            from suspended_payment s
            join remittance r on r.center_id = s.center_id and r.remittance_id = s.remittance_id
            where s.center_id = $1 and r.channel = $2
+             -- What was over the cap is told by its credit.
+             and not exists (select from remittance_leg c where c.center_id = s.center_id
+                             and c.remittance_id = s.remittance_id and c.state = 'CREDITED' and c.seq = s.seq)
              and (s.remittance_id = any($3) or s.paid_at >= $4 and s.paid_at < $5)"#,
         center.no.0,
         channel,
@@ -537,6 +516,7 @@ struct LegRow {
     detail: String,
     seq: Option<Seq>,
     payment: Option<PaymentFacts>,
+    deadline: Option<OffsetDateTime>,
 }
 
 impl LegRows {
@@ -549,11 +529,19 @@ impl LegRows {
             detail: detail.to_owned(),
             seq: None,
             payment: Some(payment.clone()),
+            deadline: None,
         });
     }
 
-    /// That a transaction credited it or put it into suspense.
-    pub fn push(&mut self, remittance: &RemittanceId, state: LegState, at: OffsetDateTime, detail: &str, seq: Seq) {
+    /// That a transaction credited it or put it into suspense, for review until a deadline.
+    pub fn push(
+        &mut self,
+        remittance: &RemittanceId,
+        (state, deadline): (LegState, Option<OffsetDateTime>),
+        at: OffsetDateTime,
+        detail: &str,
+        seq: Seq,
+    ) {
         self.0.push(LegRow {
             remittance: remittance.clone(),
             state,
@@ -561,6 +549,7 @@ impl LegRows {
             detail: detail.to_owned(),
             seq: Some(seq),
             payment: None,
+            deadline,
         });
     }
 }
@@ -568,10 +557,11 @@ impl LegRows {
 impl RowSet for LegRows {
     const NAME: &'static str = "remittance_leg";
     const SQL: &'static str = "\
-        insert into remittance_leg (center_id, remittance_id, state, at, detail, seq, gateway_transaction, paid_at)
+        insert into remittance_leg (center_id, remittance_id, state, at, detail, seq, gateway_transaction, paid_at, deadline)
         select guard.center_id, l.* from guard,
-            unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::bigint[], $6::text[], $7::timestamptz[]) l";
-    const PARAMS: usize = 7;
+            unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::bigint[], $6::text[], $7::timestamptz[],
+                   $8::timestamptz[]) l";
+    const PARAMS: usize = 8;
 
     fn bind(self, args: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
         let rows = &self.0;
@@ -588,6 +578,7 @@ impl RowSet for LegRows {
         let transactions = payments().map(|payment| Some(payment?.gateway_transaction.as_str()));
         args.add(transactions.collect::<Vec<Option<&str>>>())?;
         let times = payments().map(|payment| Some(payment?.paid_at));
-        args.add(times.collect::<Vec<Option<OffsetDateTime>>>())
+        args.add(times.collect::<Vec<Option<OffsetDateTime>>>())?;
+        args.add(rows.iter().map(|row| row.deadline).collect::<Vec<Option<OffsetDateTime>>>())
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use futures::future::{BoxFuture, FutureExt as _};
+use prost_types::Timestamp;
 use rust_decimal::Decimal;
 
 use super::{
     LegState,
+    screening::{BALANCE_CAP_EXCEEDED, goes_back, is_screening},
     suspense::{DUPLICATE_PAYMENT, Movement, OUT_OF_SUSPENSE},
 };
 use crate::{
@@ -16,7 +18,7 @@ use crate::{
         Code, record,
         verify::{Check, Owner, Page, VerifyError},
     },
-    proto::{CreditFacts, JournalRecord, TransactionKind, journal_record::Facts},
+    proto::{CreditFacts, JournalRecord, SuspenseFacts, TransactionKind, journal_record::Facts},
 };
 
 /// Every credit and suspense has its remittance, with the same facts and its leg; no other remittance has such a leg. What is
@@ -25,12 +27,24 @@ use crate::{
 pub struct RemittancesCheck {
     /// Refunds in transit of money in suspense, and the transactions that had put it there.
     refunds: HashMap<i64, i64>,
+    /// Payments that were put into suspense, or so much of them as was.
+    suspended: HashMap<i64, Suspended>,
+}
+
+/// A payment in suspense, as far as its going back by itself is concerned.
+#[derive(Debug)]
+struct Suspended {
+    remittance: String,
+    left: Decimal,
+    goes_back: bool,
+    is_under_review: bool,
 }
 
 impl Check for RemittancesCheck {
     fn page<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
         async move {
-            legs(conn, page).await?;
+            let rejected = self.follow(page)?;
+            legs(conn, page, rejected).await?;
             payments(conn, page).await?;
             self.movements(conn, page).await
         }
@@ -38,16 +52,20 @@ impl Check for RemittancesCheck {
     }
 
     fn end<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
-        clearing(conn, page).boxed()
+        async move {
+            self.returns(conn, page).await?;
+            clearing(conn, page).await
+        }
+        .boxed()
     }
 }
 
-/// The state that a record brings its remittance to, its detail, and the facts that both kinds share.
-fn told(record: &JournalRecord) -> Option<(LegState, String, CreditFacts)> {
+/// The state that a record brings its remittance to, its detail, until when it is held, and the facts that both kinds share.
+fn told(record: &JournalRecord) -> Option<(LegState, String, Option<Timestamp>, CreditFacts)> {
     match record.facts.clone()? {
         Facts::Credit(facts) => {
             let detail = if record.reverses == 0 { "" } else { OUT_OF_SUSPENSE };
-            Some((LegState::Credited, detail.to_owned(), facts))
+            Some((LegState::Credited, detail.to_owned(), None, facts))
         }
         // A further payment takes no leg.
         Facts::Suspense(facts) if facts.reason == DUPLICATE_PAYMENT => None,
@@ -62,15 +80,21 @@ fn told(record: &JournalRecord) -> Option<(LegState, String, CreditFacts)> {
                 amount: facts.amount,
                 ..CreditFacts::default()
             };
-            Some((LegState::Suspended, facts.reason, shared))
+            let state = if is_screening(&facts.reason) {
+                LegState::Held
+            } else {
+                LegState::Suspended
+            };
+            Some((state, facts.reason, facts.review_deadline, shared))
         }
         _ => None,
     }
 }
 
-async fn legs(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+/// `rejected` are the legs that refunds of held money have added.
+async fn legs(conn: &mut Conn, page: &Page<'_>, rejected: Vec<(String, LegRow)>) -> Result<(), VerifyError> {
     let rows = sqlx::query!(
-        r#"select l.seq as "seq!", l.remittance_id, l.state, l.at, l.detail,
+        r#"select l.seq as "seq!", l.remittance_id, l.state, l.at, l.detail, l.deadline,
                   r.detainee_id as "detainee_id?", r.payer_id as "payer_id?", r.channel as "channel?",
                   r.amount as "amount?", paid.gateway_transaction as "gateway_transaction?", paid.paid_at as "paid_at?"
            from remittance_leg l
@@ -91,25 +115,67 @@ async fn legs(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
         let facts = (row.detainee_id, row.payer_id, row.channel, amount);
         let payment = (row.gateway_transaction, row.paid_at.map(record::timestamp));
         let key = format!("{} {}", row.remittance_id, row.state);
-        stored_facts.insert(key.clone(), (facts, payment));
-        stored.insert(key, (row.seq, Some(record::timestamp(row.at)), row.detail));
+        // Their transaction tells more of the remittance by another leg.
+        if ![LegState::Released.name(), LegState::Rejected.name()].contains(&row.state.as_str()) {
+            stored_facts.insert(key.clone(), (facts, payment));
+        }
+        let deadline = row.deadline.map(record::timestamp);
+        stored.insert(key, (row.seq, Some(record::timestamp(row.at)), row.detail, deadline));
     }
-    let (mut explained, mut explained_facts) = (BTreeMap::new(), BTreeMap::new());
+    let (mut explained, mut explained_facts) = (BTreeMap::from_iter(rejected), BTreeMap::new());
     for record in page.records {
-        let Some((state, detail, facts)) = told(record) else {
+        let Some((state, detail, deadline, facts)) = told(record) else {
             continue;
         };
         let parties = [Owner::detainee(&facts.detainee), Owner::channel(&facts.channel)];
         page.parties(record, &parties)?;
         let key = format!("{} {}", facts.remittance, state.name());
-        let amount = Some(page.amount(record, &facts.amount)?).filter(|_| record.reverses == 0);
-        explained.insert(key.clone(), (record.seq, record.recorded_at, detail));
+        let amount = whole(page, record, &facts)?;
+        let amount = Some(amount).filter(|_| record.reverses == 0);
+        explained.insert(key.clone(), (record.seq, record.recorded_at, detail, deadline));
+        if !facts.release_reason.is_empty() {
+            let key = format!("{} {}", facts.remittance, LegState::Released.name());
+            let leg = (record.seq, record.recorded_at, facts.release_reason.clone(), None);
+            explained.insert(key, leg);
+        }
         let payment = (Some(facts.gateway_transaction), facts.paid_at);
         let facts_of = (Some(facts.detainee), Some(facts.payer), Some(facts.channel), amount);
         explained_facts.insert(key, (facts_of, payment));
     }
     page.same_rows("remittance_leg", &explained, &stored)?;
     page.same_rows("remittance", &explained_facts, &stored_facts)
+}
+
+/// A leg: its transaction, when it was reached, its detail and until when it is held.
+type LegRow = (i64, Option<Timestamp>, String, Option<Timestamp>);
+
+/// All that was paid: what is credited, and what was over the cap.
+fn whole(page: &Page<'_>, record: &JournalRecord, facts: &CreditFacts) -> Result<Decimal, VerifyError> {
+    let credited = page.amount(record, &facts.amount)?;
+    if facts.excess.is_empty() {
+        return Ok(credited);
+    }
+    let sum = credited.checked_add(page.amount(record, &facts.excess)?);
+    sum.ok_or_else(|| page.differs(record, "what was paid overflows"))
+}
+
+/// What a record puts into suspense, if it does: a payment that is not credited, or so much of one as is over the cap.
+fn put_aside(record: &JournalRecord) -> Option<SuspenseFacts> {
+    match record.facts.clone()? {
+        Facts::Suspense(facts) => Some(facts),
+        Facts::Credit(facts) if !facts.excess.is_empty() => Some(SuspenseFacts {
+            remittance: facts.remittance,
+            detainee: facts.detainee,
+            payer: facts.payer,
+            channel: facts.channel,
+            gateway_transaction: facts.gateway_transaction,
+            paid_at: facts.paid_at,
+            amount: facts.excess,
+            reason: BALANCE_CAP_EXCEEDED.to_owned(),
+            review_deadline: None,
+        }),
+        _ => None,
+    }
 }
 
 /// What was put into suspense, of whose remittances.
@@ -133,7 +199,7 @@ async fn payments(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     });
     let mut explained = BTreeMap::new();
     for record in page.records {
-        if let Some(Facts::Suspense(facts)) = record.facts.clone() {
+        if let Some(facts) = put_aside(record) {
             let parties = [Owner::detainee(&facts.detainee), Owner::channel(&facts.channel)];
             page.parties(record, &parties)?;
             let amount = page.amount(record, &facts.amount)?;
@@ -151,6 +217,58 @@ async fn payments(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
 }
 
 impl RemittancesCheck {
+    /// Follows what goes back by itself, and tells which reviews ended against their remittance.
+    fn follow(&mut self, page: &Page<'_>) -> Result<Vec<(String, LegRow)>, VerifyError> {
+        let mut rejected = Vec::new();
+        for record in page.records {
+            if let Some(facts) = put_aside(record) {
+                let suspended = Suspended {
+                    left: page.amount(record, &facts.amount)?,
+                    goes_back: goes_back(&facts.reason),
+                    is_under_review: is_screening(&facts.reason),
+                    remittance: facts.remittance,
+                };
+                self.suspended.insert(record.seq, suspended);
+                continue;
+            }
+            let Some(payment) = self.suspended.get_mut(&record.reverses) else {
+                continue;
+            };
+            let was_under_review = std::mem::take(&mut payment.is_under_review);
+            match &record.facts {
+                Some(Facts::Refund(facts)) => {
+                    payment.left -= page.amount(record, &facts.amount)?;
+                    payment.goes_back &= !payment.left.is_zero();
+                    if was_under_review {
+                        let key = format!("{} {}", facts.remittance, LegState::Rejected.name());
+                        rejected.push((key, (record.seq, record.recorded_at, facts.reason.clone(), None)));
+                    }
+                }
+                Some(Facts::Credit(facts)) => {
+                    payment.left -= page.amount(record, &facts.amount)?;
+                    // What the cap did not let in.
+                    payment.goes_back = !payment.left.is_zero();
+                }
+                _ => {}
+            }
+        }
+        Ok(rejected)
+    }
+
+    /// What is still to go back by itself.
+    async fn returns(&self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+        let rows = sqlx::query!(
+            "select payment_seq, remittance_id from payment_return where center_id = $1",
+            page.center.no.0,
+        )
+        .fetch_all(conn)
+        .await?;
+        let stored = rows.into_iter().map(|row| (row.payment_seq, row.remittance_id)).collect();
+        let due = self.suspended.iter().filter(|(_, payment)| payment.goes_back);
+        let explained = due.map(|(seq, payment)| (*seq, payment.remittance.clone())).collect();
+        page.same_rows("payment_return", &explained, &stored)
+    }
+
     /// What a record did to money in suspense, if it did: to which payment, and how much.
     fn movement(
         &mut self,

@@ -115,7 +115,10 @@ fn state_out(state: LegState) -> State {
         LegState::Failed => State::Failed,
         LegState::Expired => State::Expired,
         LegState::Paid => State::Paid,
+        LegState::Held => State::Held,
         LegState::Suspended => State::Suspended,
+        LegState::Released => State::Released,
+        LegState::Rejected => State::Rejected,
         LegState::Credited => State::Credited,
     }
 }

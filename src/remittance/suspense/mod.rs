@@ -6,7 +6,9 @@
 //!
 //! # Invariants
 //! 1. What went out of a payment, and is not put back, is at most the payment.
-//! 2. It is credited at most once, whole as it is left, and only while no refund of it is on its way.
+//! 2. It is credited at most once, as it is left and as far as the balance cap lets it in, and only while no refund of it is on
+//!    its way.
+//! 3. What goes back by itself has a row that tells when (`payment_return`), as long as anything of it is left that did not.
 
 mod credit;
 mod room;
@@ -14,7 +16,7 @@ mod store;
 
 pub(super) use credit::CreditSuspended;
 pub(super) use room::RemittanceRoom;
-pub(super) use store::{MovementRows, PaymentRows, payments};
+pub(super) use store::{DecidedRows, MovementRows, PaymentRows, ReturnRows, payments};
 use time::OffsetDateTime;
 
 use crate::{
@@ -122,6 +124,11 @@ impl Movement {
     fn from_name(name: &str) -> Option<Movement> {
         Movement::ALL.into_iter().find(|movement| movement.name() == name)
     }
+}
+
+/// Nothing of a payment is left that would go back by itself. The caller's transaction has taken the last of it.
+pub async fn all_taken_in_tx(conn: &mut Conn, center: CenterNo, payment: Seq) -> db::Result<()> {
+    store::delete_return(conn, center, payment).await
 }
 
 /// Records that a transaction moves money of a payment in suspense. The caller holds the journal's head and posts the same.
