@@ -135,7 +135,6 @@ impl Refunds {
         let (movements, credits) = read.map_err(undecided)?;
         let layers = Unspent::of(&movements, center.currency).map_err(undecided)?;
         let credits: HashMap<i64, JournalRecord> = credits.into_iter().map(|credit| (credit.seq, credit)).collect();
-        let amount = |text: &str| Amount::parse(text, center.currency).map_err(|error| undecided(error.into()));
         let mut remittances = Vec::new();
         for layer in layers.layers() {
             let (Some(remittance), Some(credit)) = (&layer.remittance, credits.get(&layer.seq.0)) else {

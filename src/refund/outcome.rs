@@ -15,7 +15,6 @@ use crate::{
     ledger::{
         Center, Code, Declined, Draft, JournalTx, LedgerError, RareCommand, Request, account, outcome as ledger_outcome,
     },
-    money::Amount,
     proto::{OutcomeFacts, RefundFacts, TransactionKind, journal_record::Facts},
     remittance::{
         order_number,

@@ -43,10 +43,10 @@ struct Suspended {
 impl Check for RemittancesCheck {
     fn page<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
         async move {
-            let rejected = self.follow(page)?;
-            legs(conn, page, rejected).await?;
+            let followed = self.follow(page)?;
+            legs(conn, page, followed.rejected).await?;
             payments(conn, page).await?;
-            self.movements(conn, page).await
+            movements(conn, page, &followed.movements).await
         }
         .boxed()
     }
@@ -58,6 +58,14 @@ impl Check for RemittancesCheck {
         }
         .boxed()
     }
+}
+
+/// What a page of records did to money in suspense.
+#[derive(Debug, Default)]
+struct Followed {
+    /// The legs of reviews that ended against their remittance.
+    rejected: BTreeMap<String, LegRow>,
+    movements: BTreeMap<i64, (String, i64, Decimal)>,
 }
 
 /// The state that a record brings its remittance to, its detail, until when it is held, and the facts that both kinds share.
@@ -92,7 +100,7 @@ fn told(record: &JournalRecord) -> Option<(LegState, String, Option<Timestamp>, 
 }
 
 /// `rejected` are the legs that refunds of held money have added.
-async fn legs(conn: &mut Conn, page: &Page<'_>, rejected: Vec<(String, LegRow)>) -> Result<(), VerifyError> {
+async fn legs(conn: &mut Conn, page: &Page<'_>, rejected: BTreeMap<String, LegRow>) -> Result<(), VerifyError> {
     let rows = sqlx::query!(
         r#"select l.seq as "seq!", l.remittance_id, l.state, l.at, l.detail, l.deadline,
                   r.detainee_id as "detainee_id?", r.payer_id as "payer_id?", r.channel as "channel?",
@@ -122,7 +130,7 @@ async fn legs(conn: &mut Conn, page: &Page<'_>, rejected: Vec<(String, LegRow)>)
         let deadline = row.deadline.map(record::timestamp);
         stored.insert(key, (row.seq, Some(record::timestamp(row.at)), row.detail, deadline));
     }
-    let (mut explained, mut explained_facts) = (BTreeMap::from_iter(rejected), BTreeMap::new());
+    let (mut explained, mut explained_facts) = (rejected, BTreeMap::new());
     for record in page.records {
         let Some((state, detail, deadline, facts)) = told(record) else {
             continue;
@@ -217,9 +225,9 @@ async fn payments(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
 }
 
 impl RemittancesCheck {
-    /// Follows what goes back by itself, and tells which reviews ended against their remittance.
-    fn follow(&mut self, page: &Page<'_>) -> Result<Vec<(String, LegRow)>, VerifyError> {
-        let mut rejected = Vec::new();
+    /// Follows money in suspense: what moved it, and which reviews ended against their remittance.
+    fn follow(&mut self, page: &Page<'_>) -> Result<Followed, VerifyError> {
+        let mut followed = Followed::default();
         for record in page.records {
             if let Some(facts) = put_aside(record) {
                 let suspended = Suspended {
@@ -231,28 +239,34 @@ impl RemittancesCheck {
                 self.suspended.insert(record.seq, suspended);
                 continue;
             }
-            let Some(payment) = self.suspended.get_mut(&record.reverses) else {
+            let Some((movement, seq, amount)) = self.movement(page, record)? else {
                 continue;
             };
+            let row = (movement.name().to_owned(), seq, amount);
+            followed.movements.insert(record.seq, row);
+            let Some(payment) = self.suspended.get_mut(&seq) else {
+                continue;
+            };
+            let left = match movement {
+                Movement::Taken | Movement::Credited => payment.left.checked_sub(amount),
+                Movement::PutBack => payment.left.checked_add(amount),
+                Movement::PaidBack => Some(payment.left),
+            };
+            payment.left = left.ok_or_else(|| page.differs(record, "what is left in suspense overflows"))?;
+            match movement {
+                Movement::Taken => payment.goes_back &= !payment.left.is_zero(),
+                // What the cap did not let in.
+                Movement::Credited => payment.goes_back = !payment.left.is_zero(),
+                Movement::PutBack | Movement::PaidBack => {}
+            }
             let was_under_review = std::mem::take(&mut payment.is_under_review);
-            match &record.facts {
-                Some(Facts::Refund(facts)) => {
-                    payment.left -= page.amount(record, &facts.amount)?;
-                    payment.goes_back &= !payment.left.is_zero();
-                    if was_under_review {
-                        let key = format!("{} {}", facts.remittance, LegState::Rejected.name());
-                        rejected.push((key, (record.seq, record.recorded_at, facts.reason.clone(), None)));
-                    }
-                }
-                Some(Facts::Credit(facts)) => {
-                    payment.left -= page.amount(record, &facts.amount)?;
-                    // What the cap did not let in.
-                    payment.goes_back = !payment.left.is_zero();
-                }
-                _ => {}
+            if let (true, Some(Facts::Refund(facts))) = (was_under_review, &record.facts) {
+                let key = format!("{} {}", facts.remittance, LegState::Rejected.name());
+                let leg = (record.seq, record.recorded_at, facts.reason.clone(), None);
+                followed.rejected.insert(key, leg);
             }
         }
-        Ok(rejected)
+        Ok(followed)
     }
 
     /// What is still to go back by itself.
@@ -300,29 +314,28 @@ impl RemittancesCheck {
         Ok(Some((movement, payment, sum)))
     }
 
-    /// What became of money in suspense.
-    async fn movements(&mut self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
-        let rows = sqlx::query!(
-            "select seq, payment_seq, kind, amount from suspense_movement
-             where center_id = $1 and seq > $2 and seq <= $3",
-            page.center.no.0,
-            page.after.0,
-            page.through.0,
-        )
-        .fetch_all(conn)
-        .await?;
-        let stored = rows
-            .into_iter()
-            .map(|row| (row.seq, (row.kind, row.payment_seq, row.amount)))
-            .collect();
-        let mut explained = BTreeMap::new();
-        for record in page.records {
-            if let Some((movement, payment, amount)) = self.movement(page, record)? {
-                explained.insert(record.seq, (movement.name().to_owned(), payment, amount));
-            }
-        }
-        page.same_rows("suspense_movement", &explained, &stored)
-    }
+}
+
+/// What became of money in suspense.
+async fn movements(
+    conn: &mut Conn,
+    page: &Page<'_>,
+    explained: &BTreeMap<i64, (String, i64, Decimal)>,
+) -> Result<(), VerifyError> {
+    let rows = sqlx::query!(
+        "select seq, payment_seq, kind, amount from suspense_movement
+         where center_id = $1 and seq > $2 and seq <= $3",
+        page.center.no.0,
+        page.after.0,
+        page.through.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    let stored = rows
+        .into_iter()
+        .map(|row| (row.seq, (row.kind, row.payment_seq, row.amount)))
+        .collect();
+    page.same_rows("suspense_movement", explained, &stored)
 }
 
 /// Money comes in through the account of the remittance's own channel.
