@@ -6,6 +6,7 @@
 //! - [`db`] finding, starting, migrating and pooling PostgreSQL
 //! - [`ledger`] the journal, its lanes, statements, proof and verification; [`access`] who may do what;
 //!   [`gateway`] payment channels behind one trait, and a simulator
+//! - [`approval`] two people for one decision; [`work`] what people have to look at
 //! - [`custody`] centers and detainees
 //! - [`commissary`] vendors, products, purchases, returns
 //! - [`distribution`] how credits are split; [`remittance`] payers and the money they send
@@ -20,6 +21,7 @@
 
 pub mod access;
 pub mod api;
+pub mod approval;
 pub mod bench;
 pub mod clock;
 pub mod commissary;
@@ -42,3 +44,4 @@ pub mod serve;
 pub mod settlement;
 pub mod telemetry;
 pub mod verification;
+pub mod work;

@@ -13,6 +13,7 @@ use crate::{
         grpc::auth::AuthLayer,
         server::{self, Doors},
     },
+    approval::Desk,
     clock::Clock,
     commissary::Commissary,
     config::{Config, Gateway, Server},
@@ -29,6 +30,7 @@ use crate::{
     refund::Refunds,
     remittance::Remittances,
     settlement::Settlements,
+    work::WorkQueue,
 };
 
 /// Serves until SIGTERM or Ctrl-C, then lets calls and lanes finish, and stops the private PostgreSQL if there is one.
@@ -81,6 +83,8 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
     let refunds = Refunds::new(lanes.clone(), custody.clone(), channels.clone());
     let reconciliations = Reconciliations::new(lanes.clone(), custody.clone(), channels);
+    // Who runs what was allowed, kind by kind.
+    let desk = Desk::new(lanes.clone(), []);
     let router = server::router(Doors {
         lanes: lanes.clone(),
         custody: custody.clone(),
@@ -90,17 +94,21 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         settlements: Settlements::new(lanes.clone()),
         refunds: refunds.clone(),
         reconciliations,
+        desk: desk.clone(),
+        work: WorkQueue::new(lanes.clone()),
         auth,
         message_size_max,
         stop: stop.clone(),
     })
     .await?;
 
-    let polling = tokio::spawn(jobs::polling::run(remittances, refunds, custody, stop.clone()));
+    let polling = tokio::spawn(jobs::polling::run(remittances, refunds, custody.clone(), stop.clone()));
+    let deciding = tokio::spawn(jobs::approvals::run(desk, custody, stop.clone()));
     announce(&format!("custody ready on {address}"))?;
     let served = server::serve(listener, router, stop.clone()).await;
     stop.cancel();
     polling.await?;
+    deciding.await?;
     lanes.close().await;
     database.close().await;
     Ok(served?)

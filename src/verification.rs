@@ -1,6 +1,7 @@
 //! Verification put together: the ledger's replay with the checks of every domain.
 
 use crate::{
+    approval::ApprovalsCheck,
     commissary::CommissaryCheck,
     custody::DetaineesCheck,
     db::{Conn, Database},
@@ -9,10 +10,12 @@ use crate::{
         Center,
         verify::{self, Check, Verified, VerifyError},
     },
+    proto::{ApprovalFacts, JournalRecord, journal_record::Facts},
     reconciliation::FeesCheck,
     refund::RefundsCheck,
     remittance::RemittancesCheck,
     settlement::SettlementsCheck,
+    work::WorkCheck,
 };
 
 /// The checks of all domains, fresh: they remember one journal.
@@ -25,7 +28,19 @@ fn checks() -> Vec<Box<dyn Check>> {
         Box::<SettlementsCheck>::default(),
         Box::<RefundsCheck>::default(),
         Box::<FeesCheck>::default(),
+        Box::new(ApprovalsCheck::new(approval_of)),
+        Box::<WorkCheck>::default(),
     ]
+}
+
+/// The approval that a record tells of, by the kinds that need one.
+fn approval_of(record: &JournalRecord) -> Option<&ApprovalFacts> {
+    // Each kind that needs two people adds its facts here.
+    match record.facts.as_ref()? {
+        Facts::Credit(facts) => facts.release.as_ref(),
+        Facts::Refund(facts) => facts.rejection.as_ref(),
+        _ => None,
+    }
 }
 
 /// Verifies everything of one center as it stood at one moment, while the service may go on.

@@ -73,6 +73,14 @@ pub enum Permission {
     ReadLedger,
     /// Read the outcome of a request of one's own.
     ReadRequestOutcome,
+    /// Allow or refuse what others ask for.
+    Decide,
+    /// Read what is asked for and who allowed it.
+    ReadApprovals,
+    /// Look after the work queue.
+    Work,
+    /// Read the work queue.
+    ReadWork,
 }
 
 impl Permission {
@@ -81,7 +89,7 @@ impl Permission {
         use Role::*;
         match self {
             ManageCenters | ManageDetainees | ManageDistribution => &[Admin],
-            ManagePayers | Settle | Refund | Release | Reconcile => &[Admin, Finance],
+            ManagePayers | Settle | Refund | Release | Reconcile | Decide | Work => &[Admin, Finance],
             ManageCatalogue => &[Admin, Commissary],
             Remit => &[Admin, Finance, Payer],
             Sell => &[Terminal],
@@ -91,7 +99,9 @@ impl Permission {
             | ReadDistributionPolicy
             | ReadReleases
             | ReadReconciliations
-            | ReadLedger => &[Admin, Finance, Auditor],
+            | ReadLedger
+            | ReadApprovals
+            | ReadWork => &[Admin, Finance, Auditor],
             ReadDetainee | ReadStatement | ReadPayer | ReadRemittances | ReadDistribution | ReadUnspent
             | ReadRefunds => &[Admin, Finance, Auditor, Payer],
             ReadVendors | ListPurchases | ReadSettlements => &[Admin, Finance, Auditor, Commissary],
@@ -189,6 +199,15 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.LedgerService/GetProof", ReadLedger),
     ("custody.v1.LedgerService/GetRequestOutcome", ReadRequestOutcome),
     ("custody.v1.LedgerService/WatchTransactions", ReadLedger),
+    ("custody.v1.ApprovalService/GetApproval", ReadApprovals),
+    ("custody.v1.ApprovalService/ListApprovals", ReadApprovals),
+    ("custody.v1.ApprovalService/Approve", Decide),
+    ("custody.v1.ApprovalService/Refuse", Decide),
+    ("custody.v1.WorkService/GetWorkItem", ReadWork),
+    ("custody.v1.WorkService/ListWorkItems", ReadWork),
+    ("custody.v1.WorkService/TakeWorkItem", Work),
+    ("custody.v1.WorkService/ResolveWorkItem", Work),
+    ("custody.v1.WorkService/CancelWorkItem", Work),
 ];
 
 /// The services that anyone may call without a token: whether the service is up, and what it offers.

@@ -13,30 +13,33 @@ use tracing::{Instrument as _, info_span};
 use super::{
     connection,
     grpc::{
-        auth::AuthLayer, commissary::CommissaryApi, custody::CustodyApi, deadline, distribution::DistributionApi,
-        ledger::LedgerApi, reconciliation::ReconciliationApi, refund::RefundApi, remittance::RemittanceApi,
-        scope::Linked, settlement::SettlementApi,
+        approval::ApprovalApi, auth::AuthLayer, commissary::CommissaryApi, custody::CustodyApi, deadline,
+        distribution::DistributionApi, ledger::LedgerApi, reconciliation::ReconciliationApi, refund::RefundApi,
+        remittance::RemittanceApi, scope::Linked, settlement::SettlementApi, work::WorkApi,
     },
     http::{Notifications, OnRefund},
     status::of_framework,
 };
 use crate::{
+    approval::Desk,
     commissary::Commissary,
     custody::Custody,
     distribution::Distributions,
     ledger::Lanes,
     proto::{
-        FILE_DESCRIPTOR_SET, commissary_service_server::CommissaryServiceServer,
-        custody_service_server::CustodyServiceServer, distribution_service_server::DistributionServiceServer,
-        ledger_service_server::LedgerServiceServer, reconciliation_service_server::ReconciliationServiceServer,
-        refund_service_server::RefundServiceServer, remittance_service_server::RemittanceServiceServer,
-        settlement_service_server::SettlementServiceServer,
+        FILE_DESCRIPTOR_SET, approval_service_server::ApprovalServiceServer,
+        commissary_service_server::CommissaryServiceServer, custody_service_server::CustodyServiceServer,
+        distribution_service_server::DistributionServiceServer, ledger_service_server::LedgerServiceServer,
+        reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
+        remittance_service_server::RemittanceServiceServer, settlement_service_server::SettlementServiceServer,
+        work_service_server::WorkServiceServer,
     },
     reconciliation::Reconciliations,
     refund::Refunds,
     remittance::Remittances,
     settlement::Settlements,
     telemetry,
+    work::WorkQueue,
 };
 
 /// How long whoever asks is told that the service is about to stop before it takes no further connections and calls, in
@@ -65,6 +68,10 @@ pub struct Doors {
     pub refunds: Refunds,
     /// Bills of the gateway.
     pub reconciliations: Reconciliations,
+    /// Where approvals are decided.
+    pub desk: Desk,
+    /// What people have to look at.
+    pub work: WorkQueue,
     /// Who may come in.
     pub auth: AuthLayer,
     /// The largest request that is read, in bytes.
@@ -94,6 +101,8 @@ impl Doors {
         let custody = CustodyApi::new(self.custody.clone(), self.lanes.database().clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.stop.clone());
+        let approval = ApprovalApi::new(self.desk.clone(), self.custody.clone());
+        let work = WorkApi::new(self.work.clone(), self.custody.clone());
         Routes::new(CustodyServiceServer::new(custody).max_decoding_message_size(size_max))
             .add_service(CommissaryServiceServer::new(commissary).max_decoding_message_size(size_max))
             .add_service(LedgerServiceServer::new(ledger).max_decoding_message_size(size_max))
@@ -102,6 +111,8 @@ impl Doors {
             .add_service(SettlementServiceServer::new(settlement).max_decoding_message_size(size_max))
             .add_service(RefundServiceServer::new(refund).max_decoding_message_size(size_max))
             .add_service(ReconciliationServiceServer::new(reconciliation).max_decoding_message_size(size_max))
+            .add_service(ApprovalServiceServer::new(approval).max_decoding_message_size(size_max))
+            .add_service(WorkServiceServer::new(work).max_decoding_message_size(size_max))
     }
 }
 

@@ -66,10 +66,16 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         | Reason::NotInTransit
         | Reason::DateNotOver
         | Reason::SettlementExceedsPayable
-        | Reason::MoneyInFlight => Code::FailedPrecondition,
+        | Reason::MoneyInFlight
+        | Reason::ApprovalPending
+        | Reason::AlreadyDecided
+        | Reason::ApprovalClosed
+        | Reason::WorkItemClosed
+        | Reason::EndedByMoney
+        | Reason::NotInSuspense => Code::FailedPrecondition,
         Reason::GatewayUnavailable => Code::Unavailable,
         Reason::QueueFull => Code::ResourceExhausted,
-        Reason::NotAllowed => Code::PermissionDenied,
+        Reason::NotAllowed | Reason::MakerIsChecker => Code::PermissionDenied,
         Reason::NotAuthenticated => Code::Unauthenticated,
     };
     Some(code)

@@ -183,6 +183,7 @@ fn admission(person: usize) -> anyhow::Result<Admission> {
         name: format!("person {person}"),
         name_zh: "某".into(),
         tier: 1,
+        birth_date: None,
     })
 }
 

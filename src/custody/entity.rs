@@ -162,6 +162,8 @@ pub struct Detainee {
     pub account_base: AccountNo,
     /// Since when.
     pub admitted_at: OffsetDateTime,
+    /// When the person was born, if that was told.
+    pub birth_date: Option<Date>,
 }
 
 impl Detainee {

@@ -13,6 +13,7 @@ use std::{
 
 pub use entity::{CenterProfile, Detainee, DetaineeState, Screening, Settings};
 pub use error::CustodyRefusal;
+use time::Date;
 pub use verify::DetaineesCheck;
 
 use crate::{
@@ -56,6 +57,8 @@ pub struct Admission {
     pub name_zh: String,
     /// The regime tier, which sets the monthly spending limit.
     pub tier: i16,
+    /// When the person was born; money without an order is matched by it.
+    pub birth_date: Option<Date>,
 }
 
 /// A detainee's four balances.
@@ -233,7 +236,8 @@ impl Custody {
         if let Some(existing) = store::detainee(conn, center.no, &admission.id).await? {
             let same = existing.name == admission.name
                 && existing.name_zh == admission.name_zh
-                && existing.tier == admission.tier;
+                && existing.tier == admission.tier
+                && existing.birth_date == admission.birth_date;
             return if same {
                 Ok(existing)
             } else {
@@ -284,6 +288,18 @@ pub async fn all_centers(conn: &mut Conn) -> db::Result<Vec<Center>> {
 /// A detainee, inside the caller's transaction.
 pub async fn detainee_in_tx(conn: &mut Conn, center: &Center, id: &DetaineeId) -> db::Result<Option<Detainee>> {
     store::detainee(conn, center.no, id).await
+}
+
+/// Up to `limit` detainees with a custody number, however its letters are written, or with a name, in the order of their ids,
+/// inside the caller's transaction.
+pub async fn candidates_in_tx(
+    conn: &mut Conn,
+    center: &Center,
+    custody_number: &str,
+    name: &str,
+    limit: i64,
+) -> db::Result<Vec<Detainee>> {
+    store::candidates(conn, center.no, custody_number, name, limit).await
 }
 
 /// A center's rules, inside the caller's transaction.

@@ -232,8 +232,9 @@ pub(super) async fn insert_detainee(
     let account_base = account::open_in_tx(conn, center, &codes, &owner, at).await?;
     let state = DetaineeState::Active;
     sqlx::query!(
-        "insert into detainee (center_id, detainee_id, name, name_zh, state, tier, account_base, admitted_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "insert into detainee (center_id, detainee_id, name, name_zh, state, tier, account_base, admitted_at,
+                               birth_date)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         center.0,
         admission.id.as_str(),
         admission.name,
@@ -242,6 +243,7 @@ pub(super) async fn insert_detainee(
         admission.tier,
         account_base.0,
         at,
+        admission.birth_date,
     )
     .execute(conn)
     .await?;
@@ -250,6 +252,7 @@ pub(super) async fn insert_detainee(
         name,
         name_zh,
         tier,
+        birth_date,
     } = admission;
     Ok(Detainee {
         id,
@@ -259,6 +262,7 @@ pub(super) async fn insert_detainee(
         tier,
         account_base,
         admitted_at: at,
+        birth_date,
     })
 }
 
@@ -268,7 +272,7 @@ pub(super) async fn detainee(
     id: &DetaineeId,
 ) -> sqlx::Result<Option<Detainee>> {
     let row = sqlx::query!(
-        "select name, name_zh, state, tier, account_base, admitted_at from detainee
+        "select name, name_zh, state, tier, account_base, admitted_at, birth_date from detainee
          where center_id = $1 and detainee_id = $2",
         center.0,
         id.as_str(),
@@ -284,9 +288,37 @@ pub(super) async fn detainee(
             tier: row.tier,
             account_base: AccountNo(row.account_base),
             admitted_at: row.admitted_at,
+            birth_date: row.birth_date,
         })
     })
     .transpose()
+}
+
+/// Up to `limit` detainees with a custody number, however its letters are written, or with a name.
+pub(super) async fn candidates(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    custody_number: &str,
+    name: &str,
+    limit: i64,
+) -> sqlx::Result<Vec<Detainee>> {
+    let ids = sqlx::query_scalar!(
+        "select detainee_id from detainee
+         where center_id = $1 and (lower(detainee_id) = lower($2) or $3 <> '' and (lower(name) = lower($3) or name_zh = $3))
+         order by lower(detainee_id) <> lower($2), detainee_id limit $4",
+        center.0,
+        custody_number,
+        name,
+        limit,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        let id = DetaineeId::parse(&id).map_err(decoding)?;
+        found.extend(detainee(conn, center, &id).await?);
+    }
+    Ok(found)
 }
 
 pub(super) async fn list_detainees(
@@ -296,7 +328,7 @@ pub(super) async fn list_detainees(
     limit: i64,
 ) -> sqlx::Result<Vec<Detainee>> {
     sqlx::query!(
-        "select detainee_id, name, name_zh, state, tier, account_base, admitted_at from detainee
+        "select detainee_id, name, name_zh, state, tier, account_base, admitted_at, birth_date from detainee
          where center_id = $1 and detainee_id > $2 order by detainee_id limit $3",
         center.0,
         after,
@@ -314,6 +346,7 @@ pub(super) async fn list_detainees(
             tier: row.tier,
             account_base: AccountNo(row.account_base),
             admitted_at: row.admitted_at,
+            birth_date: row.birth_date,
         })
     })
     .collect()

@@ -1,3 +1,4 @@
 //! What runs by the clock.
 
+pub mod approvals;
 pub mod polling;

@@ -65,6 +65,11 @@ pub fn canonical(message: &impl prost::Message) -> Vec<u8> {
     message.encode_to_vec()
 }
 
+/// Reads a message back, as [`canonical`] wrote it.
+pub fn read_canonical<M: prost::Message + Default>(bytes: &[u8]) -> Result<M, sqlx::Error> {
+    M::decode(bytes).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
 /// Reads the facts of a credit, as [`canonical`] wrote them.
 pub fn decode_credit(bytes: &[u8]) -> Result<CreditFacts, sqlx::Error> {
     CreditFacts::decode(bytes).map_err(|error| sqlx::Error::Decode(error.into()))

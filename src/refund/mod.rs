@@ -41,7 +41,7 @@ use crate::{
         record, transaction,
     },
     money::{Amount, MoneyError},
-    proto::{JournalRecord, RefundFacts, journal_record::Facts},
+    proto::{ApprovalFacts, JournalRecord, RefundFacts, journal_record::Facts},
 };
 
 /// The verbs of this domain.
@@ -92,8 +92,17 @@ pub struct NewRefund {
     pub amount: Amount,
     /// Why.
     pub reason: String,
-    /// Whether this ends the review that the payment is held for. What is held is not refunded otherwise.
-    pub ends_review: bool,
+    /// How this ends the review that the payment is held for; none of others. What is held is not refunded otherwise.
+    pub review: Option<ReviewEnd>,
+}
+
+/// How a review ends against the payment.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ReviewEnd {
+    /// Two people rejected it.
+    Rejected(ApprovalFacts),
+    /// Nobody decided in time.
+    TimedOut,
 }
 
 impl NewRefund {
@@ -104,7 +113,7 @@ impl NewRefund {
             suspense: None,
             amount,
             reason: reason.into(),
-            ends_review: false,
+            review: None,
         }
     }
 }
@@ -183,7 +192,7 @@ impl Refunds {
             suspense,
             amount,
             reason,
-            ends_review,
+            review,
         } = new;
         let command = create::CreateRefund {
             request,
@@ -191,7 +200,7 @@ impl Refunds {
             suspense,
             amount,
             reason,
-            ends_review,
+            review,
             channels: self.channels.clone(),
         };
         let posted = self.lanes.submit_rare(center, command).await?;

@@ -18,7 +18,7 @@ use crate::{
     proto::{OutcomeFacts, RefundFacts, TransactionKind, journal_record::Facts},
     remittance::{
         order_number,
-        suspense::{self, Movement},
+        suspense::{self, Move, Movement},
     },
 };
 
@@ -276,7 +276,15 @@ impl EndRefund {
                 RefundState::Succeeded => Movement::PaidBack,
                 _ => Movement::PutBack,
             };
-            suspense::move_in_tx(tx.conn(), center.no, row.credit, moment.seq, movement, row.amount).await?;
+            let told = Move {
+                payment: row.credit,
+                seq: moment.seq,
+                at: moment.recorded_at,
+                actor: &self.request.actor,
+                movement,
+                amount: row.amount,
+            };
+            suspense::move_in_tx(tx.conn(), &center, &told).await?;
         }
         let (at, end_seq) = (moment.recorded_at, Some(moment.seq));
         let reason = &self.facts.reason;

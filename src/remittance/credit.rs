@@ -14,7 +14,7 @@ use super::{
     posting,
     screening::{self, Accepted, BALANCE_CAP_EXCEEDED, PAYMENT_COUNT_EXCEEDED},
     store::LegRows,
-    suspense::{DUPLICATE_PAYMENT, PaymentRows, RemittanceRoom, ReturnRows, SuspendedPayment},
+    suspense::{self, DUPLICATE_PAYMENT, PaymentRows, RemittanceRoom, ReturnRows, SuspendedPayment},
 };
 use crate::{
     custody::room::{DetaineeRoom, SettingsRoom},
@@ -23,6 +23,7 @@ use crate::{
     ledger::{Command, Declined, Draft, Entry, Moment, Request, Rows, State, chart, record},
     money::Amount,
     proto::{CreditFacts, SuspenseFacts, TransactionKind, journal_record::Facts},
+    work,
 };
 
 /// The method that a credit's request names. No caller can call it.
@@ -86,8 +87,14 @@ impl CreditRemittance {
     }
 
     fn put_aside(&self, reason: &str, review_deadline: Option<OffsetDateTime>) -> Draft {
+        let facts = self.suspense_facts(reason, review_deadline);
+        let posting = posting::suspended(self.clearing, self.amount);
+        Draft::new(TransactionKind::Suspense, vec![posting], Facts::Suspense(facts))
+    }
+
+    fn suspense_facts(&self, reason: &str, review_deadline: Option<OffsetDateTime>) -> SuspenseFacts {
         let facts = self.facts.clone();
-        let facts = SuspenseFacts {
+        SuspenseFacts {
             remittance: facts.remittance,
             detainee: facts.detainee,
             payer: facts.payer,
@@ -97,9 +104,7 @@ impl CreditRemittance {
             amount: facts.amount,
             reason: reason.to_owned(),
             review_deadline: review_deadline.map(record::timestamp),
-        };
-        let posting = posting::suspended(self.clearing, self.amount);
-        Draft::new(TransactionKind::Suspense, vec![posting], Facts::Suspense(facts))
+        }
     }
 
     /// The payment as it is put into suspense.
@@ -190,6 +195,8 @@ impl Command for CreditRemittance {
                 if !facts.excess.is_empty() {
                     let excess = Amount::parse(&facts.excess, self.amount.currency())?;
                     let payment = self.suspended(entry, at, excess, BALANCE_CAP_EXCEEDED);
+                    let told = self.suspense_facts(BALANCE_CAP_EXCEEDED, None);
+                    work::raise(rows, suspense::item(&told, entry.seq, excess, at));
                     self.put_into_suspense(state, rows, payment, at)?;
                 }
                 self.reach(state, rows, (LegState::Credited, None), entry, "")
@@ -197,6 +204,11 @@ impl Command for CreditRemittance {
             Some(Facts::Suspense(facts)) => {
                 let payment = self.suspended(entry, at, self.amount, &facts.reason);
                 let deadline = facts.review_deadline.as_ref().and_then(record::instant);
+                let item = match deadline {
+                    Some(deadline) => suspense::held_item(facts, entry.seq, at, deadline),
+                    None => suspense::item(facts, entry.seq, self.amount, at),
+                };
+                work::raise(rows, item);
                 self.put_into_suspense(state, rows, payment, deadline.unwrap_or(at))?;
                 let parties = state.room_mut::<PartiesRoom>()?;
                 let state_reached = match deadline {

@@ -141,9 +141,9 @@ async fn legs(conn: &mut Conn, page: &Page<'_>, rejected: BTreeMap<String, LegRo
         let amount = whole(page, record, &facts)?;
         let amount = Some(amount).filter(|_| record.reverses == 0);
         explained.insert(key.clone(), (record.seq, record.recorded_at, detail, deadline));
-        if !facts.release_reason.is_empty() {
+        if let Some(release) = facts.release {
             let key = format!("{} {}", facts.remittance, LegState::Released.name());
-            let leg = (record.seq, record.recorded_at, facts.release_reason.clone(), None);
+            let leg = (record.seq, record.recorded_at, release.reason, None);
             explained.insert(key, leg);
         }
         let payment = (Some(facts.gateway_transaction), facts.paid_at);

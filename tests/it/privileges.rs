@@ -15,6 +15,10 @@ use crate::world::TestDatabase;
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("account", "", ""),
     ("account_balance", "", "balance"),
+    ("approval", "", ""),
+    ("approval_decision", "", ""),
+    ("approval_end", "", ""),
+    ("approval_open", "d", "attempts next_at"),
     ("bill", "", ""),
     ("bill_entry", "", ""),
     ("center", "", ""),
@@ -53,7 +57,12 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("suspended_payment", "", ""),
     ("suspense_movement", "", ""),
     ("tier_limit", "", "amount"),
+    ("unmatched_end", "", ""),
+    ("unmatched_sum", "", ""),
     ("vendor", "", ""),
+    ("work_item", "", ""),
+    ("work_item_leg", "", ""),
+    ("work_item_open", "d", ""),
 ];
 
 /// Whether the role may do it; what it does is taken back.

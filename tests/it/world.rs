@@ -256,6 +256,7 @@ pub async fn new_center(process: &Process, name: &str) -> Center {
             name: detainee.into(),
             name_zh: "某".into(),
             tier: 1,
+            birth_date: None,
         };
         process.custody.admit(&center, admission).await.unwrap();
     }

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use super::{
     auth::{actor, denied_status},
     convert::{amount_in, money, positive_amount_in, text, timestamp, typed},
-    name::{CenterName, DetaineeName, SettingsName, TransactionName},
+    name::{self, CenterName, DetaineeName, SettingsName, TransactionName},
     page::{Page, leg_cursor},
     scope::{self, Linked},
 };
@@ -238,6 +238,7 @@ fn detainee_out(detainee: &custody::Detainee, center: &Center) -> Detainee {
         tier: i32::from(detainee.tier),
         state: state.into(),
         admit_time: timestamp(detainee.admitted_at),
+        birth_date: detainee.birth_date.map(name::format_date).unwrap_or_default(),
     }
 }
 
@@ -362,6 +363,10 @@ impl CustodyService for CustodyApi {
             name: text(&told.display_name, "detainee.display_name")?,
             name_zh: text(&told.display_name_zh, "detainee.display_name_zh")?,
             tier: tier_in(told.tier, "detainee.tier")?,
+            birth_date: match told.birth_date.as_str() {
+                "" => None,
+                text => Some(name::date(text, "detainee.birth_date")?),
+            },
         };
         Ok(Response::new(detainee_out(
             &self.custody.admit(&center, admission).await?,
@@ -374,10 +379,11 @@ impl CustodyService for CustodyApi {
         let name = DetaineeName::parse(&call.get_ref().name, "name")?;
         let center = scope::center(&self.custody, actor, name.center).await?;
         let id = scope::detainee(&self.linked, actor, &center, name.detainee, "name").await?;
-        Ok(Response::new(detainee_out(
-            &self.custody.detainee(&center, &id).await?,
-            &center,
-        )))
+        let mut detainee = detainee_out(&self.custody.detainee(&center, &id).await?, &center);
+        if actor.confined_to_payer().is_some() {
+            detainee.birth_date.clear();
+        }
+        Ok(Response::new(detainee))
     }
 
     async fn list_detainees(

@@ -1,5 +1,6 @@
 //! gRPC: resource names, pages, and what every answer has in common.
 
+pub mod approval;
 pub mod auth;
 pub mod commissary;
 pub mod convert;
@@ -14,6 +15,7 @@ pub mod refund;
 pub mod remittance;
 pub mod scope;
 pub mod settlement;
+pub mod work;
 
 use tonic::{Response, metadata::MetadataValue};
 

@@ -234,6 +234,14 @@ id_name!(
     DistributionName, "centers/{center}/remittances/{remittance}/distribution", "/distribution",
     "centers" => center, "remittances" => remittance
 );
+id_name!(
+    /// `centers/{center}/workItems/{work_item}`
+    WorkItemName, "centers/{center}/workItems/{work_item}", "", "centers" => center, "workItems" => work_item
+);
+number_name!(
+    /// `centers/{center}/approvals/{approval}`
+    ApprovalName, "centers/{center}/approvals/{approval}", "approvals" => approval: i64
+);
 number_name!(
     /// `centers/{center}/purchases/{seq}`
     PurchaseName, "centers/{center}/purchases/{seq}", "purchases" => seq: i64
@@ -308,6 +316,25 @@ impl fmt::Display for ReconciliationName<'_> {
 
 name_verbs!(ReconciliationName, "centers/{center}/reconciliations/{channel}.{date}");
 
+/// Reads what something is about, `centers/{center}/…`, relative to its center; empty is none.
+///
+/// Errors: INVALID_FIELD naming `field`.
+pub fn subject_in<'a>(text: &'a str, field: &str, center: &str) -> Result<Option<&'a str>, Refusal> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let bad = || not_a_name(text, field, "centers/{center}/{collection}/{id}");
+    let (own, subject) = text
+        .strip_prefix("centers/")
+        .and_then(|rest| rest.split_once('/'))
+        .ok_or_else(bad)?;
+    if !is_id(own) || subject.is_empty() || !subject.split('/').all(is_id) {
+        return Err(bad());
+    }
+    same_center(own, center, field)?;
+    Ok(Some(subject))
+}
+
 /// Reads `centers/{center}/payers/{payer}`, or `centers/{center}/payers/-` for every payer of the center.
 ///
 /// Errors: INVALID_FIELD naming `field`.
@@ -348,8 +375,10 @@ mod tests {
             "centers/north/transactions/9223372036854775807",
             "centers/north/accounts/2147483647",
             "centers/north/reconciliations/webhook.2026-01-31",
+            "centers/north/workItems/W1",
+            "centers/north/approvals/47",
         ];
-        let kinds: [fn(&str) -> Option<String>; 19] = kinds!(
+        let kinds: [fn(&str) -> Option<String>; 21] = kinds!(
             CenterName,
             SettingsName,
             DistributionPolicyName,
@@ -368,7 +397,9 @@ mod tests {
             ReleaseName,
             TransactionName,
             AccountName,
-            ReconciliationName
+            ReconciliationName,
+            WorkItemName,
+            ApprovalName
         );
         for (place, sample) in samples.iter().enumerate() {
             for (other, read) in kinds.iter().enumerate() {

@@ -199,7 +199,7 @@ impl RefundService for RefundApi {
             remittance,
             suspense: suspense.map(|name| Seq(name.seq)),
             amount,
-            ends_review: false,
+            review: None,
             reason: told(&message.reason, "reason")?,
         };
         let posted = self.refunds.create(&center, request, new).await?;

@@ -1,13 +1,15 @@
 //! Crediting a payment out of suspense: the detainee is active again, or two people released it from review.
 
-use super::{DecidedRows, Movement, MovementRows, OUT_OF_SUSPENSE, RemittanceRoom, ReturnRows, SuspendedPayment};
+use super::{
+    DecidedRows, Movement, MovementRows, OUT_OF_SUSPENSE, RemittanceRoom, ReturnRows, SuspendedPayment, subject,
+};
 use crate::{
     custody::room::DetaineeRoom,
     distribution::room::{collect, split},
     ids::{RequestId, Seq},
     ledger::{Command, Declined, Draft, Entry, Moment, Request, Rows, State, center::Head, chart, record},
     money::{Amount, MoneyError},
-    proto::{CreditFacts, TransactionKind, journal_record::Facts},
+    proto::{ApprovalFacts, CreditFacts, TransactionKind, journal_record::Facts},
     remittance::{
         RemittanceRefusal as R,
         credit::{recorded_at, want_split},
@@ -16,6 +18,7 @@ use crate::{
         screening::Accepted,
         store::LegRows,
     },
+    work::{self, Closing, WorkKind},
 };
 
 /// What is left of a remittance's own payment goes from suspense to the detainee, as far as the cap lets it in. What it does not
@@ -39,7 +42,7 @@ impl CreditSuspended {
     /// attempt, and whoever asks at the same moment asks for the same thing. That it happens once is decided by the lane.
     pub fn of(remittance: &Remittance, payment: &SuspendedPayment, head: &Head) -> Result<CreditSuspended, MoneyError> {
         let [seq, at, rules] = [payment.seq.0, head.seq.0, head.rules_version].map(|number| number.to_string());
-        let facts = facts_of(remittance, payment, "")?;
+        let facts = facts_of(remittance, payment, None)?;
         let request = Request {
             id: RequestId::derived(&["suspense", &seq, &at, &rules]),
             method: Self::METHOD,
@@ -54,9 +57,9 @@ impl CreditSuspended {
         remittance: &Remittance,
         payment: &SuspendedPayment,
         request: Request,
-        reason: &str,
+        release: ApprovalFacts,
     ) -> Result<CreditSuspended, MoneyError> {
-        let facts = facts_of(remittance, payment, reason)?;
+        let facts = facts_of(remittance, payment, Some(release))?;
         CreditSuspended::asked(remittance, payment, request, facts)
     }
 
@@ -81,7 +84,7 @@ impl CreditSuspended {
     }
 
     fn is_release(&self) -> bool {
-        !self.facts.release_reason.is_empty()
+        self.facts.release.is_some()
     }
 
     /// The id of its request.
@@ -90,7 +93,11 @@ impl CreditSuspended {
     }
 }
 
-fn facts_of(remittance: &Remittance, payment: &SuspendedPayment, reason: &str) -> Result<CreditFacts, MoneyError> {
+fn facts_of(
+    remittance: &Remittance,
+    payment: &SuspendedPayment,
+    release: Option<ApprovalFacts>,
+) -> Result<CreditFacts, MoneyError> {
     Ok(CreditFacts {
         remittance: remittance.id.to_string(),
         detainee: remittance.detainee.to_string(),
@@ -99,7 +106,7 @@ fn facts_of(remittance: &Remittance, payment: &SuspendedPayment, reason: &str) -
         gateway_transaction: payment.gateway_transaction.clone(),
         paid_at: Some(record::timestamp(payment.paid_at)),
         amount: payment.left()?.to_string(),
-        release_reason: reason.to_owned(),
+        release,
         ..CreditFacts::default()
     })
 }
@@ -158,8 +165,8 @@ impl Command for CreditSuspended {
         let (id, at) = (&self.own.remittance, recorded_at(entry)?);
         let accepted = Amount::parse(&facts.amount, self.amount.currency())?;
         if let Some(legs) = rows.of::<LegRows>() {
-            if self.is_release() {
-                legs.push(id, (LegState::Released, None), at, &facts.release_reason, entry.seq);
+            if let Some(release) = &facts.release {
+                legs.push(id, (LegState::Released, None), at, &release.reason, entry.seq);
             }
             legs.push(id, (LegState::Credited, None), at, OUT_OF_SUSPENSE, entry.seq);
         }
@@ -170,8 +177,19 @@ impl Command for CreditSuspended {
             if let Some(returns) = rows.of::<ReturnRows>() {
                 returns.push(self.payment, id, at);
             }
-        } else if let Some(decided) = rows.of::<DecidedRows>() {
-            decided.push(self.payment);
+        } else {
+            if let Some(decided) = rows.of::<DecidedRows>() {
+                decided.push(self.payment);
+            }
+            let closing = Closing {
+                kind: if self.is_release() { WorkKind::HeldRemittance } else { WorkKind::SuspendedPayment },
+                subject: &subject(self.payment),
+                at,
+                actor: &self.request.actor,
+                reason: "credited",
+                seq: Some(entry.seq),
+            };
+            work::close(rows, &closing);
         }
         let parties = state.room_mut::<PartiesRoom>()?;
         if self.is_release() {

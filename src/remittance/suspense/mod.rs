@@ -14,6 +14,8 @@ mod credit;
 mod room;
 mod store;
 
+use std::collections::BTreeMap;
+
 pub(super) use credit::CreditSuspended;
 pub(super) use room::RemittanceRoom;
 pub(super) use store::{DecidedRows, MovementRows, PaymentRows, ReturnRows, payments};
@@ -22,7 +24,10 @@ use time::OffsetDateTime;
 use crate::{
     db::{self, Conn},
     ids::{CenterNo, RemittanceId, Seq},
+    ledger::Center,
     money::{Amount, MoneyError},
+    proto::{HeldRemittanceWork, SuspendedPaymentWork, SuspenseFacts, WorkFacts, work_facts},
+    work::{self, Closing, NewItem, WorkKind},
 };
 
 /// Why a payment is in suspense although the detainee could have it: its order was paid before.
@@ -131,16 +136,88 @@ pub async fn all_taken_in_tx(conn: &mut Conn, center: CenterNo, payment: Seq) ->
     store::delete_return(conn, center, payment).await
 }
 
-/// Records that a transaction moves money of a payment in suspense. The caller holds the journal's head and posts the same.
-pub async fn move_in_tx(
-    conn: &mut Conn,
-    center: CenterNo,
-    payment: Seq,
-    seq: Seq,
-    movement: Movement,
-    amount: Amount,
-) -> db::Result<()> {
-    store::insert_movement(conn, center, payment, seq, movement, amount).await
+/// What a transaction does to a payment in suspense.
+#[derive(Debug, Clone, Copy)]
+pub struct Move<'a> {
+    /// The transaction that put the payment there.
+    pub payment: Seq,
+    /// The transaction that moves it.
+    pub seq: Seq,
+    /// When.
+    pub at: OffsetDateTime,
+    /// Who asked for it, as the journal names them.
+    pub actor: &'a str,
+    /// What becomes of the money.
+    pub movement: Movement,
+    /// Of how much of it.
+    pub amount: Amount,
+}
+
+/// Records that a transaction moves money of a payment in suspense, and keeps its work item: there is one as long as some of the
+/// payment is in suspense. The caller holds the journal's head and posts the same.
+pub async fn move_in_tx(conn: &mut Conn, center: &Center, told: &Move<'_>) -> db::Result<()> {
+    store::insert_movement(conn, center.no, told.payment, told.seq, told.movement, told.amount).await?;
+    let Some((left, facts)) = store::left_of(conn, center, told.payment).await? else {
+        return Ok(());
+    };
+    if left.is_positive() {
+        return work::raise_in_tx(conn, center.no, &item(&facts, told.payment, left, told.at)).await;
+    }
+    for kind in [WorkKind::SuspendedPayment, WorkKind::HeldRemittance] {
+        let closing = Closing {
+            kind,
+            subject: &subject(told.payment),
+            at: told.at,
+            actor: told.actor,
+            reason: "on its way back to the payer",
+            seq: Some(told.seq),
+        };
+        work::close_in_tx(conn, center.no, &closing).await?;
+    }
+    Ok(())
+}
+
+/// What the work item of a payment is about.
+pub(super) fn subject(payment: Seq) -> String {
+    format!("transactions/{payment}")
+}
+
+/// The work item of a payment of which `left` is in suspense.
+pub(super) fn item(facts: &SuspenseFacts, payment: Seq, left: Amount, at: OffsetDateTime) -> NewItem {
+    let facts = facts.clone();
+    let known = SuspendedPaymentWork {
+        remittance: facts.remittance,
+        detainee: facts.detainee,
+        payer: facts.payer,
+        channel: facts.channel,
+        gateway_transaction: facts.gateway_transaction,
+        amount: left.to_string(),
+        reason: facts.reason,
+    };
+    let facts = WorkFacts {
+        facts: Some(work_facts::Facts::SuspendedPayment(known)),
+    };
+    NewItem::new(WorkKind::SuspendedPayment, subject(payment), facts, at)
+}
+
+/// The work item of a payment that is held for review until a deadline.
+pub(super) fn held_item(facts: &SuspenseFacts, payment: Seq, at: OffsetDateTime, deadline: OffsetDateTime) -> NewItem {
+    let known = HeldRemittanceWork {
+        remittance: facts.remittance.clone(),
+        detainee: facts.detainee.clone(),
+        payer: facts.payer.clone(),
+        amount: facts.amount.clone(),
+        rules: vec![facts.reason.clone()],
+    };
+    let facts = WorkFacts {
+        facts: Some(work_facts::Facts::HeldRemittance(known)),
+    };
+    NewItem::new(WorkKind::HeldRemittance, subject(payment), facts, at).due(deadline)
+}
+
+/// What is left of each payment in suspense of which something is, by the transaction that put it there; for verification.
+pub async fn all_left(conn: &mut Conn, center: &Center) -> db::Result<BTreeMap<Seq, Amount>> {
+    store::all_left(conn, center).await
 }
 
 #[cfg(test)]

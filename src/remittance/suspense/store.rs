@@ -1,6 +1,6 @@
 //! SQL about money in suspense, and about what decisions need to know of a remittance.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rust_decimal::Decimal;
 use sqlx::{Arguments as _, PgConnection, postgres::PgArguments};
@@ -12,6 +12,7 @@ use crate::{
     ids::{CenterNo, RemittanceId, Seq},
     ledger::{Center, RowSet},
     money::Amount,
+    proto::SuspenseFacts,
 };
 
 /// The payments of some remittances that were put into suspense, each remittance's oldest first.
@@ -157,6 +158,61 @@ pub(in crate::remittance) async fn return_again(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// What of a payment is in suspense, and what its record says of it.
+pub(super) async fn left_of(
+    conn: &mut PgConnection,
+    center: &Center,
+    payment: Seq,
+) -> sqlx::Result<Option<(Amount, SuspenseFacts)>> {
+    let row = sqlx::query!(
+        r#"select s.amount - coalesce((
+                      select sum(case m.kind when 'TAKEN' then m.amount when 'CREDITED' then m.amount
+                                             when 'PUT_BACK' then -m.amount else 0 end)
+                      from suspense_movement m where m.center_id = s.center_id and m.payment_seq = s.seq), 0) as "left!",
+                  s.remittance_id, s.gateway_transaction, s.amount, s.reason, r.detainee_id, r.payer_id, r.channel
+           from suspended_payment s
+           join remittance r on r.center_id = s.center_id and r.remittance_id = s.remittance_id
+           where s.center_id = $1 and s.seq = $2"#,
+        center.no.0,
+        payment.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| {
+        let facts = SuspenseFacts {
+            remittance: row.remittance_id,
+            detainee: row.detainee_id,
+            payer: row.payer_id,
+            channel: row.channel,
+            gateway_transaction: row.gateway_transaction,
+            paid_at: None,
+            amount: center.amount(row.amount)?.to_string(),
+            reason: row.reason,
+            review_deadline: None,
+        };
+        Ok((center.amount(row.left)?, facts))
+    })
+    .transpose()
+}
+
+/// What is left of each payment of which something is in suspense.
+pub(super) async fn all_left(conn: &mut PgConnection, center: &Center) -> sqlx::Result<BTreeMap<Seq, Amount>> {
+    sqlx::query!(
+        r#"select s.seq, s.amount - coalesce(sum(case m.kind when 'TAKEN' then m.amount when 'CREDITED' then m.amount
+                                                              when 'PUT_BACK' then -m.amount else 0 end), 0) as "left!"
+           from suspended_payment s
+           left join suspense_movement m on m.center_id = s.center_id and m.payment_seq = s.seq
+           where s.center_id = $1 group by s.center_id, s.seq, s.amount"#,
+        center.no.0,
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(|row| Ok((Seq(row.seq), center.amount(row.left)?)))
+    .filter(|row| !matches!(row, Ok((_, left)) if left.is_zero()))
+    .collect()
 }
 
 /// What decisions need to know of some remittances.

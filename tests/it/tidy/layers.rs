@@ -9,6 +9,7 @@ const FLOORS: &[&[&str]] = &[
     &["clock", "config", "ids", "launch", "money", "proto", "telemetry"],
     &["db"],
     &["access", "gateway", "ledger"],
+    &["approval", "work"],
     &["custody"],
     &["commissary", "distribution", "remittance"],
     &["reconciliation", "refund", "settlement"],
