@@ -13,7 +13,7 @@ use crate::{
         grpc::auth::AuthLayer,
         server::{self, Doors},
     },
-    approval::Desk,
+    approval::{Desk, Runner},
     clock::Clock,
     commissary::Commissary,
     config::{Config, Gateway, Server},
@@ -24,10 +24,10 @@ use crate::{
         Channels, Gate,
         webhook::{WebhookChannel, WebhookConfig},
     },
-    jobs,
+    jobs::{self, status::Watched},
     ledger::Lanes,
     reconciliation::Reconciliations,
-    refund::Refunds,
+    refund::{Refunds, Review, ReviewRunner},
     remittance::Remittances,
     settlement::Settlements,
     work::WorkQueue,
@@ -79,12 +79,16 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         .await
         .with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
-    let channels = channels(config.gateway.as_ref(), address, clock)?;
+    let channels = channels(config.gateway.as_ref(), address, clock.clone())?;
     let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
     let refunds = Refunds::new(lanes.clone(), custody.clone(), channels.clone());
     let reconciliations = Reconciliations::new(lanes.clone(), custody.clone(), channels);
     // Who runs what was allowed, kind by kind.
-    let desk = Desk::new(lanes.clone(), []);
+    let reviews = [Review::Release, Review::Reject].map(|review| {
+        Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>
+    });
+    let desk = Desk::new(lanes.clone(), reviews);
+    let watched = Watched::new(database.clone(), clock);
     let router = server::router(Doors {
         lanes: lanes.clone(),
         custody: custody.clone(),
@@ -102,7 +106,13 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     })
     .await?;
 
-    let polling = tokio::spawn(jobs::polling::run(remittances, refunds, custody.clone(), stop.clone()));
+    let polling = tokio::spawn(jobs::polling::run(
+        remittances,
+        refunds,
+        custody.clone(),
+        watched,
+        stop.clone(),
+    ));
     let deciding = tokio::spawn(jobs::approvals::run(desk, custody, stop.clone()));
     announce(&format!("custody ready on {address}"))?;
     let served = server::serve(listener, router, stop.clone()).await;

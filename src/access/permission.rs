@@ -81,6 +81,10 @@ pub enum Permission {
     Work,
     /// Read the work queue.
     ReadWork,
+    /// Ask for the end of a remittance's review.
+    Review,
+    /// Read whether the jobs run.
+    ReadJobs,
 }
 
 impl Permission {
@@ -89,7 +93,7 @@ impl Permission {
         use Role::*;
         match self {
             ManageCenters | ManageDetainees | ManageDistribution => &[Admin],
-            ManagePayers | Settle | Refund | Release | Reconcile | Decide | Work => &[Admin, Finance],
+            ManagePayers | Settle | Refund | Release | Reconcile | Decide | Work | Review => &[Admin, Finance],
             ManageCatalogue => &[Admin, Commissary],
             Remit => &[Admin, Finance, Payer],
             Sell => &[Terminal],
@@ -101,7 +105,8 @@ impl Permission {
             | ReadReconciliations
             | ReadLedger
             | ReadApprovals
-            | ReadWork => &[Admin, Finance, Auditor],
+            | ReadWork
+            | ReadJobs => &[Admin, Finance, Auditor],
             ReadDetainee | ReadStatement | ReadPayer | ReadRemittances | ReadDistribution | ReadUnspent
             | ReadRefunds => &[Admin, Finance, Auditor, Payer],
             ReadVendors | ListPurchases | ReadSettlements => &[Admin, Finance, Auditor, Commissary],
@@ -203,6 +208,10 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.ApprovalService/ListApprovals", ReadApprovals),
     ("custody.v1.ApprovalService/Approve", Decide),
     ("custody.v1.ApprovalService/Refuse", Decide),
+    ("custody.v1.RemittanceService/ReleaseRemittance", Review),
+    ("custody.v1.RemittanceService/RejectRemittance", Review),
+    ("custody.v1.RemittanceService/WatchRemittance", ReadRemittances),
+    ("custody.v1.WorkService/ListJobs", ReadJobs),
     ("custody.v1.WorkService/GetWorkItem", ReadWork),
     ("custody.v1.WorkService/ListWorkItems", ReadWork),
     ("custody.v1.WorkService/TakeWorkItem", Work),
@@ -325,7 +334,7 @@ mod tests {
             payer.join(" "),
             "CreateRemittance GetBalances GetDetainee GetDistribution GetPayer GetRefund GetRemittance GetRequestOutcome \
              GetUnspent ListPayerLinks ListRefunds ListRemittances ListStatementLines PreviewDistribution \
-             RefreshRemittance"
+             RefreshRemittance WatchRemittance"
         );
         let writes: Vec<_> = methods_of(Role::Commissary)
             .into_iter()

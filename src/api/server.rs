@@ -15,7 +15,7 @@ use super::{
     grpc::{
         approval::ApprovalApi, auth::AuthLayer, commissary::CommissaryApi, custody::CustodyApi, deadline,
         distribution::DistributionApi, ledger::LedgerApi, reconciliation::ReconciliationApi, refund::RefundApi,
-        remittance::RemittanceApi, scope::Linked, settlement::SettlementApi, work::WorkApi,
+        remittance::RemittanceApi, remittance_view::Views, scope::Linked, settlement::SettlementApi, work::WorkApi,
     },
     http::{Notifications, OnRefund},
     status::of_framework,
@@ -88,7 +88,14 @@ impl Doors {
             let links = links.clone();
             async move { links.is_linked(&center, &payer, &detainee).await }.boxed()
         });
-        let remittance = RemittanceApi::new(self.custody.clone(), self.remittances.clone(), linked.clone());
+        let remittance = RemittanceApi::new(
+            self.custody.clone(),
+            self.remittances.clone(),
+            Views::new(self.lanes.clone(), self.remittances.clone(), self.refunds.clone()),
+            self.desk.clone(),
+            linked.clone(),
+            self.stop.clone(),
+        );
         let distribution = DistributionApi::new(
             self.custody.clone(),
             self.distributions.clone(),
@@ -102,7 +109,11 @@ impl Doors {
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.stop.clone());
         let approval = ApprovalApi::new(self.desk.clone(), self.custody.clone());
-        let work = WorkApi::new(self.work.clone(), self.custody.clone());
+        let work = WorkApi::new(
+            self.work.clone(),
+            self.custody.clone(),
+            self.lanes.database().clone(),
+        );
         Routes::new(CustodyServiceServer::new(custody).max_decoding_message_size(size_max))
             .add_service(CommissaryServiceServer::new(commissary).max_decoding_message_size(size_max))
             .add_service(LedgerServiceServer::new(ledger).max_decoding_message_size(size_max))

@@ -4,6 +4,7 @@
 //! - `unspent`: whose money is not spent yet. `entity`: numbers, states, decisions.
 //! - `create`: setting money aside. `outcome`: taking it to the gateway, and what becomes of it.
 //! - `release`: the whole balance of a person who leaves.
+//! - `returns`: what goes back by itself. `review`: two people end the review of a payment. `journey`, `words`: what payers are told.
 //!
 //! # Invariants
 //! 1. A refund is at most what is unspent of its remittance, or left of it in suspense, and all refunds of a payment are at
@@ -14,18 +15,25 @@
 mod create;
 mod entity;
 mod error;
+mod journey;
 mod outcome;
 mod posting;
 mod release;
+mod returns;
+mod review;
 mod store;
 mod unspent;
 mod verify;
+mod words;
 
 use std::collections::HashMap;
 
 pub use entity::{Refund, RefundState, Release, ReleaseEnd, parse_refund_number, refund_number};
 use entity::{RefundRow, credit_facts, payment_facts};
 pub use error::RefundRefusal;
+pub use journey::{Journey, Stage, Step};
+pub use returns::REVIEW_TIMED_OUT;
+pub use review::{Review, ReviewRunner, ask as ask_for_review};
 pub use store::{SucceededRefund, succeeded_in_tx};
 use time::OffsetDateTime;
 use unspent::Unspent;

@@ -18,6 +18,7 @@ mod entity;
 mod error;
 mod parties;
 mod posting;
+mod returns;
 mod screening;
 mod store;
 pub mod suspense;
@@ -28,6 +29,7 @@ pub use create::{METHOD, NewRemittance};
 pub use credit::CreditRemittance;
 pub use entity::{Leg, LegState, Payer, PayerLink, PaymentFacts, Remittance, order_number, parse_order_number};
 pub use error::RemittanceRefusal;
+pub use returns::DueReturn;
 pub use screening::{
     BALANCE_CAP_EXCEEDED, PAYMENT_COUNT_EXCEEDED, SCREENING_DETAINEES, SCREENING_PAYERS, SCREENING_PAYMENTS, goes_back,
     is_screening,

@@ -13,6 +13,7 @@ pub mod page;
 pub mod reconciliation;
 pub mod refund;
 pub mod remittance;
+pub mod remittance_view;
 pub mod scope;
 pub mod settlement;
 pub mod work;

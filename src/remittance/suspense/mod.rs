@@ -18,7 +18,8 @@ use std::collections::BTreeMap;
 
 pub(super) use credit::CreditSuspended;
 pub(super) use room::RemittanceRoom;
-pub(super) use store::{DecidedRows, MovementRows, PaymentRows, ReturnRows, payments};
+pub use store::DueReturn;
+pub(super) use store::{DecidedRows, MovementRows, PaymentRows, ReturnRows, claim_returns, payments, return_again};
 use time::OffsetDateTime;
 
 use crate::{
