@@ -52,7 +52,7 @@ impl Views {
     /// One remittance.
     pub async fn one(&self, center: &Center, remittance: remittance::Remittance) -> Result<Remittance, Status> {
         let mut told = self.all(center, vec![remittance]).await?;
-        told.pop().ok_or_else(|| internal().into())
+        told.pop().ok_or_else(internal)
     }
 
     /// Some remittances, in their order.
