@@ -10,6 +10,7 @@
 //! - [`custody`] centers and detainees
 //! - [`commissary`] vendors, products, purchases, returns
 //! - [`distribution`] how credits are split; [`remittance`] payers and the money they send
+//! - [`unmatched`] money without an order, matched to its owner or returned
 //! - [`settlement`] paying the vendors; [`refund`] money back to payers, and out with released people;
 //!   [`reconciliation`] the gateway's bill against the ledger
 //! - [`jobs`] what runs by the clock; [`verification`] everything stored beside the journals, against them
@@ -43,5 +44,6 @@ pub mod remittance;
 pub mod serve;
 pub mod settlement;
 pub mod telemetry;
+pub mod unmatched;
 pub mod verification;
 pub mod work;

@@ -30,6 +30,7 @@ use crate::{
     refund::{Refunds, Review, ReviewRunner},
     remittance::Remittances,
     settlement::Settlements,
+    unmatched::UnmatchedSums,
     work::WorkQueue,
 };
 
@@ -84,10 +85,11 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let refunds = Refunds::new(lanes.clone(), custody.clone(), channels.clone());
     let reconciliations = Reconciliations::new(lanes.clone(), custody.clone(), channels);
     // Who runs what was allowed, kind by kind.
+    let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
     let reviews = [Review::Release, Review::Reject].map(|review| {
         Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>
     });
-    let desk = Desk::new(lanes.clone(), reviews);
+    let desk = Desk::new(lanes.clone(), unmatched.runners().into_iter().chain(reviews));
     let watched = Watched::new(database.clone(), clock);
     let router = server::router(Doors {
         lanes: lanes.clone(),
@@ -99,6 +101,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         refunds: refunds.clone(),
         reconciliations,
         desk: desk.clone(),
+        unmatched,
         work: WorkQueue::new(lanes.clone()),
         auth,
         message_size_max,

@@ -15,6 +15,7 @@ use crate::{
     refund::RefundsCheck,
     remittance::RemittancesCheck,
     settlement::SettlementsCheck,
+    unmatched::UnmatchedCheck,
     work::WorkCheck,
 };
 
@@ -30,13 +31,15 @@ fn checks() -> Vec<Box<dyn Check>> {
         Box::<FeesCheck>::default(),
         Box::new(ApprovalsCheck::new(approval_of)),
         Box::<WorkCheck>::default(),
+        Box::<UnmatchedCheck>::default(),
     ]
 }
 
 /// The approval that a record tells of, by the kinds that need one.
 fn approval_of(record: &JournalRecord) -> Option<&ApprovalFacts> {
-    // Each kind that needs two people adds its facts here.
     match record.facts.as_ref()? {
+        Facts::UnmatchedCredit(facts) => facts.approval.as_ref(),
+        Facts::UnmatchedReturn(facts) => facts.approval.as_ref(),
         Facts::Credit(facts) => facts.release.as_ref(),
         Facts::Refund(facts) => facts.rejection.as_ref(),
         _ => None,

@@ -77,6 +77,10 @@ pub enum Permission {
     Decide,
     /// Read what is asked for and who allowed it.
     ReadApprovals,
+    /// Record money without an order, and propose whose it is.
+    Match,
+    /// Read money without an order.
+    ReadUnmatched,
     /// Look after the work queue.
     Work,
     /// Read the work queue.
@@ -93,7 +97,7 @@ impl Permission {
         use Role::*;
         match self {
             ManageCenters | ManageDetainees | ManageDistribution => &[Admin],
-            ManagePayers | Settle | Refund | Release | Reconcile | Decide | Work | Review => &[Admin, Finance],
+            ManagePayers | Settle | Refund | Release | Reconcile | Decide | Work | Match | Review => &[Admin, Finance],
             ManageCatalogue => &[Admin, Commissary],
             Remit => &[Admin, Finance, Payer],
             Sell => &[Terminal],
@@ -105,6 +109,7 @@ impl Permission {
             | ReadReconciliations
             | ReadLedger
             | ReadApprovals
+            | ReadUnmatched
             | ReadWork
             | ReadJobs => &[Admin, Finance, Auditor],
             ReadDetainee | ReadStatement | ReadPayer | ReadRemittances | ReadDistribution | ReadUnspent
@@ -217,6 +222,12 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.WorkService/TakeWorkItem", Work),
     ("custody.v1.WorkService/ResolveWorkItem", Work),
     ("custody.v1.WorkService/CancelWorkItem", Work),
+    ("custody.v1.UnmatchedService/RecordBankLine", Match),
+    ("custody.v1.UnmatchedService/GetUnmatchedSum", ReadUnmatched),
+    ("custody.v1.UnmatchedService/ListUnmatchedSums", ReadUnmatched),
+    ("custody.v1.UnmatchedService/MatchUnmatchedSum", Match),
+    ("custody.v1.UnmatchedService/ProposeUnmatchedCredit", Match),
+    ("custody.v1.UnmatchedService/ProposeUnmatchedReturn", Match),
 ];
 
 /// The services that anyone may call without a token: whether the service is up, and what it offers.

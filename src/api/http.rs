@@ -23,7 +23,7 @@ use crate::{
     clock::Clock,
     gateway::{Gate, Notification, NotificationError, NotificationVerdict, PaymentNotice, RefundNotice},
     ledger::LedgerError,
-    remittance::{Learnt, Paid, Remittances},
+    remittance::{Learnt, Paid, RejectedNotice, Remittances},
 };
 
 /// The largest notification that is read, in bytes.
@@ -35,11 +35,15 @@ const UNBELIEVED_PER_MINUTE_MAX: u32 = 60;
 pub type OnRefund =
     Arc<dyn Fn(String, RefundNotice) -> BoxFuture<'static, Result<Option<String>, LedgerError>> + Send + Sync>;
 
+/// Takes a payment of an order that was never issued. Whether it did; otherwise the notification has changed nothing.
+pub type OnUnknown = Arc<dyn Fn(String, Paid) -> BoxFuture<'static, Result<bool, LedgerError>> + Send + Sync>;
+
 /// What the door leads to.
 #[derive(Clone)]
 pub struct Notifications {
     remittances: Remittances,
     on_refund: Option<OnRefund>,
+    on_unknown: Option<OnUnknown>,
     clock: Clock,
     unbelieved: Arc<Mutex<(Instant, u32)>>,
 }
@@ -50,8 +54,24 @@ impl Notifications {
         Notifications {
             remittances,
             on_refund,
+            on_unknown: None,
             clock,
             unbelieved: Arc::new(Mutex::new((Instant::now(), 0))),
+        }
+    }
+
+    /// The door that also takes payments of orders that were never issued.
+    #[must_use]
+    pub fn with_unknown_orders(mut self, on_unknown: OnUnknown) -> Notifications {
+        self.on_unknown = Some(on_unknown);
+        self
+    }
+
+    /// The money of an order that we do not have is real, too: whether it was taken.
+    async fn is_taken(&self, channel: &str, paid: &Paid) -> Result<bool, LedgerError> {
+        match &self.on_unknown {
+            Some(on_unknown) => on_unknown(channel.to_owned(), paid.clone()).await,
+            None => Ok(false),
         }
     }
 
@@ -91,7 +111,10 @@ impl Notifications {
             Notification::Payment(notice) => {
                 let paid = paid(notice);
                 let confirmed = self.remittances.confirm(channel, &paid, Learnt::ByNotification).await?;
-                let rejected = confirmed.err().map(|reason| reason.to_string());
+                let rejected = match confirmed {
+                    Err(RejectedNotice::UnknownOrder) if self.is_taken(channel, &paid).await? => None,
+                    confirmed => confirmed.err().map(|reason| reason.to_string()),
+                };
                 (paid.order_number, rejected)
             }
             Notification::Refund(notice) => {

@@ -15,9 +15,10 @@ use super::{
     grpc::{
         approval::ApprovalApi, auth::AuthLayer, commissary::CommissaryApi, custody::CustodyApi, deadline,
         distribution::DistributionApi, ledger::LedgerApi, reconciliation::ReconciliationApi, refund::RefundApi,
-        remittance::RemittanceApi, remittance_view::Views, scope::Linked, settlement::SettlementApi, work::WorkApi,
+        remittance::RemittanceApi, remittance_view::Views, scope::Linked, settlement::SettlementApi,
+        unmatched::UnmatchedApi, work::WorkApi,
     },
-    http::{Notifications, OnRefund},
+    http::{Notifications, OnRefund, OnUnknown},
     status::of_framework,
 };
 use crate::{
@@ -32,13 +33,14 @@ use crate::{
         distribution_service_server::DistributionServiceServer, ledger_service_server::LedgerServiceServer,
         reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
         remittance_service_server::RemittanceServiceServer, settlement_service_server::SettlementServiceServer,
-        work_service_server::WorkServiceServer,
+        unmatched_service_server::UnmatchedServiceServer, work_service_server::WorkServiceServer,
     },
     reconciliation::Reconciliations,
     refund::Refunds,
     remittance::Remittances,
     settlement::Settlements,
     telemetry,
+    unmatched::UnmatchedSums,
     work::WorkQueue,
 };
 
@@ -70,6 +72,8 @@ pub struct Doors {
     pub reconciliations: Reconciliations,
     /// Where approvals are decided.
     pub desk: Desk,
+    /// Money without an order.
+    pub unmatched: UnmatchedSums,
     /// What people have to look at.
     pub work: WorkQueue,
     /// Who may come in.
@@ -109,6 +113,7 @@ impl Doors {
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.stop.clone());
         let approval = ApprovalApi::new(self.desk.clone(), self.custody.clone());
+        let unmatched = UnmatchedApi::new(self.unmatched.clone(), self.desk.clone(), self.custody.clone());
         let work = WorkApi::new(
             self.work.clone(),
             self.custody.clone(),
@@ -123,6 +128,7 @@ impl Doors {
             .add_service(RefundServiceServer::new(refund).max_decoding_message_size(size_max))
             .add_service(ReconciliationServiceServer::new(reconciliation).max_decoding_message_size(size_max))
             .add_service(ApprovalServiceServer::new(approval).max_decoding_message_size(size_max))
+            .add_service(UnmatchedServiceServer::new(unmatched).max_decoding_message_size(size_max))
             .add_service(WorkServiceServer::new(work).max_decoding_message_size(size_max))
     }
 }
@@ -156,7 +162,13 @@ pub async fn router(doors: Doors) -> anyhow::Result<Router> {
         let refunds = refunds.clone();
         async move { refunds.notified(&channel, &notice).await }.boxed()
     });
-    let notifications = Notifications::new(doors.remittances, Some(on_refund), doors.lanes.clock().clone());
+    let unmatched = doors.unmatched;
+    let on_unknown: OnUnknown = Arc::new(move |channel, paid| {
+        let unmatched = unmatched.clone();
+        async move { unmatched.receive(&channel, &paid).await }.boxed()
+    });
+    let notifications = Notifications::new(doors.remittances, Some(on_refund), doors.lanes.clock().clone())
+        .with_unknown_orders(on_unknown);
     Ok(guarded.merge(notifications.router()))
 }
 

@@ -38,13 +38,15 @@ impl Check for CollectedCheck {
 impl CollectedCheck {
     fn collect(&mut self, page: &Page<'_>) -> Result<(), VerifyError> {
         for record in page.records {
-            let Some(Facts::Credit(facts)) = &record.facts else {
-                continue;
+            let (detainee, parts) = match &record.facts {
+                Some(Facts::Credit(facts)) => (&facts.detainee, &facts.parts),
+                Some(Facts::UnmatchedCredit(facts)) => (&facts.detainee, &facts.parts),
+                _ => continue,
             };
-            for part in facts.parts.iter().filter(|part| part.rule == COURT_ORDER) {
+            for part in parts.iter().filter(|part| part.rule == COURT_ORDER) {
                 let amount = page.amount(record, &part.amount)?;
                 let owed = page.amount(record, &part.still_owed)?;
-                let key = (facts.detainee.clone(), part.document.clone());
+                let key = (detainee.clone(), part.document.clone());
                 let order = self.orders.entry(key).or_default();
                 order.collected = order
                     .collected

@@ -17,9 +17,10 @@ use crate::{
     },
     proto::{OutcomeFacts, RefundFacts, TransactionKind, journal_record::Facts},
     remittance::{
-        order_number,
+        self, order_number,
         suspense::{self, Move, Movement},
     },
+    work,
 };
 
 /// The method that an outcome's request names. No caller can call it.
@@ -204,6 +205,14 @@ impl Refunds {
         if now.state != end {
             tracing::error!(center = %center.id, refund = %row.seq, state = now.state.name(), told = end.name(),
                 "the gateway contradicts itself; the first outcome stands");
+            let told = ("refund_state", now.state.name(), end.name());
+            let mut tx = self.lanes.database().lane.begin().await?;
+            if let Some(remittance) = remittance::remittance_in_tx(&mut tx, center, &row.remittance).await? {
+                let at = self.lanes.clock().now();
+                let item = remittance::contradiction(&remittance, &row.channel, told, at);
+                work::raise_in_tx(&mut tx, center.no, &item).await?;
+                tx.commit().await?;
+            }
         }
         Ok(())
     }

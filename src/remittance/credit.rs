@@ -281,7 +281,7 @@ fn told(amount: Amount) -> String {
 }
 
 /// Asks for what splitting a credit to a detainee, as far as the cap lets it in, reads.
-pub(super) fn want_split(state: &mut State, detainee: &DetaineeId) {
+pub fn want_split(state: &mut State, detainee: &DetaineeId) {
     state.want_account(chart::COURT_PAYABLE);
     if let Ok(rules) = state.room_mut::<DistributionRoom>() {
         rules.want(detainee);
@@ -290,7 +290,7 @@ pub(super) fn want_split(state: &mut State, detainee: &DetaineeId) {
 }
 
 /// When a transaction was recorded.
-pub(super) fn recorded_at(entry: &Entry) -> Result<OffsetDateTime, Declined> {
+pub fn recorded_at(entry: &Entry) -> Result<OffsetDateTime, Declined> {
     let at = entry.record.recorded_at.as_ref().and_then(record::instant);
     at.ok_or_else(|| Declined::Broken("a credit without its time".into()))
 }

@@ -24,9 +24,9 @@ mod store;
 pub mod suspense;
 mod verify;
 
-pub use confirm::{Learnt, Paid, RejectedNotice};
+pub use confirm::{Learnt, Paid, RejectedNotice, contradiction};
 pub use create::{METHOD, NewRemittance};
-pub use credit::CreditRemittance;
+pub use credit::{CreditRemittance, recorded_at, want_split};
 pub use entity::{Leg, LegState, Payer, PayerLink, PaymentFacts, Remittance, order_number, parse_order_number};
 pub use error::RemittanceRefusal;
 pub use returns::DueReturn;
@@ -35,9 +35,8 @@ pub use screening::{
     is_screening,
 };
 pub use store::{LinkFilter, PostedPayment, RemittanceFilter, posted_in_tx};
-pub use verify::RemittancesCheck;
-
 use time::OffsetDateTime;
+pub use verify::RemittancesCheck;
 
 use crate::{
     custody::Custody,
@@ -48,6 +47,7 @@ use crate::{
         Center, Lanes, LedgerError,
         transaction::{self, Transaction},
     },
+    money::Amount,
 };
 
 /// The verbs of this domain.
@@ -195,6 +195,16 @@ pub async fn reject_in_tx(
         ..create::leg(LegState::Rejected, at, reason)
     };
     store::insert_leg(conn, center.no, id, &leg).await
+}
+
+/// What is on its way to a detainee and may still count against the cap, inside the caller's transaction.
+pub async fn in_flight_in_tx(
+    conn: &mut Conn,
+    center: &Center,
+    detainee: &DetaineeId,
+    now: OffsetDateTime,
+) -> db::Result<Amount> {
+    parties::in_flight_in_tx(conn, center, detainee, now).await
 }
 
 /// A remittance with its legs and its payments in suspense, inside the caller's transaction.

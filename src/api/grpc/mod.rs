@@ -16,6 +16,7 @@ pub mod remittance;
 pub mod remittance_view;
 pub mod scope;
 pub mod settlement;
+pub mod unmatched;
 pub mod work;
 
 use tonic::{Response, metadata::MetadataValue};

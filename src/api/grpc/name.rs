@@ -239,6 +239,10 @@ id_name!(
     WorkItemName, "centers/{center}/workItems/{work_item}", "", "centers" => center, "workItems" => work_item
 );
 number_name!(
+    /// `centers/{center}/unmatchedSums/{seq}`
+    UnmatchedSumName, "centers/{center}/unmatchedSums/{seq}", "unmatchedSums" => seq: i64
+);
+number_name!(
     /// `centers/{center}/approvals/{approval}`
     ApprovalName, "centers/{center}/approvals/{approval}", "approvals" => approval: i64
 );
@@ -377,8 +381,9 @@ mod tests {
             "centers/north/reconciliations/webhook.2026-01-31",
             "centers/north/workItems/W1",
             "centers/north/approvals/47",
+            "centers/north/unmatchedSums/48",
         ];
-        let kinds: [fn(&str) -> Option<String>; 21] = kinds!(
+        let kinds: [fn(&str) -> Option<String>; 22] = kinds!(
             CenterName,
             SettingsName,
             DistributionPolicyName,
@@ -399,7 +404,8 @@ mod tests {
             AccountName,
             ReconciliationName,
             WorkItemName,
-            ApprovalName
+            ApprovalName,
+            UnmatchedSumName
         );
         for (place, sample) in samples.iter().enumerate() {
             for (other, read) in kinds.iter().enumerate() {

@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["approval", "work"],
     &["custody"],
     &["commissary", "distribution", "remittance"],
-    &["reconciliation", "refund", "settlement"],
+    &["reconciliation", "refund", "settlement", "unmatched"],
     &["api", "jobs", "verification"],
     &["serve"],
     &["bench", "demo"],

@@ -1,0 +1,273 @@
+//! UnmatchedService.
+
+use tonic::{Request, Response, Status};
+
+use super::{
+    approval::approval_out,
+    auth::actor,
+    convert::{detainee_name, money, positive_amount_in, request, text, timestamp, told, transaction_name, typed},
+    name::{self, CenterName, DetaineeName, UnmatchedSumName},
+    page::Page,
+    respond, scope,
+};
+use crate::{
+    access::Actor,
+    api::status::invalid_field,
+    approval::{Desk, Person},
+    custody::Custody,
+    ids::{DetaineeId, Seq},
+    ledger::Center,
+    proto::{
+        Approval, BankLine, GetUnmatchedSumRequest, ListUnmatchedSumsRequest, ListUnmatchedSumsResponse,
+        MatchUnmatchedSumRequest, ProposeUnmatchedCreditRequest, ProposeUnmatchedReturnRequest, RecordBankLineRequest,
+        Refusal, UnmatchedSum, unmatched_service_server::UnmatchedService, unmatched_sum::State,
+    },
+    unmatched::{Judgement, Line, Outcome, Sum, SumEnd, UnmatchedSums},
+};
+
+/// How many characters an identity number has.
+const IDENTITY_CHARS: usize = 18;
+
+/// The service over its domain.
+#[derive(Clone)]
+pub struct UnmatchedApi {
+    unmatched: UnmatchedSums,
+    desk: Desk,
+    custody: Custody,
+}
+
+impl UnmatchedApi {
+    /// The service; approvals are told in the words of the desk.
+    pub fn new(unmatched: UnmatchedSums, desk: Desk, custody: Custody) -> UnmatchedApi {
+        UnmatchedApi {
+            unmatched,
+            desk,
+            custody,
+        }
+    }
+
+    async fn named(&self, actor: &Actor, name: &str) -> Result<(Center, Seq), Status> {
+        let name = UnmatchedSumName::parse(name, "name")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        Ok((center, Seq(name.seq)))
+    }
+
+    /// A sum with the candidates as they are now.
+    async fn whole(&self, center: &Center, sum: &Sum) -> Result<UnmatchedSum, Status> {
+        let judgement = self.unmatched.judge(center, sum).await?;
+        Ok(sum_out(sum, center, judgement))
+    }
+}
+
+/// Whether some characters are an identity number of the People's Republic: 17 digits and the check character of ISO 7064,
+/// MOD 11-2.
+fn is_identity_number(chars: &[char]) -> bool {
+    let Some((check, digits)) = chars.split_last() else {
+        return false;
+    };
+    let mut sum = 0;
+    // The weight of each digit is the double, modulo 11, of that of the digit after it; the last one's is 2.
+    let mut weight = 2;
+    for digit in digits.iter().rev() {
+        let Some(digit) = digit.to_digit(10) else {
+            return false;
+        };
+        sum += digit * weight;
+        weight = weight * 2 % 11;
+    }
+    let expected = (12 - sum % 11) % 11;
+    match check.to_ascii_uppercase() {
+        'X' => expected == 10,
+        check => check.to_digit(10) == Some(expected),
+    }
+}
+
+/// Refuses a text that has an identity number in it: what is recorded is kept for ever, and these are not kept in clear.
+fn without_identity(text: String, field: &str) -> Result<String, Refusal> {
+    let chars: Vec<char> = text.chars().collect();
+    if chars.windows(IDENTITY_CHARS).any(is_identity_number) {
+        return Err(invalid_field(
+            field,
+            "must have no identity number; tell the birth date in it as birth_date",
+        ));
+    }
+    Ok(text)
+}
+
+fn line_in(line: Option<&BankLine>, center: &Center) -> Result<Line, Refusal> {
+    let line = line.ok_or_else(|| invalid_field("bank_line", "is required"))?;
+    let free = |written: &str, field: &str| without_identity(text(written, field)?, field);
+    Ok(Line {
+        bank_reference: told(&line.bank_reference, "bank_line.bank_reference")?,
+        amount: positive_amount_in(line.amount.as_ref(), center.currency, "bank_line.amount")?,
+        value_date: name::date(&line.value_date, "bank_line.value_date")?,
+        payer_name: told(&line.payer_name, "bank_line.payer_name")?,
+        payer_account: told(&line.payer_account, "bank_line.payer_account")?,
+        custody_number: free(&line.custody_number, "bank_line.custody_number")?,
+        detainee_name: free(&line.detainee_name, "bank_line.detainee_name")?,
+        birth_date: match line.birth_date.as_str() {
+            "" => None,
+            date => Some(name::date(date, "bank_line.birth_date")?),
+        },
+        remark: free(&line.remark, "bank_line.remark")?,
+    })
+}
+
+fn sum_out(sum: &Sum, center: &Center, judgement: Option<Judgement>) -> UnmatchedSum {
+    let facts = sum.facts.clone();
+    let (state, detainee) = match &sum.end {
+        None => (State::Waiting, String::new()),
+        Some((SumEnd::Credited(detainee), _)) => (State::Credited, detainee_name(center, detainee.as_str())),
+        Some((SumEnd::Returned, _)) => (State::Returned, String::new()),
+    };
+    let (waiting_reason, candidates) = match judgement {
+        Some(judgement) => match judgement.outcome {
+            Outcome::Wait(reason) => (reason.to_owned(), judgement.candidates),
+            Outcome::Credit(_) => ("MATCHED".to_owned(), judgement.candidates),
+        },
+        None => Default::default(),
+    };
+    let name = UnmatchedSumName {
+        center: center.id.as_str(),
+        seq: sum.seq.0,
+    };
+    UnmatchedSum {
+        name: name.to_string(),
+        channel: facts.channel,
+        line: Some(BankLine {
+            bank_reference: facts.reference,
+            amount: money(sum.amount),
+            value_date: facts.value_date,
+            payer_name: facts.payer_name,
+            payer_account: facts.payer_account,
+            custody_number: facts.custody_number,
+            detainee_name: facts.detainee_name,
+            birth_date: facts.birth_date,
+            remark: facts.remark,
+        }),
+        order_number: facts.order_number,
+        state: state.into(),
+        detainee,
+        waiting_reason,
+        candidates,
+        create_time: timestamp(sum.recorded_at),
+        transaction: transaction_name(center, sum.seq.0),
+        end_transaction: sum
+            .end
+            .as_ref()
+            .map(|(_, seq)| transaction_name(center, seq.0))
+            .unwrap_or_default(),
+    }
+}
+
+#[tonic::async_trait]
+impl UnmatchedService for UnmatchedApi {
+    async fn record_bank_line(&self, call: Request<RecordBankLineRequest>) -> Result<Response<UnmatchedSum>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let parent = CenterName::parse(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor, parent.center).await?;
+        let method = "custody.v1.UnmatchedService/RecordBankLine";
+        let request = request(&message.request_id, method, message, actor)?;
+        let line = line_in(message.bank_line.as_ref(), &center)?;
+        let (sum, replayed) = self.unmatched.record(&center, request, line).await?;
+        Ok(respond(self.whole(&center, &sum).await?, replayed))
+    }
+
+    async fn get_unmatched_sum(&self, call: Request<GetUnmatchedSumRequest>) -> Result<Response<UnmatchedSum>, Status> {
+        let (center, seq) = self.named(actor(&call)?, &call.get_ref().name).await?;
+        let sum = self.unmatched.get(&center, seq).await?;
+        Ok(Response::new(self.whole(&center, &sum).await?))
+    }
+
+    async fn list_unmatched_sums(
+        &self,
+        call: Request<ListUnmatchedSumsRequest>,
+    ) -> Result<Response<ListUnmatchedSumsResponse>, Status> {
+        let message = call.get_ref();
+        let parent = CenterName::parse(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor(&call)?, parent.center).await?;
+        let waiting = message.waiting.to_string();
+        let arguments = [message.parent.as_str(), &waiting];
+        let page = Page::read("ListUnmatchedSums", &arguments, message.page_size, &message.page_token)?;
+        let before = page.after_number()?.map(Seq);
+        let found = self
+            .unmatched
+            .list(&center, message.waiting, before, page.limit())
+            .await?;
+        let (found, next_page_token) = page.finish(found, |sum| sum.seq.to_string());
+        Ok(Response::new(ListUnmatchedSumsResponse {
+            unmatched_sums: found.iter().map(|sum| sum_out(sum, &center, None)).collect(),
+            next_page_token,
+        }))
+    }
+
+    async fn match_unmatched_sum(
+        &self,
+        call: Request<MatchUnmatchedSumRequest>,
+    ) -> Result<Response<UnmatchedSum>, Status> {
+        let (center, seq) = self.named(actor(&call)?, &call.get_ref().name).await?;
+        let sum = self.unmatched.settle(&center, seq).await?;
+        Ok(Response::new(self.whole(&center, &sum).await?))
+    }
+
+    async fn propose_unmatched_credit(
+        &self,
+        call: Request<ProposeUnmatchedCreditRequest>,
+    ) -> Result<Response<Approval>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let (center, seq) = self.named(actor, &message.name).await?;
+        let method = "custody.v1.UnmatchedService/ProposeUnmatchedCredit";
+        let request = request(&message.request_id, method, message, actor)?;
+        let detainee = DetaineeName::parse_in(&message.detainee, "detainee", center.id.as_str())?;
+        let detainee = typed(DetaineeId::parse(detainee.detainee), "detainee")?;
+        let reason = told(&message.reason, "reason")?;
+        let (approval, replayed) = self
+            .unmatched
+            .propose_credit(&center, request, Person::of(actor), seq, detainee, reason)
+            .await?;
+        Ok(respond(approval_out(&self.desk, &approval, &center), replayed))
+    }
+
+    async fn propose_unmatched_return(
+        &self,
+        call: Request<ProposeUnmatchedReturnRequest>,
+    ) -> Result<Response<Approval>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let (center, seq) = self.named(actor, &message.name).await?;
+        let method = "custody.v1.UnmatchedService/ProposeUnmatchedReturn";
+        let request = request(&message.request_id, method, message, actor)?;
+        let reason = told(&message.reason, "reason")?;
+        let (approval, replayed) = self
+            .unmatched
+            .propose_return(&center, request, Person::of(actor), seq, reason)
+            .await?;
+        Ok(respond(approval_out(&self.desk, &approval, &center), replayed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_numbers_are_not_kept() {
+        for (text, is_kept) in [
+            ("for D1, with love", true),
+            // A bank account of as many digits, and one with the wrong check character.
+            ("622202020001123456", true),
+            ("11010519491231002Y", true),
+            ("110105194912310021", true),
+            // The example of the standard, GB 11643-1999.
+            ("11010519491231002X", false),
+            ("id 11010519491231002x please", false),
+            ("440524188001010014", false),
+        ] {
+            let kept = without_identity(text.to_owned(), "remark");
+            assert_eq!(kept.is_ok(), is_kept, "{text}");
+            assert!(kept.is_ok() || kept.unwrap_err().field == "remark");
+        }
+    }
+}
