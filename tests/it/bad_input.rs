@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     messages_from_text::Descriptors,
+    money_without_order,
     service::purchase_of,
     whole_service::{Hall, Refused, money, remittance_of},
 };
@@ -312,12 +313,13 @@ async fn amounts_that_are_not_money_are_refused_in_every_field() {
 }
 
 /// A message that moves money, once as it is and once with other fields under the same request id.
-struct RequestRow {
-    method: &'static str,
-    make: fn(&str) -> Vec<u8>,
-    other: fn(&str) -> Vec<u8>,
+#[derive(Clone, Copy)]
+pub struct RequestRow {
+    pub method: &'static str,
+    pub make: fn(&str) -> Vec<u8>,
+    pub other: fn(&str) -> Vec<u8>,
     /// The fields that differ.
-    fields: &'static str,
+    pub fields: &'static str,
 }
 
 pub fn remittance(request_id: &str, detainee: &str, amount: &str) -> Vec<u8> {
@@ -415,6 +417,10 @@ fn fail_release(request_id: &str, reason: &str) -> Vec<u8> {
     .encode_to_vec()
 }
 
+fn requests() -> impl Iterator<Item = RequestRow> {
+    REQUESTS.into_iter().chain(money_without_order::REQUESTS)
+}
+
 /// Some succeed and some are refused: either is an outcome that stands for ever.
 const REQUESTS: [RequestRow; 10] = [
     RequestRow {
@@ -495,10 +501,10 @@ async fn request_ids_are_needed_and_are_those_of_one_body() {
         .collect();
     assert_eq!(
         asked,
-        REQUESTS.iter().map(|row| row.method.to_owned()).collect(),
+        requests().map(|row| row.method.to_owned()).collect(),
         "every method with a request id"
     );
-    for RequestRow { method, make, .. } in REQUESTS {
+    for RequestRow { method, make, .. } in requests() {
         for id in [
             "",
             "42",
@@ -519,7 +525,7 @@ async fn request_ids_are_needed_and_are_those_of_one_body() {
     }
     assert_eq!(hall.everything().await, before);
 
-    for row in REQUESTS {
+    for row in requests() {
         let RequestRow { method, fields, .. } = row;
         let (token, id) = (hall.token_for(method), Uuid::new_v4().to_string());
         let first = hall.call(method, &token, (row.make)(&id)).await;

@@ -65,6 +65,21 @@ ReconciliationService/FetchBill            parent=^centers/C1 channel=webhook bi
 ReconciliationService/GetReconciliation    name=!centers/C1/reconciliations/webhook.2020-01-01
 ReconciliationService/ListReconciliations  parent=^centers/C1
 ReconciliationService/ListBreaks           parent=!centers/C1/reconciliations/webhook.2020-01-01
+UnmatchedService/RecordBankLine          parent=^centers/C1 bank_line.bank_reference=B1 bank_line.amount.currency_code=CNY bank_line.amount.amount=1 bank_line.value_date=2020-01-01 bank_line.payer_name=A bank_line.payer_account=1 request_id=$id
+UnmatchedService/GetUnmatchedSum         name=!centers/C1/unmatchedSums/1
+UnmatchedService/ListUnmatchedSums       parent=^centers/C1
+UnmatchedService/MatchUnmatchedSum       name=!centers/C1/unmatchedSums/1
+UnmatchedService/ProposeUnmatchedCredit  name=!centers/C1/unmatchedSums/1 detainee=@centers/C1/detainees/D1 reason=theirs request_id=$id
+UnmatchedService/ProposeUnmatchedReturn  name=!centers/C1/unmatchedSums/1 reason=nobody request_id=$id
+ApprovalService/GetApproval              name=!centers/C1/approvals/1
+ApprovalService/ListApprovals            parent=^centers/C1
+ApprovalService/Approve                  name=!centers/C1/approvals/1
+ApprovalService/Refuse                   name=!centers/C1/approvals/1 reason=wrong
+WorkService/GetWorkItem                  name=!centers/C1/workItems/W1
+WorkService/ListWorkItems                parent=^centers/C1
+WorkService/TakeWorkItem                 name=!centers/C1/workItems/W1
+WorkService/ResolveWorkItem              name=!centers/C1/workItems/W1 reason=done
+WorkService/CancelWorkItem               name=!centers/C1/workItems/W1 reason=nothing
 CustodyService/GetCenter               name=^centers/C1
 CustodyService/UpdateCenterSettings    settings.name=*centers/C1/settings
 CustodyService/AdmitDetainee           parent=^centers/C1 detainee_id=D9 detainee.display_name=A detainee.tier=1

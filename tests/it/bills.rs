@@ -7,6 +7,7 @@ use custody_ledger::{
         server::{self, Doors},
         status::reason_of,
     },
+    approval::Desk,
     clock::Clock,
     distribution::Distributions,
     ids::CenterId,
@@ -16,6 +17,8 @@ use custody_ledger::{
         reconciliation_service_client::ReconciliationServiceClient,
     },
     settlement::Settlements,
+    unmatched::UnmatchedSums,
+    work::WorkQueue,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpListener, process::Command};
@@ -38,6 +41,9 @@ async fn doors(bench: &Bench) -> (String, String) {
     let stop = CancellationToken::new();
     let router = server::router(Doors {
         stop: stop.clone(),
+        desk: Desk::new(lanes.clone(), []),
+        unmatched: UnmatchedSums::new(lanes.clone(), custody.clone()),
+        work: WorkQueue::new(lanes.clone()),
         commissary: process.commissary.clone(),
         distributions: Distributions::new(lanes.clone(), custody.clone()),
         settlements: Settlements::new(lanes.clone()),

@@ -9,6 +9,7 @@ use custody_ledger::{
         server::{self, Doors},
         status::reason_of,
     },
+    approval::Desk,
     clock::Clock,
     commissary::ReturnLine,
     distribution::Distributions,
@@ -25,6 +26,8 @@ use custody_ledger::{
     refund::Refunds,
     remittance::Remittances,
     settlement::Settlements,
+    unmatched::UnmatchedSums,
+    work::WorkQueue,
 };
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -75,6 +78,9 @@ impl House {
                 Channels::default(),
             ),
             auth: AuthLayer::new(verifier, Clock::system()),
+            desk: Desk::new(world.process.lanes.clone(), []),
+            unmatched: UnmatchedSums::new(world.process.lanes.clone(), world.process.custody.clone()),
+            work: WorkQueue::new(world.process.lanes.clone()),
             message_size_max: 65_536,
             stop: stop.clone(),
         })

@@ -51,7 +51,7 @@ fn finance(hall: &Hall, subject: &str) -> String {
         center: Some(CenterId::parse("C1").unwrap()),
         ..Scope::default()
     };
-    hall.service.token_named(subject, Role::Finance, scope)
+    hall.service.token_of(subject, Role::Finance, scope)
 }
 
 /// Orders and pays; where it stands then.

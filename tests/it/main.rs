@@ -18,6 +18,7 @@
 //! - `wire`, `doors` who may call what, the books, watching, gRPC-Web, health and reflection
 //! - `life_over_the_wire` reviews by two people, watching, jobs
 //! - `outcomes`, `own_ids` one request id, one outcome, and ids of the service's own; `suspense` money in suspense
+//! - `money_without_order`, `approvals` whose it is, and two people for one decision
 //! - `bad_input`, `bad_names`, `bad_bytes` what is refused at the door
 //! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
 //! - `tracing` one purchase is one trace; `demonstration` the demonstration, from end to end
@@ -29,6 +30,7 @@
 //! The house's own order: `tidy` rules for the sources; `offline` what is generated and committed is up to date.
 
 mod all_domains;
+mod approvals;
 mod bad_bytes;
 mod bad_input;
 mod bad_names;
@@ -44,6 +46,7 @@ mod life;
 mod life_over_the_wire;
 mod messages_from_text;
 mod model;
+mod money_without_order;
 mod notifications;
 mod offline;
 mod outcomes;

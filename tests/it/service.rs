@@ -99,11 +99,11 @@ impl Service {
     }
 
     pub fn token(&self, role: Role, scope: Scope) -> String {
-        self.token_named("T1", role, scope)
+        self.token_of("T1", role, scope)
     }
 
-    /// A token for an hour, of somebody.
-    pub fn token_named(&self, subject: &str, role: Role, scope: Scope) -> String {
+    /// The same for somebody else.
+    pub fn token_of(&self, subject: &str, role: Role, scope: Scope) -> String {
         let key = TokenKey::load_or_create(self.directory.path()).unwrap();
         let actor = Actor::new(subject, role, scope).unwrap();
         Issuer::new(key)

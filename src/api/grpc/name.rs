@@ -332,7 +332,8 @@ pub fn subject_in<'a>(text: &'a str, field: &str, center: &str) -> Result<Option
         .strip_prefix("centers/")
         .and_then(|rest| rest.split_once('/'))
         .ok_or_else(bad)?;
-    if !is_id(own) || subject.is_empty() || !subject.split('/').all(is_id) {
+    // Collections and ids take turns.
+    if !is_id(own) || subject.split('/').count() % 2 != 0 || !subject.split('/').all(is_id) {
         return Err(bad());
     }
     same_center(own, center, field)?;
@@ -511,6 +512,25 @@ mod tests {
         );
         assert_eq!(DetaineeName::parse_filter("", "detainee", "north"), Ok(None));
         assert!(DetaineeName::parse_filter(text, "detainee", "north").is_err());
+    }
+
+    #[test]
+    fn what_something_is_about_is_told_relative_to_its_center() {
+        assert_eq!(subject_in("", "subject", "n"), Ok(None));
+        let text = "centers/n/unmatchedSums/12";
+        assert_eq!(subject_in(text, "subject", "n"), Ok(Some("unmatchedSums/12")));
+        assert!(subject_in(text, "subject", "s").is_err());
+        for text in [
+            "x",
+            "centers/n",
+            "centers/n/",
+            "centers/n/a",
+            "centers/n/a/",
+            "centers/n/a/b/c",
+            "centers//a/b",
+        ] {
+            assert_eq!(subject_in(text, "subject", "n").unwrap_err().field, "subject", "{text}");
+        }
     }
 
     #[test]
