@@ -86,9 +86,8 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let reconciliations = Reconciliations::new(lanes.clone(), custody.clone(), channels);
     // Who runs what was allowed, kind by kind.
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
-    let reviews = [Review::Release, Review::Reject].map(|review| {
-        Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>
-    });
+    let reviews = [Review::Release, Review::Reject]
+        .map(|review| Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>);
     let desk = Desk::new(lanes.clone(), unmatched.runners().into_iter().chain(reviews));
     let watched = Watched::new(database.clone(), clock);
     let router = server::router(Doors {

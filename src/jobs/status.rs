@@ -15,7 +15,12 @@ use opentelemetry::{
 use time::{Duration, OffsetDateTime};
 
 use super::store;
-use crate::{clock::Clock, db::Database, ids::CenterNo, ledger::{Center, LedgerError}};
+use crate::{
+    clock::Clock,
+    db::Database,
+    ids::CenterNo,
+    ledger::{Center, LedgerError},
+};
 
 /// How often a job that goes on well is written down, in seconds.
 const WRITE_S: i64 = 30;
@@ -104,7 +109,9 @@ fn status(job: Job, stored: Option<&Stored>, now: OffsetDateTime) -> Status {
 pub async fn all(database: &Database, center: &Center, now: OffsetDateTime) -> Result<Vec<Status>, LedgerError> {
     let mut conn = database.read.acquire().await?;
     let mut stored = store::stored(&mut conn, center.no).await?;
-    Ok(JOBS.map(|job| status(job, stored.remove(job.name).as_ref(), now)).into())
+    Ok(JOBS
+        .map(|job| status(job, stored.remove(job.name).as_ref(), now))
+        .into())
 }
 
 /// Writes down what this process's jobs do.
@@ -132,7 +139,9 @@ impl Watched {
             succeeded: meter
                 .i64_gauge("custody.job.last_success")
                 .with_unit("s")
-                .with_description("When a job last succeeded in a center, in seconds since 1970. What does not grow is dead.")
+                .with_description(
+                    "When a job last succeeded in a center, in seconds since 1970. What does not grow is dead.",
+                )
                 .build(),
         }
     }
@@ -144,7 +153,10 @@ impl Watched {
         self.looks
             .add(1, &[KeyValue::new("job", job.name), KeyValue::new("outcome", outcome)]);
         if error.is_empty() {
-            let about = [KeyValue::new("job", job.name), KeyValue::new("center", center.id.to_string())];
+            let about = [
+                KeyValue::new("job", job.name),
+                KeyValue::new("center", center.id.to_string()),
+            ];
             self.succeeded.record(now.unix_timestamp(), &about);
         }
         if !self.is_news(center.no, job, now, error) {
@@ -195,7 +207,10 @@ mod tests {
         let well = status(ORDERS, Some(&stored(5, Some(5), "")), now);
         assert!(!well.overdue && well.next_due_at == now);
         assert!(!status(ORDERS, Some(&stored(5, Some(300), "down")), now).overdue);
-        assert!(status(ORDERS, Some(&stored(5, Some(301), "down")), now).overdue, "it runs, and fails");
+        assert!(
+            status(ORDERS, Some(&stored(5, Some(301), "down")), now).overdue,
+            "it runs, and fails"
+        );
         assert!(status(ORDERS, Some(&stored(5, None, "down")), now).overdue);
     }
 }

@@ -103,10 +103,17 @@ fn journey(remittance: &Remittance, back: &[Back]) -> Result<Journey, MoneyError
     let zero = Amount::zero(remittance.amount.currency());
     let (mut gone, mut going, mut refunded) = (zero, zero, zero);
     for each in back {
-        let payment = remittance.suspended.iter().find(|payment| payment.seq == each.source && each.from_suspense);
+        let payment = remittance
+            .suspended
+            .iter()
+            .find(|payment| payment.seq == each.source && each.from_suspense);
         let is_duplicate = payment.is_some_and(|payment| payment.is_duplicate());
         let reason = payment.map(|payment| payment.reason.clone()).unwrap_or_default();
-        let stage = if each.from_suspense { Stage::Returning } else { Stage::Refunding };
+        let stage = if each.from_suspense {
+            Stage::Returning
+        } else {
+            Stage::Refunding
+        };
         let is_open = each.end.is_none();
         let step = |stage, at, deadline, detail: &str| Step {
             stage,

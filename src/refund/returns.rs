@@ -44,8 +44,14 @@ impl Refunds {
             tracing::error!(%error, "money in suspense cannot be counted");
             LedgerError::Internal
         })?;
-        let is_held = remittance.under_review().is_some_and(|held| held.seq == Some(payment.seq));
-        let reason = if is_held { REVIEW_TIMED_OUT } else { payment.reason.as_str() };
+        let is_held = remittance
+            .under_review()
+            .is_some_and(|held| held.seq == Some(payment.seq));
+        let reason = if is_held {
+            REVIEW_TIMED_OUT
+        } else {
+            payment.reason.as_str()
+        };
         let [seq, attempt] = [payment.seq.0, due.attempts.into()].map(|number| number.to_string());
         let request = Request {
             // Of each attempt: a refusal does not stand in the way of the next.

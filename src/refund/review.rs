@@ -73,7 +73,10 @@ impl EndReview {
             kind: self.review.kind().name,
             subject: format!("remittances/{id}"),
             command: id.as_str().as_bytes().to_vec(),
-            summary: format!("{verb} remittance {id} of {amount} by {} for {}", remittance.payer, remittance.detainee),
+            summary: format!(
+                "{verb} remittance {id} of {amount} by {} for {}",
+                remittance.payer, remittance.detainee
+            ),
             amount: Some(amount),
             reason: self.reason.clone(),
             valid: deadline - now,

@@ -118,7 +118,10 @@ mod tests {
         ];
         let mut told: Vec<[&str; 2]> = own.iter().chain(&back).map(|stage| of(*stage, "")).collect();
         let count = told.len();
-        assert!(told.iter().all(|[english, chinese]| english.is_ascii() && !chinese.is_ascii()));
+        assert!(
+            told.iter()
+                .all(|[english, chinese]| english.is_ascii() && !chinese.is_ascii())
+        );
         told.sort_unstable();
         told.dedup();
         assert_eq!(told.len(), count);

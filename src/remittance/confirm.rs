@@ -343,7 +343,12 @@ pub fn contradiction(
     let facts = WorkFacts {
         facts: Some(work_facts::Facts::Contradiction(facts)),
     };
-    NewItem::new(WorkKind::Contradiction, format!("remittances/{}", remittance.id), facts, at)
+    NewItem::new(
+        WorkKind::Contradiction,
+        format!("remittances/{}", remittance.id),
+        facts,
+        at,
+    )
 }
 
 /// As precise as it is kept, so that records and rows tell the same instant.

@@ -277,7 +277,11 @@ impl CreditRemittance {
 
 /// An amount that may be nothing, as facts tell it.
 fn told(amount: Amount) -> String {
-    if amount.is_positive() { amount.to_string() } else { String::new() }
+    if amount.is_positive() {
+        amount.to_string()
+    } else {
+        String::new()
+    }
 }
 
 /// Asks for what splitting a credit to a detainee, as far as the cap lets it in, reads.

@@ -2,8 +2,8 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::{Remittances, error::RemittanceRefusal as R, store, suspense, suspense::CreditSuspended};
 pub use super::suspense::DueReturn;
+use super::{Remittances, error::RemittanceRefusal as R, store, suspense, suspense::CreditSuspended};
 use crate::{
     ids::{RemittanceId, Seq},
     ledger::{Center, LedgerError, Posted, Request},

@@ -52,9 +52,8 @@ pub(super) struct Open {
 /// Whether a payment is one more than its payer may have in the month.
 pub(super) fn is_one_too_many(settings: &Settings, zone: Zone, own: &Accepted, of_payer: &[Accepted]) -> bool {
     let month = |at| month_of(zone.business_date(at));
-    let same = |other: &&Accepted| {
-        other.remittance != own.remittance && month(other.ordered_at) == month(own.ordered_at)
-    };
+    let same =
+        |other: &&Accepted| other.remittance != own.remittance && month(other.ordered_at) == month(own.ordered_at);
     is_over(of_payer.iter().filter(same).count() + 1, settings.payment_count_max)
 }
 
@@ -147,8 +146,16 @@ mod tests {
     fn the_fourth_of_a_week_is_held() {
         let rules = settings().screening;
         let own = paid("R0", "P1", "D1", 0);
-        let mut past = vec![paid("R1", "P1", "D1", 1), paid("R2", "P1", "D1", 6), paid("R3", "P1", "D1", 7)];
-        assert_eq!(screen(&rules, &own, &past, &past), None, "a week is over after seven days");
+        let mut past = vec![
+            paid("R1", "P1", "D1", 1),
+            paid("R2", "P1", "D1", 6),
+            paid("R3", "P1", "D1", 7),
+        ];
+        assert_eq!(
+            screen(&rules, &own, &past, &past),
+            None,
+            "a week is over after seven days"
+        );
         past.push(own.clone());
         assert_eq!(screen(&rules, &own, &past, &past), None, "it is no other of itself");
         past.push(paid("R4", "P1", "D1", 2));
@@ -164,13 +171,21 @@ mod tests {
     fn the_fourth_payer_and_the_fourth_detainee_are_held() {
         let rules = settings().screening;
         let own = paid("R0", "P1", "D1", 0);
-        let payers = [paid("R1", "P2", "D1", 1), paid("R2", "P3", "D1", 27), paid("R3", "P3", "D1", 2)];
+        let payers = [
+            paid("R1", "P2", "D1", 1),
+            paid("R2", "P3", "D1", 27),
+            paid("R3", "P3", "D1", 2),
+        ];
         assert_eq!(screen(&rules, &own, &[], &payers), None);
         let more = [&payers[..], &[paid("R4", "P4", "D1", 28)]].concat();
         assert_eq!(screen(&rules, &own, &[], &more), None, "28 days are over");
         let more = [&payers[..], &[paid("R4", "P4", "D1", 27)]].concat();
         assert_eq!(screen(&rules, &own, &[], &more), Some(SCREENING_PAYERS));
-        let detainees = [paid("R1", "P1", "D2", 9), paid("R2", "P1", "D3", 9), paid("R3", "P1", "D4", 9)];
+        let detainees = [
+            paid("R1", "P1", "D2", 9),
+            paid("R2", "P1", "D3", 9),
+            paid("R3", "P1", "D4", 9),
+        ];
         assert_eq!(screen(&rules, &own, &detainees[..2], &[]), None);
         assert_eq!(screen(&rules, &own, &detainees, &[]), Some(SCREENING_DETAINEES));
     }
@@ -189,8 +204,18 @@ mod tests {
                 ..paid("R1", "P1", "D1", 0)
             }]
         };
-        assert!(!is_one_too_many(&settings, zone, &own, &past(datetime!(2031-05-31 15:30:00 UTC))));
-        assert!(is_one_too_many(&settings, zone, &own, &past(datetime!(2031-06-29 15:30:00 UTC))));
+        assert!(!is_one_too_many(
+            &settings,
+            zone,
+            &own,
+            &past(datetime!(2031-05-31 15:30:00 UTC))
+        ));
+        assert!(is_one_too_many(
+            &settings,
+            zone,
+            &own,
+            &past(datetime!(2031-06-29 15:30:00 UTC))
+        ));
         assert!(!is_one_too_many(&settings, zone, &own, std::slice::from_ref(&own)));
     }
 
@@ -202,7 +227,11 @@ mod tests {
             amount: cny(amount),
             until,
         };
-        let open = [open("R0", "10", Some(NOW + Duration::MINUTE)), open("R1", "20", Some(NOW)), open("R2", "40", None)];
+        let open = [
+            open("R0", "10", Some(NOW + Duration::MINUTE)),
+            open("R1", "20", Some(NOW)),
+            open("R2", "40", None),
+        ];
         assert_eq!(in_flight(&open, None, zero, NOW).unwrap(), cny("50"));
         let own = RemittanceId::parse("R0").unwrap();
         assert_eq!(in_flight(&open, Some(&own), zero, NOW).unwrap(), cny("40"));

@@ -579,6 +579,10 @@ impl RowSet for LegRows {
         args.add(transactions.collect::<Vec<Option<&str>>>())?;
         let times = payments().map(|payment| Some(payment?.paid_at));
         args.add(times.collect::<Vec<Option<OffsetDateTime>>>())?;
-        args.add(rows.iter().map(|row| row.deadline).collect::<Vec<Option<OffsetDateTime>>>())
+        args.add(
+            rows.iter()
+                .map(|row| row.deadline)
+                .collect::<Vec<Option<OffsetDateTime>>>(),
+        )
     }
 }

@@ -277,7 +277,10 @@ impl RemittancesCheck {
         )
         .fetch_all(conn)
         .await?;
-        let stored = rows.into_iter().map(|row| (row.payment_seq, row.remittance_id)).collect();
+        let stored = rows
+            .into_iter()
+            .map(|row| (row.payment_seq, row.remittance_id))
+            .collect();
         let due = self.suspended.iter().filter(|(_, payment)| payment.goes_back);
         let explained = due.map(|(seq, payment)| (*seq, payment.remittance.clone())).collect();
         page.same_rows("payment_return", &explained, &stored)
@@ -313,7 +316,6 @@ impl RemittancesCheck {
         }
         Ok(Some((movement, payment, sum)))
     }
-
 }
 
 /// What became of money in suspense.

@@ -46,7 +46,11 @@ async fn send_back(economy: &Economy) -> usize {
 
 async fn money(economy: &Economy, detainee: &str) -> [String; 3] {
     let available = economy.world.available(detainee).await;
-    [available, economy.total(SUSPENSE).await, economy.total(IN_TRANSIT).await]
+    [
+        available,
+        economy.total(SUSPENSE).await,
+        economy.total(IN_TRANSIT).await,
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +67,11 @@ async fn what_is_over_the_cap_at_capture_goes_back_once_whoever_looks() {
     let told = economy.pay(&paid.id).await;
     assert_eq!(told.state(), LegState::Credited);
     assert_eq!(money(&economy, "D1").await, ["100.00", "30.00", "0.00"]);
-    assert_eq!(economy.world.verified().await, 2, "one transaction credits and puts aside");
+    assert_eq!(
+        economy.world.verified().await,
+        2,
+        "one transaction credits and puts aside"
+    );
     let again = economy.look_again(&paid.id).await;
     assert_eq!(again, told);
 
@@ -76,13 +84,22 @@ async fn what_is_over_the_cap_at_capture_goes_back_once_whoever_looks() {
     );
     assert_eq!(here.unwrap() + there.unwrap(), 1);
     assert_eq!(money(&economy, "D1").await, ["100.00", "0.00", "30.00"]);
-    let [(refund, _)] = refunds(&economy, &paid).await[..] else { panic!() };
+    let [(refund, _)] = refunds(&economy, &paid).await[..] else {
+        panic!()
+    };
     economy.end_refund(refund, false).await;
     assert_eq!(money(&economy, "D1").await, ["100.00", "0.00", "0.00"]);
-    assert_eq!(economy.total(1101).await, "30.00", "what the gateway kept is what was credited");
+    assert_eq!(
+        economy.total(1101).await,
+        "30.00",
+        "what the gateway kept is what was credited"
+    );
     assert_eq!(send_back(&economy).await, 0);
     // Of the payment no more than what is left can be refunded.
-    let refused = economy.refund(Uuid::new_v4(), paid.id.as_str(), "30.01").await.unwrap_err();
+    let refused = economy
+        .refund(Uuid::new_v4(), paid.id.as_str(), "30.01")
+        .await
+        .unwrap_err();
     assert_eq!(reason(&refused), "REFUND_EXCEEDS_ORIGINAL");
     economy.world.verified().await;
 }
@@ -110,7 +127,9 @@ async fn a_return_that_the_gateway_refuses_waits_in_suspense_for_people() {
     assert_eq!(told.state(), LegState::Suspended);
     assert_eq!(told.suspended[0].reason, "BALANCE_CAP_EXCEEDED");
     assert_eq!(send_back(&economy).await, 1);
-    let [(refund, _)] = refunds(&economy, &paid).await[..] else { panic!() };
+    let [(refund, _)] = refunds(&economy, &paid).await[..] else {
+        panic!()
+    };
     economy.end_refund(refund, true).await;
     assert_eq!(money(&economy, "D1").await, ["10.00", "60.00", "0.00"]);
     assert_eq!(send_back(&economy).await, 0, "people look after it now");
@@ -143,7 +162,10 @@ async fn what_is_held_and_not_decided_goes_back_after_72_hours() {
     assert_eq!(money(&economy, "D1").await, ["50.00", "40.00", "0.00"]);
     // Nothing but the review moves it.
     assert_eq!(economy.look_again(&second.id).await.state(), LegState::Held);
-    let refused = economy.refund(Uuid::new_v4(), second.id.as_str(), "40").await.unwrap_err();
+    let refused = economy
+        .refund(Uuid::new_v4(), second.id.as_str(), "40")
+        .await
+        .unwrap_err();
     assert_eq!(reason(&refused), "UNDER_REVIEW");
     assert_eq!(send_back(&economy).await, 0, "its time is not over");
     // It counts against the cap.
@@ -162,7 +184,9 @@ async fn what_is_held_and_not_decided_goes_back_after_72_hours() {
     assert_eq!(back.state(), LegState::Rejected);
     assert_eq!(back.leg(LegState::Rejected).unwrap().detail, "REVIEW_TIMED_OUT");
     assert_eq!(money(&economy, "D1").await, ["50.00", "0.00", "40.00"]);
-    let [(refund, _)] = refunds(&economy, &second).await[..] else { panic!() };
+    let [(refund, _)] = refunds(&economy, &second).await[..] else {
+        panic!()
+    };
     economy.end_refund(refund, false).await;
     assert_eq!(money(&economy, "D1").await, ["50.00", "0.00", "0.00"]);
     economy.world.verified().await;
@@ -200,11 +224,12 @@ async fn a_payer_has_so_many_payments_a_month() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_quotes_at_once_at_two_processes_never_exceed_the_cap() {
     let economy = Economy::on(date!(2031 - 05 - 06)).await;
-    let there = Process::over(&economy.world.db.url, Clock::starting_at(economy.world.process.lanes.clock().now()), 4096);
-    let doors = [
-        economy.house.remittances.clone(),
-        domains(&economy, &there).0,
-    ];
+    let there = Process::over(
+        &economy.world.db.url,
+        Clock::starting_at(economy.world.process.lanes.clock().now()),
+        4096,
+    );
+    let doors = [economy.house.remittances.clone(), domains(&economy, &there).0];
     let mut quotes = JoinSet::new();
     for number in 0..100_usize {
         let (door, center) = (doors[number % 2].clone(), economy.world.center.clone());
@@ -221,7 +246,12 @@ async fn a_hundred_quotes_at_once_at_two_processes_never_exceed_the_cap() {
             "{refused:?}"
         );
     }
-    let detainee = economy.world.process.custody.detainee(&economy.world.center, &id("D1")).await;
+    let detainee = economy
+        .world
+        .process
+        .custody
+        .detainee(&economy.world.center, &id("D1"))
+        .await;
     assert!(detainee.is_ok());
     economy.world.verified().await;
 }

@@ -85,7 +85,12 @@ async fn two_people_release_or_reject_what_is_held() {
     assert!(leg.deadline_time.is_some() && leg.text.contains("checked") && leg.text_zh.contains("审核"));
 
     for (case, message, code, reason) in [
-        ("not held", review(&credited), Code::FailedPrecondition, "NOT_UNDER_REVIEW"),
+        (
+            "not held",
+            review(&credited),
+            Code::FailedPrecondition,
+            "NOT_UNDER_REVIEW",
+        ),
         (
             "no reason",
             ReviewRemittanceRequest {
@@ -118,7 +123,9 @@ async fn two_people_release_or_reject_what_is_held() {
         assert!(refused.is(code, reason), "{case}: {refused:?}");
     }
     let payer = hall.token(Role::Payer);
-    let refused = hall.refused_as("payer", release, &payer, review(&held).encode_to_vec()).await;
+    let refused = hall
+        .refused_as("payer", release, &payer, review(&held).encode_to_vec())
+        .await;
     assert_eq!(refused.code, Code::PermissionDenied);
 
     let message = review(&held);
@@ -131,9 +138,15 @@ async fn two_people_release_or_reject_what_is_held() {
     assert_eq!(done.state(), approval::State::Executed, "{done:?}");
     let told = hall.remittance(&held.name).await;
     let states: Vec<State> = told.legs.iter().map(|leg| leg.state()).collect();
-    assert_eq!(states[2..], [State::Paid, State::Held, State::Released, State::Credited]);
+    assert_eq!(
+        states[2..],
+        [State::Paid, State::Held, State::Released, State::Credited]
+    );
     assert_eq!(hall.balances("D1").await[0], "180.00");
-    assert_eq!(approve(&hall, &bob, &asked).await.unwrap().state(), approval::State::Executed);
+    assert_eq!(
+        approve(&hall, &bob, &asked).await.unwrap().state(),
+        approval::State::Executed
+    );
     assert_eq!(hall.balances("D1").await[0], "180.00");
 
     let held = pay(&hall, "30.00").await;
@@ -144,7 +157,10 @@ async fn two_people_release_or_reject_what_is_held() {
     let told = hall.remittance(&held.name).await;
     assert_eq!(told.state(), State::Returning);
     let states: Vec<State> = told.legs.iter().map(|leg| leg.state()).collect();
-    assert_eq!(states[2..], [State::Paid, State::Held, State::Rejected, State::Returning]);
+    assert_eq!(
+        states[2..],
+        [State::Paid, State::Held, State::Rejected, State::Returning]
+    );
     assert_eq!(hall.balances("D1").await[0], "180.00");
     hall.verified().await;
 }
@@ -176,10 +192,19 @@ async fn a_payer_follows_the_money_and_nobody_elses() {
     let first = stream.message().await.unwrap().unwrap();
     assert_eq!(first.state(), State::Pending);
 
-    hall.control.pay(&ordered.order_number, &PayOptions::default()).await.unwrap();
+    hall.control
+        .pay(&ordered.order_number, &PayOptions::default())
+        .await
+        .unwrap();
     let mut seen = vec![first];
     let returned = async {
-        while !seen.last().unwrap().legs.iter().any(|leg| leg.state() == State::Returning) {
+        while !seen
+            .last()
+            .unwrap()
+            .legs
+            .iter()
+            .any(|leg| leg.state() == State::Returning)
+        {
             seen.push(stream.message().await.unwrap().unwrap());
         }
     };
@@ -215,7 +240,11 @@ async fn jobs_tell_whether_they_run_and_contradictions_are_work() {
     };
     let items: ListWorkItemsResponse = hall.ask("WorkService/ListWorkItems", &list).await.unwrap();
     assert_eq!(items.work_items.len(), 1, "{items:?}");
-    assert!(items.work_items[0].subject.ends_with(ordered.name.rsplit('/').next().unwrap()));
+    assert!(
+        items.work_items[0]
+            .subject
+            .ends_with(ordered.name.rsplit('/').next().unwrap())
+    );
 
     let list = ListJobsRequest {
         parent: "centers/C1".into(),
@@ -225,7 +254,11 @@ async fn jobs_tell_whether_they_run_and_contradictions_are_work() {
         loop {
             let jobs: ListJobsResponse = hall.ask_as("WorkService/ListJobs", &auditor, &list).await.unwrap();
             assert_eq!(jobs.jobs.len(), 3);
-            if jobs.jobs.iter().all(|job| job.last_success_time.is_some() && !job.overdue) {
+            if jobs
+                .jobs
+                .iter()
+                .all(|job| job.last_success_time.is_some() && !job.overdue)
+            {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -233,7 +266,9 @@ async fn jobs_tell_whether_they_run_and_contradictions_are_work() {
     };
     tokio::time::timeout(Duration::from_secs(30), run).await.unwrap();
     let payer = hall.token(Role::Payer);
-    let refused = hall.refused_as("payer", "WorkService/ListJobs", &payer, list.encode_to_vec()).await;
+    let refused = hall
+        .refused_as("payer", "WorkService/ListJobs", &payer, list.encode_to_vec())
+        .await;
     assert_eq!(refused.code, Code::PermissionDenied);
     hall.verified().await;
 }

@@ -29,7 +29,8 @@ use crate::{
         self, AdmitDetaineeRequest, Balances, CenterSettings, CreateCenterRequest, Detainee, DetaineeAccount,
         GetBalancesRequest, GetCenterRequest, GetDetaineeRequest, ListCentersRequest, ListCentersResponse,
         ListDetaineesRequest, ListDetaineesResponse, ListStatementLinesRequest, ListStatementLinesResponse,
-        ScreeningSettings, StatementLine, TierLimit, UpdateCenterSettingsRequest, custody_service_server::CustodyService,
+        ScreeningSettings, StatementLine, TierLimit, UpdateCenterSettingsRequest,
+        custody_service_server::CustodyService,
     },
 };
 
@@ -97,7 +98,11 @@ fn whole_settings_in(told: &CenterSettings, currency: Currency) -> Result<Settin
             seconds @ 1.. => seconds,
             _ => return Err(invalid_field("settings.quote_ttl", "must be above zero")),
         },
-        payment_count_max: within(told.payment_count_max, Settings::UNLIMITED, "settings.payment_count_max")?,
+        payment_count_max: within(
+            told.payment_count_max,
+            Settings::UNLIMITED,
+            "settings.payment_count_max",
+        )?,
         screening: screening_in(told.screening.as_ref())?,
         festival_months: Vec::new(),
         tier_limits: BTreeMap::new(),

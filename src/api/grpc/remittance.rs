@@ -75,10 +75,7 @@ impl RemittanceApi {
         let center = scope::center(&self.custody, actor, name.center).await?;
         let id = typed(RemittanceId::parse(name.remittance), "name")?;
         let reason = told(&message.reason, "reason")?;
-        let asked = (
-            request(&message.request_id, method, message, actor)?,
-            Person::of(actor),
-        );
+        let asked = (request(&message.request_id, method, message, actor)?, Person::of(actor));
         let approvals = self.desk.approvals();
         let (approval, replayed) = ask_for_review(approvals, &center, asked, review, id, reason).await?;
         Ok(respond(approval_out(&self.desk, &approval, &center), replayed))

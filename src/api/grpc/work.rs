@@ -18,9 +18,9 @@ use crate::{
     jobs::status,
     ledger::Center,
     proto::{
-        CancelWorkItemRequest, GetWorkItemRequest, Job, ListJobsRequest, ListJobsResponse, ListWorkItemsRequest, ListWorkItemsResponse, ResolveWorkItemRequest,
-        TakeWorkItemRequest, WorkItem, WorkKind, WorkLeg, WorkStep, list_work_items_request::View, work_item::State,
-        work_service_server::WorkService,
+        CancelWorkItemRequest, GetWorkItemRequest, Job, ListJobsRequest, ListJobsResponse, ListWorkItemsRequest,
+        ListWorkItemsResponse, ResolveWorkItemRequest, TakeWorkItemRequest, WorkItem, WorkKind, WorkLeg, WorkStep,
+        list_work_items_request::View, work_item::State, work_service_server::WorkService,
     },
     work::{self, ByHand, Item, ItemFilter, ItemId, ItemLeg, ItemState, WorkQueue},
 };

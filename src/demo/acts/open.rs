@@ -10,10 +10,10 @@ use crate::{
         tell,
     },
     proto::{
-        AdmitDetaineeRequest, Center, CenterSettings, CourtOrder, CreateCenterRequest, CreateCourtOrderRequest, CreatePayerLinkRequest,
-        CreatePayerRequest, CreateProductRequest, CreateVendorRequest, Detainee, DistributionPolicy,
-        ListDetaineesRequest, ListPayersRequest, ListProductsRequest, ListVendorsRequest, Payer, PayerLink, Product,
-        UpdateDistributionPolicyRequest, Vendor,
+        AdmitDetaineeRequest, Center, CenterSettings, CourtOrder, CreateCenterRequest, CreateCourtOrderRequest,
+        CreatePayerLinkRequest, CreatePayerRequest, CreateProductRequest, CreateVendorRequest, Detainee,
+        DistributionPolicy, ListDetaineesRequest, ListPayersRequest, ListProductsRequest, ListVendorsRequest, Payer,
+        PayerLink, Product, UpdateDistributionPolicyRequest, Vendor,
     },
 };
 

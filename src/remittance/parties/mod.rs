@@ -45,7 +45,10 @@ impl PartiesRoom {
                 until: None,
             });
         }
-        let lists = [self.of_payer.get_mut(&own.payer), self.for_detainee.get_mut(&own.detainee)];
+        let lists = [
+            self.of_payer.get_mut(&own.payer),
+            self.for_detainee.get_mut(&own.detainee),
+        ];
         for known in lists.into_iter().flatten() {
             known.push(own.clone());
         }
@@ -174,7 +177,10 @@ pub(super) async fn payments_in_tx(
 ) -> db::Result<i64> {
     let month = |at| month_of(center.zone.business_date(at));
     let accepted = store::accepted(conn, center.no, std::slice::from_ref(payer), &[]).await?;
-    let accepted = accepted.iter().filter(|each| month(each.ordered_at) == month(now)).count();
+    let accepted = accepted
+        .iter()
+        .filter(|each| month(each.ordered_at) == month(now))
+        .count();
     let open = store::open_of_payer(conn, center.no, payer, now).await?;
     Ok(open.saturating_add(i64::try_from(accepted).unwrap_or(i64::MAX)))
 }

@@ -182,7 +182,11 @@ impl Command for CreditSuspended {
                 decided.push(self.payment);
             }
             let closing = Closing {
-                kind: if self.is_release() { WorkKind::HeldRemittance } else { WorkKind::SuspendedPayment },
+                kind: if self.is_release() {
+                    WorkKind::HeldRemittance
+                } else {
+                    WorkKind::SuspendedPayment
+                },
                 subject: &subject(self.payment),
                 at,
                 actor: &self.request.actor,
