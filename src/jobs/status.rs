@@ -114,12 +114,15 @@ pub async fn all(database: &Database, center: &Center, now: OffsetDateTime) -> R
         .into())
 }
 
+/// When each job of each center was last written down, and with which error.
+type Written = HashMap<(CenterNo, &'static str), (OffsetDateTime, String)>;
+
 /// Writes down what this process's jobs do.
 #[derive(Clone)]
 pub struct Watched {
     database: Database,
     clock: Clock,
-    written: Arc<Mutex<HashMap<(CenterNo, &'static str), (OffsetDateTime, String)>>>,
+    written: Arc<Mutex<Written>>,
     looks: Counter<u64>,
     succeeded: Gauge<i64>,
 }

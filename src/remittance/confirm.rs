@@ -204,11 +204,11 @@ impl Remittances {
         let now = self.lanes.clock().now();
         let mut tx = self.lanes.database().lane.begin().await?;
         store::insert_rejected(&mut tx, no, channel, reason, now, body).await?;
-        if let (Some(field), Some(center), Some((_, id))) = (reason.strip_prefix("other_"), center, told) {
-            if let Some(remittance) = store::remittance(&mut tx, &center, &id).await? {
-                let item = contradiction(&remittance, channel, (field, "", reason), now);
-                work::raise_in_tx(&mut tx, no, &item).await?;
-            }
+        if let (Some(field), Some(center), Some((_, id))) = (reason.strip_prefix("other_"), center, told)
+            && let Some(remittance) = store::remittance(&mut tx, &center, &id).await?
+        {
+            let item = contradiction(&remittance, channel, (field, "", reason), now);
+            work::raise_in_tx(&mut tx, no, &item).await?;
         }
         Ok(tx.commit().await?)
     }

@@ -24,9 +24,12 @@ use crate::{
 /// The method that such a credit's request names. No caller can call it.
 pub(super) const METHOD: &str = "custody.v1.UnmatchedService/CreditUnmatched";
 
+/// How much a sum is, and how and by which transaction it ended.
+type Known = (Amount, Option<(SumEnd, Seq)>);
+
 /// What lanes remember of money without an order: how much it is, and what became of it.
 #[derive(Default)]
-pub(super) struct UnmatchedRoom(Asked<Seq, Option<(Amount, Option<(SumEnd, Seq)>)>>);
+pub(super) struct UnmatchedRoom(Asked<Seq, Option<Known>>);
 
 impl Room for UnmatchedRoom {
     fn is_wanting(&self) -> bool {
