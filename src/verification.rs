@@ -42,6 +42,8 @@ fn approval_of(record: &JournalRecord) -> Option<&ApprovalFacts> {
     match record.facts.as_ref()? {
         Facts::UnmatchedCredit(facts) => facts.approval.as_ref(),
         Facts::UnmatchedReturn(facts) => facts.approval.as_ref(),
+        Facts::Credit(facts) => facts.release.as_ref(),
+        Facts::Refund(facts) => facts.rejection.as_ref(),
         _ => None,
     }
 }

@@ -95,6 +95,10 @@ pub enum Permission {
     Work,
     /// Read the work queue.
     ReadWork,
+    /// Ask for the end of a remittance's review.
+    Review,
+    /// Read whether the jobs run.
+    ReadJobs,
 }
 
 impl Permission {
@@ -104,7 +108,7 @@ impl Permission {
         match self {
             ManageCenters | ManageDetainees | ManageDistribution => &[Admin],
             ManagePayers | Settle | Refund | Release | Reconcile | Decide | Work | Match | RecordDebts
-            | ReverseCredits => &[Admin, Finance],
+            | ReverseCredits | Review => &[Admin, Finance],
             ManageCatalogue => &[Admin, Commissary],
             Register | Remit => &[Admin, Finance, Payer],
             Sell => &[Terminal],
@@ -119,7 +123,8 @@ impl Permission {
             | ReadLedger
             | ReadApprovals
             | ReadUnmatched
-            | ReadWork => &[Admin, Finance, Auditor],
+            | ReadWork
+            | ReadJobs => &[Admin, Finance, Auditor],
             ReadDetainee | ReadStatement | ReadPayer | ReadRemittances | ReadDistribution | ReadUnspent
             | ReadRefunds => &[Admin, Finance, Auditor, Payer],
             ReadVendors | ListPurchases | ReadSettlements => &[Admin, Finance, Auditor, Commissary],
@@ -247,6 +252,10 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.ApprovalService/ListApprovals", ReadApprovals),
     ("custody.v1.ApprovalService/Approve", Decide),
     ("custody.v1.ApprovalService/Refuse", Decide),
+    ("custody.v1.RemittanceService/ReleaseRemittance", Review),
+    ("custody.v1.RemittanceService/RejectRemittance", Review),
+    ("custody.v1.RemittanceService/WatchRemittance", ReadRemittances),
+    ("custody.v1.WorkService/ListJobs", ReadJobs),
     ("custody.v1.WorkService/GetWorkItem", ReadWork),
     ("custody.v1.WorkService/ListWorkItems", ReadWork),
     ("custody.v1.WorkService/TakeWorkItem", Work),
@@ -376,7 +385,8 @@ mod tests {
             "AddPaymentAccount ChangePayerPhone CreateRemittance GetBalances GetDetainee GetDistribution GetPayer \
              GetPayerLink GetRefund GetRemittance GetRequestOutcome GetUnspent ListPayerLinks ListRefunds \
              ListRemittances ListStatementLines PreviewDistribution RefreshRemittance RegisterPayer \
-             RemovePaymentAccount RequestPayerLink RequestPhoneCode RevokePayer RevokePayerLink VerifyPayerPhone"
+             RemovePaymentAccount RequestPayerLink RequestPhoneCode RevokePayer RevokePayerLink VerifyPayerPhone \
+             WatchRemittance"
         );
         let writes: Vec<_> = methods_of(Role::Commissary)
             .into_iter()

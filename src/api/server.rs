@@ -15,7 +15,7 @@ use super::{
     grpc::{
         approval::ApprovalApi, auth::AuthLayer, commissary::CommissaryApi, custody::CustodyApi, deadline,
         distribution::DistributionApi, ledger::LedgerApi, payer::PayerApi, reconciliation::ReconciliationApi,
-        refund::RefundApi, remittance::RemittanceApi, scope::Linked, settlement::SettlementApi,
+        refund::RefundApi, remittance::RemittanceApi, remittance_view::Views, scope::Linked, settlement::SettlementApi,
         unmatched::UnmatchedApi, work::WorkApi,
     },
     http::{Notifications, OnRefund, OnUnknown},
@@ -101,7 +101,10 @@ impl Doors {
             self.custody.clone(),
             self.remittances.clone(),
             payer.clone(),
+            Views::new(self.lanes.clone(), self.remittances.clone(), self.refunds.clone()),
+            self.desk.clone(),
             linked.clone(),
+            self.stop.clone(),
         );
         let distribution = DistributionApi::new(
             self.custody.clone(),
@@ -117,7 +120,7 @@ impl Doors {
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.stop.clone());
         let approval = ApprovalApi::new(self.desk.clone(), self.custody.clone());
         let unmatched = UnmatchedApi::new(self.unmatched.clone(), self.desk.clone(), self.custody.clone());
-        let work = WorkApi::new(self.work.clone(), self.custody.clone());
+        let work = WorkApi::new(self.work.clone(), self.custody.clone(), self.lanes.database().clone());
         Routes::new(CustodyServiceServer::new(custody).max_decoding_message_size(size_max))
             .add_service(CommissaryServiceServer::new(commissary).max_decoding_message_size(size_max))
             .add_service(LedgerServiceServer::new(ledger).max_decoding_message_size(size_max))

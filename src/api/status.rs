@@ -59,6 +59,9 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         | Reason::PayerNotLinked
         | Reason::RemittanceLimitExceeded
         | Reason::BalanceCapExceeded
+        | Reason::PaymentCountExceeded
+        | Reason::UnderReview
+        | Reason::NotUnderReview
         | Reason::GatewayRefused
         | Reason::RefundExceedsUnspent
         | Reason::RefundExceedsOriginal

@@ -26,11 +26,36 @@ pub struct Settings {
     pub balance_cap: Amount,
     /// How long a remittance's quote, and the headroom it reserves, lasts, in seconds.
     pub quote_ttl_s: i32,
+    /// How many payments of one payer are accepted in a month, by when they were ordered; [`Settings::UNLIMITED`] for any.
+    pub payment_count_max: i32,
+    /// Which payments are held for review.
+    pub screening: Screening,
+}
+
+/// When a payment is held for review, and for how long. A most of [`Settings::UNLIMITED`] switches its rule off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Screening {
+    /// Most payments of one payer within `payment_days`.
+    pub payment_max: i32,
+    /// In days.
+    pub payment_days: i32,
+    /// Most payers for one detainee within `party_days`.
+    pub payer_max: i32,
+    /// Most detainees for one payer within `party_days`.
+    pub detainee_max: i32,
+    /// In days.
+    pub party_days: i32,
+    /// How long a payment is held at most, in hours. Then it goes back.
+    pub review_hours: i32,
 }
 
 impl Settings {
+    /// The most payments, payers or detainees that mean: any number.
+    pub const UNLIMITED: i32 = 1000;
+
     /// The published defaults: 200 an order; 400, 500, 600 and 800 a month by tier, 200 more in festival months; 1,000 a
-    /// remittance; a cap of 5,000; quotes of 30 minutes.
+    /// remittance, one a month of each payer; a cap of 5,000; quotes of 30 minutes. Held for review, for 72 hours at most, is
+    /// what is more than 3 payments of one payer in a week, 3 payers for one detainee or 3 detainees for one payer.
     pub fn defaults(currency: Currency) -> Result<Settings, MoneyError> {
         let amount = |text: &str| Amount::parse(text, currency);
         Ok(Settings {
@@ -47,6 +72,15 @@ impl Settings {
             remittance_amount_max: amount("1000")?,
             balance_cap: amount("5000")?,
             quote_ttl_s: 1800,
+            payment_count_max: 1,
+            screening: Screening {
+                payment_max: 3,
+                payment_days: 7,
+                payer_max: 3,
+                detainee_max: 3,
+                party_days: 28,
+                review_hours: 72,
+            },
         })
     }
 

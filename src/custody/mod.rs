@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-pub use entity::{CenterProfile, Detainee, DetaineeState, Settings};
+pub use entity::{CenterProfile, Detainee, DetaineeState, Screening, Settings};
 pub use error::CustodyRefusal;
 use time::Date;
 pub use verify::DetaineesCheck;

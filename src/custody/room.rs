@@ -66,6 +66,11 @@ impl Standing {
         self.account_base
     }
 
+    /// What is set aside for orders.
+    pub fn held(&self) -> AccountNo {
+        AccountNo(self.account_base.0 + 1)
+    }
+
     /// The savings account.
     pub fn savings(&self) -> AccountNo {
         AccountNo(self.account_base.0 + 2)

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::{Admission, CenterProfile, Detainee, DetaineeState, Settings, room::Standing};
+use super::{Admission, CenterProfile, Detainee, DetaineeState, Screening, Settings, room::Standing};
 use crate::{
     clock::Zone,
     db::decoding,
@@ -103,7 +103,9 @@ pub(super) async fn settings(conn: &mut PgConnection, center: &Center) -> sqlx::
         tier_limits.insert(row.tier, amount(row.amount)?);
     }
     let row = sqlx::query!(
-        "select purchase_amount_max, festival_bonus, festival_months, remittance_amount_max, balance_cap, quote_ttl_s
+        "select purchase_amount_max, festival_bonus, festival_months, remittance_amount_max, balance_cap, quote_ttl_s,
+                payment_count_max, screening_payment_max, screening_payment_days, screening_payer_max,
+                screening_detainee_max, screening_party_days, review_hours
          from center_settings where center_id = $1",
         center.no.0,
     )
@@ -117,6 +119,15 @@ pub(super) async fn settings(conn: &mut PgConnection, center: &Center) -> sqlx::
         remittance_amount_max: amount(row.remittance_amount_max)?,
         balance_cap: amount(row.balance_cap)?,
         quote_ttl_s: row.quote_ttl_s,
+        payment_count_max: row.payment_count_max,
+        screening: Screening {
+            payment_max: row.screening_payment_max,
+            payment_days: row.screening_payment_days,
+            payer_max: row.screening_payer_max,
+            detainee_max: row.screening_detainee_max,
+            party_days: row.screening_party_days,
+            review_hours: row.review_hours,
+        },
     })
 }
 
@@ -127,8 +138,10 @@ pub(super) async fn insert_settings(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into center_settings (center_id, purchase_amount_max, festival_bonus, festival_months,
-                                      remittance_amount_max, balance_cap, quote_ttl_s)
-         values ($1, $2, $3, $4, $5, $6, $7)",
+                                      remittance_amount_max, balance_cap, quote_ttl_s, payment_count_max,
+                                      screening_payment_max, screening_payment_days, screening_payer_max,
+                                      screening_detainee_max, screening_party_days, review_hours)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         center.0,
         settings.purchase_amount_max.value(),
         settings.festival_bonus.value(),
@@ -136,6 +149,13 @@ pub(super) async fn insert_settings(
         settings.remittance_amount_max.value(),
         settings.balance_cap.value(),
         settings.quote_ttl_s,
+        settings.payment_count_max,
+        settings.screening.payment_max,
+        settings.screening.payment_days,
+        settings.screening.payer_max,
+        settings.screening.detainee_max,
+        settings.screening.party_days,
+        settings.screening.review_hours,
     )
     .execute(&mut *conn)
     .await?;
@@ -150,7 +170,9 @@ pub(super) async fn update_settings(
     sqlx::query!(
         "update center_settings
          set purchase_amount_max = $2, festival_bonus = $3, festival_months = $4, remittance_amount_max = $5,
-             balance_cap = $6, quote_ttl_s = $7
+             balance_cap = $6, quote_ttl_s = $7, payment_count_max = $8, screening_payment_max = $9,
+             screening_payment_days = $10, screening_payer_max = $11, screening_detainee_max = $12,
+             screening_party_days = $13, review_hours = $14
          where center_id = $1",
         center.0,
         settings.purchase_amount_max.value(),
@@ -159,6 +181,13 @@ pub(super) async fn update_settings(
         settings.remittance_amount_max.value(),
         settings.balance_cap.value(),
         settings.quote_ttl_s,
+        settings.payment_count_max,
+        settings.screening.payment_max,
+        settings.screening.payment_days,
+        settings.screening.payer_max,
+        settings.screening.detainee_max,
+        settings.screening.party_days,
+        settings.screening.review_hours,
     )
     .execute(&mut *conn)
     .await?;

@@ -1,4 +1,6 @@
-//! What runs by the clock.
+//! What runs by the clock. [`status`] tells whether it does.
 
 pub mod approvals;
 pub mod polling;
+pub mod status;
+mod store;

@@ -3,7 +3,7 @@
 use futures::future::{BoxFuture, FutureExt as _};
 
 use super::{
-    RefundRefusal as R,
+    RefundRefusal as R, ReviewEnd,
     entity::{self, RefundRow, RefundState, next_ask, refund_number},
     posting, store,
     unspent::Unspent,
@@ -29,6 +29,8 @@ pub(super) struct CreateRefund {
     pub suspense: Option<Seq>,
     pub amount: Amount,
     pub reason: String,
+    /// How this ends the review that the payment is held for.
+    pub review: Option<ReviewEnd>,
     pub channels: Channels,
 }
 
@@ -84,6 +86,7 @@ impl CreateRefund {
                 self.of_suspense(payment)?
             }
         };
+        self.check_review(&remittance, source.seq)?;
         let row = RefundRow {
             seq: moment.seq,
             remittance: remittance.id.clone(),
@@ -106,6 +109,10 @@ impl CreateRefund {
             amount: self.amount.to_string(),
             unspent: source.unspent.to_string(),
             reason: self.reason.clone(),
+            rejection: match &self.review {
+                Some(ReviewEnd::Rejected(approval)) => Some(approval.clone()),
+                Some(ReviewEnd::TimedOut) | None => None,
+            },
         };
         let facts = Facts::Refund(facts);
         let draft = Draft::new(TransactionKind::RefundRequested, vec![source.posting], facts);
@@ -121,7 +128,27 @@ impl CreateRefund {
             amount: self.amount,
         };
         suspense::move_in_tx(tx.conn(), &center, &told).await?;
+        if self.amount == source.unspent {
+            suspense::all_taken_in_tx(tx.conn(), center.no, source.seq).await?;
+        }
+        if self.review.is_some() {
+            let rejected = (moment.seq, moment.recorded_at);
+            remittance::reject_in_tx(tx.conn(), &center, &self.remittance, rejected, &self.reason).await?;
+            // Lanes have counted it as in flight, and as accepted.
+            tx.touch_rules();
+        }
         Ok(draft.reversing(source.seq))
+    }
+
+    /// What is held for review goes back by its review and not otherwise.
+    fn check_review(&self, remittance: &Remittance, source: Seq) -> Result<(), R> {
+        let id = || self.remittance.clone();
+        let is_held = remittance.under_review().is_some_and(|held| held.seq == Some(source));
+        match (is_held, self.review.is_some()) {
+            (true, false) => Err(R::UnderReview { remittance: id() }),
+            (false, true) => Err(R::NotUnderReview { remittance: id() }),
+            _ => Ok(()),
+        }
     }
 
     fn not_there(&self) -> R {

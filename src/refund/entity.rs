@@ -9,7 +9,7 @@ use super::{
 use crate::{
     ids::{CenterNo, DetaineeId, RemittanceId, Seq},
     ledger::Declined,
-    money::Amount,
+    money::{Amount, Currency},
     proto::{CreditFacts, JournalRecord, TransactionKind, journal_record::Facts},
     remittance::Remittance,
 };
@@ -160,11 +160,18 @@ pub(super) fn credit_facts(record: &JournalRecord) -> Result<&CreditFacts, Decli
 }
 
 /// The gateway's own number of a payment and its whole amount, as the transaction tells that brought it into the ledger.
-pub(super) fn payment_facts(record: &JournalRecord) -> Result<(&str, &str), Declined> {
+pub(super) fn payment_facts(record: &JournalRecord, currency: Currency) -> Result<(&str, Amount), Declined> {
+    let amount = |text: &str| Amount::parse(text, currency);
     match &record.facts {
-        Some(Facts::Credit(facts)) => Ok((&facts.gateway_transaction, &facts.amount)),
-        Some(Facts::Suspense(facts)) => Ok((&facts.gateway_transaction, &facts.amount)),
-        Some(Facts::CreditReversal(facts)) => Ok((&facts.gateway_transaction, &facts.amount)),
+        Some(Facts::Credit(facts)) if facts.excess.is_empty() => {
+            Ok((&facts.gateway_transaction, amount(&facts.amount)?))
+        }
+        Some(Facts::Credit(facts)) => {
+            let whole = amount(&facts.amount)?.checked_add(amount(&facts.excess)?)?;
+            Ok((&facts.gateway_transaction, whole))
+        }
+        Some(Facts::Suspense(facts)) => Ok((&facts.gateway_transaction, amount(&facts.amount)?)),
+        Some(Facts::CreditReversal(facts)) => Ok((&facts.gateway_transaction, amount(&facts.amount)?)),
         _ => Err(Declined::Broken(format!("transaction {} is no payment", record.seq))),
     }
 }

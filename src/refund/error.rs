@@ -51,6 +51,18 @@ pub enum RefundRefusal {
         /// What was asked for.
         amount: Amount,
     },
+    /// The payment is held for review.
+    #[error("remittance {remittance} is held for review")]
+    UnderReview {
+        /// The remittance.
+        remittance: RemittanceId,
+    },
+    /// The payment is not held for review, or not any more.
+    #[error("remittance {remittance} is not held for review")]
+    NotUnderReview {
+        /// The remittance.
+        remittance: RemittanceId,
+    },
     /// The service has no such channel.
     #[error("channel {channel} is not configured")]
     ChannelNotFound {
@@ -125,6 +137,8 @@ impl From<RefundRefusal> for Refusal {
             R::ExceedsUnspent { unspent, amount } => because(Reason::RefundExceedsUnspent)
                 .with_fact("unspent", unspent)
                 .with_fact("required", amount),
+            R::UnderReview { remittance } => because(Reason::UnderReview).with_fact("remittance", remittance),
+            R::NotUnderReview { remittance } => because(Reason::NotUnderReview).with_fact("remittance", remittance),
             R::ChannelNotFound { channel } => because(Reason::NotFound).with_fact("channel", channel),
             R::NotACredit { transaction } => because(Reason::NotFound)
                 .with_fact("transaction", transaction)

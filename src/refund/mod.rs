@@ -4,6 +4,7 @@
 //! - `unspent`: whose money is not spent yet. `entity`: numbers, states, decisions.
 //! - `create`: setting money aside. `outcome`: taking it to the gateway, and what becomes of it.
 //! - `release`: the whole balance of a person who leaves. `reverse`: a credit that should not have been made.
+//! - `returns`: what goes back by itself. `review`: two people end the review of a payment. `journey`, `words`: what payers are told.
 //!
 //! # Invariants
 //! 1. A refund is at most what is unspent of its remittance, or left of it in suspense, and all refunds of a payment are at
@@ -14,19 +15,26 @@
 mod create;
 mod entity;
 mod error;
+mod journey;
 mod outcome;
 mod posting;
 mod release;
+mod returns;
 mod reverse;
+mod review;
 mod store;
 mod unspent;
 mod verify;
+mod words;
 
 use std::collections::HashMap;
 
 pub use entity::{Refund, RefundState, Release, ReleaseEnd, parse_refund_number, refund_number};
 use entity::{RefundRow, credit_facts, payment_facts};
 pub use error::RefundRefusal;
+pub use journey::{Journey, Stage, Step};
+pub use returns::REVIEW_TIMED_OUT;
+pub use review::{Review, ReviewRunner, ask as ask_for_review};
 pub use store::{SucceededRefund, succeeded_in_tx};
 use time::OffsetDateTime;
 use unspent::Unspent;
@@ -42,7 +50,7 @@ use crate::{
         record, transaction,
     },
     money::{Amount, MoneyError},
-    proto::{JournalRecord, RefundFacts, journal_record::Facts},
+    proto::{ApprovalFacts, JournalRecord, RefundFacts, journal_record::Facts},
 };
 
 /// The verbs of this domain.
@@ -93,6 +101,17 @@ pub struct NewRefund {
     pub amount: Amount,
     /// Why.
     pub reason: String,
+    /// How this ends the review that the payment is held for; none of others. What is held is not refunded otherwise.
+    pub review: Option<ReviewEnd>,
+}
+
+/// How a review ends against the payment.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ReviewEnd {
+    /// Two people rejected it.
+    Rejected(ApprovalFacts),
+    /// Nobody decided in time.
+    TimedOut,
 }
 
 impl NewRefund {
@@ -103,6 +122,7 @@ impl NewRefund {
             suspense: None,
             amount,
             reason: reason.into(),
+            review: None,
         }
     }
 }
@@ -133,7 +153,6 @@ impl Refunds {
         let (movements, credits) = read.map_err(undecided)?;
         let layers = Unspent::of(&movements, center.currency).map_err(undecided)?;
         let credits: HashMap<i64, JournalRecord> = credits.into_iter().map(|credit| (credit.seq, credit)).collect();
-        let amount = |text: &str| Amount::parse(text, center.currency).map_err(|error| undecided(error.into()));
         let mut remittances = Vec::new();
         let seqs: Vec<Seq> = layers.layers().iter().map(|layer| layer.seq).collect();
         let reversed = store::reversals(&mut *conn, center.no, &seqs).await?;
@@ -150,14 +169,11 @@ impl Refunds {
                 continue;
             }
             // Credited out of suspense, it is what was left of the payment.
-            let original = match credit.reverses {
-                0 => amount(&facts.amount)?,
-                seq => amount(
-                    payment_facts(&self.record(center, Seq(seq)).await?)
-                        .map_err(undecided)?
-                        .1,
-                )?,
+            let booked = match credit.reverses {
+                0 => credit.clone(),
+                seq => self.record(center, Seq(seq)).await?,
             };
+            let (_, original) = payment_facts(&booked, center.currency).map_err(undecided)?;
             let sums = || -> Result<Amount, MoneyError> {
                 original
                     .checked_sub(Amount::parse(&facts.amount, center.currency)?)?
@@ -184,13 +200,14 @@ impl Refunds {
     /// Sets money of a remittance aside, and asks the gateway to pay it back. Answered as it was set aside, whatever the
     /// gateway says meanwhile; a gateway that cannot be reached is asked again later.
     ///
-    /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, ALREADY_REVERSED, REFUND_EXCEEDS_ORIGINAL, REFUND_EXCEEDS_UNSPENT.
+    /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, ALREADY_REVERSED, UNDER_REVIEW, REFUND_EXCEEDS_ORIGINAL, REFUND_EXCEEDS_UNSPENT.
     pub async fn create(&self, center: &Center, request: Request, new: NewRefund) -> Result<Posted, LedgerError> {
         let NewRefund {
             remittance,
             suspense,
             amount,
             reason,
+            review,
         } = new;
         let command = create::CreateRefund {
             request,
@@ -198,6 +215,7 @@ impl Refunds {
             suspense,
             amount,
             reason,
+            review,
             channels: self.channels.clone(),
         };
         let posted = self.lanes.submit_rare(center, command).await?;

@@ -15,12 +15,12 @@ use crate::{
     ledger::{
         Center, Code, Declined, Draft, JournalTx, LedgerError, RareCommand, Request, account, outcome as ledger_outcome,
     },
-    money::Amount,
     proto::{OutcomeFacts, RefundFacts, TransactionKind, journal_record::Facts},
     remittance::{
-        order_number,
+        self, order_number,
         suspense::{self, Move, Movement},
     },
+    work,
 };
 
 /// The method that an outcome's request names. No caller can call it.
@@ -146,13 +146,13 @@ impl Refunds {
             // earlier than the one that names it.
             booked = self.record(center, Seq(booked.reverses)).await?;
         }
-        let (gateway_transaction, total) = payment_facts(&booked).map_err(broken)?;
+        let (gateway_transaction, total) = payment_facts(&booked, center.currency).map_err(broken)?;
         let new = NewRefund {
             refund_number: number.clone(),
             order_number: order_number(center.no, &row.remittance),
             gateway_transaction: gateway_transaction.to_owned(),
             amount: row.amount,
-            total: Amount::parse(total, center.currency).map_err(broken)?,
+            total,
             notify_url: gate.notify_url.clone(),
         };
         let state = match gate.channel.create_refund(&new).await {
@@ -218,6 +218,14 @@ impl Refunds {
         if now.state != end {
             tracing::error!(center = %center.id, refund = %row.seq, state = now.state.name(), told = end.name(),
                 "the gateway contradicts itself; the first outcome stands");
+            let told = ("refund_state", now.state.name(), end.name());
+            let mut tx = self.lanes.database().lane.begin().await?;
+            if let Some(remittance) = remittance::remittance_in_tx(&mut tx, center, &row.remittance).await? {
+                let at = self.lanes.clock().now();
+                let item = remittance::contradiction(&remittance, &row.channel, told, at);
+                work::raise_in_tx(&mut tx, center.no, &item).await?;
+                tx.commit().await?;
+            }
         }
         Ok(())
     }

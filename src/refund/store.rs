@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 
 use super::{
     entity::{RefundRow, RefundState, ReleaseEnd, ReleaseRow, meaning},
+    journey::Back,
     unspent::Movement,
 };
 use crate::{
@@ -246,6 +247,39 @@ pub(super) async fn count_open_of_credit(conn: &mut PgConnection, center: Center
     )
     .fetch_one(conn)
     .await
+}
+
+/// What went back, or is on its way, of some remittances, oldest first.
+pub(super) async fn back(
+    conn: &mut PgConnection,
+    center: &Center,
+    remittances: &[&RemittanceId],
+) -> sqlx::Result<HashMap<String, Vec<Back>>> {
+    let ids: Vec<&str> = remittances.iter().map(|id| id.as_str()).collect();
+    let rows = sqlx::query!(
+        r#"select r.remittance_id, r.credit_seq, r.from_suspense, r.amount, l.at as requested_at,
+                  e.state as "state?", e.at as "ended_at?", e.detail as "detail?"
+           from refund r
+           join refund_leg l on l.center_id = r.center_id and l.seq = r.seq and l.state = 'REQUESTED'
+           left join refund_leg e on e.center_id = r.center_id and e.seq = r.seq and e.end_seq is not null
+           where r.center_id = $1 and r.remittance_id = any($2) order by r.seq"#,
+        center.no.0,
+        &ids as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut found: HashMap<String, Vec<Back>> = HashMap::new();
+    for row in rows {
+        let end = row.state.as_deref().and_then(RefundState::from_name).zip(row.ended_at);
+        found.entry(row.remittance_id).or_default().push(Back {
+            source: Seq(row.credit_seq),
+            from_suspense: row.from_suspense,
+            amount: center.amount(row.amount)?,
+            requested_at: row.requested_at,
+            end: end.map(|(state, at)| (state, at, row.detail.unwrap_or_default())),
+        });
+    }
+    Ok(found)
 }
 
 /// Up to `limit` refunds from a number down, newest first. With a payer, only those of their remittances.

@@ -153,6 +153,8 @@ async fn refunds(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
             Some(Facts::Credit(facts)) if !row.from_suspense => Some(facts.remittance),
             Some(Facts::Suspense(facts)) if row.from_suspense => Some(facts.remittance),
             Some(Facts::CreditReversal(facts)) if row.from_suspense => Some(facts.remittance),
+            // What was over the cap.
+            Some(Facts::Credit(facts)) if row.from_suspense && !facts.excess.is_empty() => Some(facts.remittance),
             _ => None,
         };
         let suspense = row.from_suspense.then_some(row.credit_seq);

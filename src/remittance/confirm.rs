@@ -20,7 +20,8 @@ use crate::{
         outcome::{self, Stored},
     },
     money::{Amount, MoneyError},
-    proto::journal_record::Facts,
+    proto::{ContradictionWork, WorkFacts, journal_record::Facts, work_facts},
+    work::{self, NewItem, WorkKind},
 };
 
 /// How long a claimed poll is left alone by other processes.
@@ -183,7 +184,8 @@ impl Remittances {
         Ok(found.map(|remittance| (center, remittance)))
     }
 
-    /// Keeps a notification that changed nothing. `order_number` is as it says, if it was believed at all.
+    /// Keeps a notification that changed nothing. `order_number` is as it says, if it was believed at all. What contradicts what
+    /// is known of an order of ours is an item for finance, too, raised in the same transaction.
     pub async fn reject(
         &self,
         channel: &str,
@@ -192,15 +194,23 @@ impl Remittances {
         body: &[u8],
     ) -> Result<(), LedgerError> {
         let told = order_number.and_then(parse_order_number);
-        let center = match told {
-            Some((no, _)) if self.custody.center_of_number(no).await?.is_some() => no,
-            _ => NO_CENTER,
+        let center = match &told {
+            Some((no, _)) => self.custody.center_of_number(*no).await?,
+            None => None,
         };
+        let no = center.as_ref().map_or(NO_CENTER, |center| center.no);
         tracing::warn!(channel, reason, "a notification changed nothing");
         let body = body.get(..REJECTED_BYTES_MAX).unwrap_or(body);
         let now = self.lanes.clock().now();
-        let mut conn = self.lanes.database().lane.acquire().await?;
-        Ok(store::insert_rejected(&mut conn, center, channel, reason, now, body).await?)
+        let mut tx = self.lanes.database().lane.begin().await?;
+        store::insert_rejected(&mut tx, no, channel, reason, now, body).await?;
+        if let (Some(field), Some(center), Some((_, id))) = (reason.strip_prefix("other_"), center, told)
+            && let Some(remittance) = store::remittance(&mut tx, &center, &id).await?
+        {
+            let item = contradiction(&remittance, channel, (field, "", reason), now);
+            work::raise_in_tx(&mut tx, no, &item).await?;
+        }
+        Ok(tx.commit().await?)
     }
 
     /// Asks the gateway now what became of a remittance, and acts on the answer. What is in suspense is credited, if it can be.
@@ -305,6 +315,40 @@ impl Remittances {
         let mut conn = self.lanes.database().lane.acquire().await?;
         Ok(store::set_poll(&mut conn, center.no, id, next).await?)
     }
+}
+
+/// The item of what a gateway says against what is known of a remittance: which fact, what is known, and what it says.
+pub fn contradiction(
+    remittance: &Remittance,
+    channel: &str,
+    (field, expected, told): (&str, &str, &str),
+    at: OffsetDateTime,
+) -> NewItem {
+    let known = match field {
+        "amount" => remittance.amount.to_string(),
+        "channel" => remittance.channel.clone(),
+        _ => expected.to_owned(),
+    };
+    let facts = ContradictionWork {
+        remittance: remittance.id.to_string(),
+        channel: channel.to_owned(),
+        field: field.to_owned(),
+        expected: known,
+        told: told.to_owned(),
+        gateway_transaction: remittance
+            .payment()
+            .map(|payment| payment.gateway_transaction.clone())
+            .unwrap_or_default(),
+    };
+    let facts = WorkFacts {
+        facts: Some(work_facts::Facts::Contradiction(facts)),
+    };
+    NewItem::new(
+        WorkKind::Contradiction,
+        format!("remittances/{}", remittance.id),
+        facts,
+        at,
+    )
 }
 
 /// As precise as it is kept, so that records and rows tell the same instant.

@@ -8,10 +8,10 @@ use super::{
     Remittances,
     entity::{self, Leg, LegState, Remittance, order_number, remittance_id},
     error::RemittanceRefusal as R,
-    store,
+    parties, store,
 };
 use crate::{
-    custody::{self, CustodyRefusal, Detainee, DetaineeState},
+    custody::{self, CustodyRefusal, Detainee, DetaineeState, Settings},
     db::Conn,
     distribution,
     gateway::{Gate, GatewayError, NewPayment, PaymentMethod, PaymentState},
@@ -132,7 +132,7 @@ impl Remittances {
     ) -> Result<RemittanceId, LedgerError> {
         let request = &new.request;
         let channel = self.chosen(center, new)?.channel.id().to_owned();
-        let detainee = self.check(tx, center, new).await?;
+        let detainee = self.check(tx, center, new, now).await?;
         let settings = custody::settings_in_tx(tx, center).await?;
         let owner = format!("channels/{channel}");
         let clearing = account::find_or_open_in_tx(tx, center.no, Code::GatewayClearing, &owner, now).await?;
@@ -166,7 +166,13 @@ impl Remittances {
     }
 
     /// Who may pay how much to whom. The journal's head is locked, so that nothing read here can change.
-    async fn check(&self, tx: &mut Conn, center: &Center, new: &NewRemittance) -> Result<Detainee, LedgerError> {
+    async fn check(
+        &self,
+        tx: &mut Conn,
+        center: &Center,
+        new: &NewRemittance,
+        now: OffsetDateTime,
+    ) -> Result<Detainee, LedgerError> {
         let id = &new.detainee;
         let standing = payer::standing_in_tx(tx, center, &new.payer, id).await?;
         let standing = standing.ok_or_else(|| PayerRefusal::NotFound {
@@ -188,9 +194,16 @@ impl Remittances {
         if amount > limit {
             return Err(R::OverLimit { amount, limit }.into());
         }
+        let count_max = settings.payment_count_max;
+        if count_max != Settings::UNLIMITED {
+            let count = parties::payments_in_tx(tx, center, &new.payer, now).await?;
+            if count >= count_max.into() {
+                return Err(R::OverCount { count, count_max }.into());
+            }
+        }
         let [available, held, savings, _] = detainee.accounts();
         let (balances, _) = balance::now(&mut *tx, center, &[available, held, savings]).await?;
-        let in_flight = store::in_flight(tx, center, id, self.lanes.clock().now()).await?;
+        let in_flight = parties::in_flight_in_tx(tx, center, id, now).await?;
         let sum = |amounts: Vec<Amount>| Amount::sum(amounts, center.currency).map_err(|_| LedgerError::Internal);
         let balance = sum(balances)?;
         if sum(vec![balance, in_flight, amount])? > cap {
@@ -266,16 +279,23 @@ impl Remittances {
         }
     }
 
-    /// Adds a leg unless its state was reached before, and reads the remittance again.
+    /// Adds a leg unless its state was reached before, and reads the remittance again. Headroom that is given back before its
+    /// time is something that lanes have read: they forget it.
     pub(super) async fn add_leg(
         &self,
         center: &Center,
         id: &RemittanceId,
         leg: &Leg,
     ) -> Result<Remittance, LedgerError> {
-        let mut conn = self.lanes.database().lane.acquire().await?;
-        store::insert_leg(&mut conn, center.no, id, leg).await?;
-        drop(conn);
+        if matches!(leg.state, LegState::Failed | LegState::Expired) {
+            let mut tx = self.lanes.database().lane.begin().await?;
+            center::touch_rules_in_tx(&mut tx, center.no).await?;
+            store::insert_leg(&mut tx, center.no, id, leg).await?;
+            tx.commit().await?;
+        } else {
+            let mut conn = self.lanes.database().lane.acquire().await?;
+            store::insert_leg(&mut conn, center.no, id, leg).await?;
+        }
         self.remittance(center, id).await
     }
 }
@@ -303,5 +323,6 @@ pub(super) fn leg(state: LegState, at: OffsetDateTime, detail: &str) -> Leg {
         prepay: BTreeMap::new(),
         payment: None,
         seq: None,
+        deadline: None,
     }
 }

@@ -33,20 +33,30 @@ pub enum LegState {
     Expired,
     /// Paid at the gateway. Written with the transaction that brings the money into the ledger.
     Paid,
+    /// Paid, and put into suspense for review.
+    Held,
     /// Paid, but put into suspense.
     Suspended,
+    /// Two people let it through the review.
+    Released,
+    /// The review ended against it, or without a decision. The money goes back.
+    Rejected,
     /// In the detainee's accounts.
     Credited,
 }
 
 impl LegState {
-    const ALL: [LegState; 7] = [
+    /// All of them, in their order.
+    pub const ALL: [LegState; 10] = [
         LegState::Created,
         LegState::Pending,
         LegState::Failed,
         LegState::Expired,
         LegState::Paid,
+        LegState::Held,
         LegState::Suspended,
+        LegState::Released,
+        LegState::Rejected,
         LegState::Credited,
     ];
 
@@ -58,7 +68,10 @@ impl LegState {
             LegState::Failed => "FAILED",
             LegState::Expired => "EXPIRED",
             LegState::Paid => "PAID",
+            LegState::Held => "HELD",
             LegState::Suspended => "SUSPENDED",
+            LegState::Released => "RELEASED",
+            LegState::Rejected => "REJECTED",
             LegState::Credited => "CREDITED",
         }
     }
@@ -84,8 +97,10 @@ pub struct Leg {
     pub prepay: BTreeMap<String, String>,
     /// What the gateway says of the payment; of `Paid`.
     pub payment: Option<PaymentFacts>,
-    /// The transaction; of `Credited` and `Suspended`.
+    /// The transaction; of `Held` and every state after it.
     pub seq: Option<Seq>,
+    /// Until when it is held; of `Held`.
+    pub deadline: Option<OffsetDateTime>,
 }
 
 /// What the gateway says of a payment.
@@ -143,7 +158,7 @@ impl Remittance {
 
     /// Whether its money is in the ledger.
     pub fn is_posted(&self) -> bool {
-        matches!(self.state(), LegState::Credited | LegState::Suspended)
+        self.state() >= LegState::Held
     }
 
     /// What the gateway says of its payment.
@@ -156,7 +171,13 @@ impl Remittance {
         self.leg(self.state()).and_then(|leg| leg.seq)
     }
 
-    /// Its own payment, if that was put into suspense instead of being credited.
+    /// The leg that tells for how long it is held for review, while that is not decided.
+    pub fn under_review(&self) -> Option<&Leg> {
+        let is_decided = [LegState::Released, LegState::Rejected].map(|state| self.leg(state).is_some());
+        self.leg(LegState::Held).filter(|_| is_decided == [false, false])
+    }
+
+    /// Its own payment, if that was put into suspense, or so much of it as was over the cap.
     pub fn own_suspended(&self) -> Option<&SuspendedPayment> {
         let mut suspended = self.suspended.iter();
         suspended.find(|payment| !payment.is_duplicate() && !payment.is_reversed())
@@ -232,6 +253,7 @@ mod tests {
             prepay: BTreeMap::new(),
             payment: None,
             seq: None,
+            deadline: None,
         };
         Remittance {
             id: RemittanceId::parse("R1").unwrap(),
@@ -303,7 +325,7 @@ mod tests {
     fn there_is_an_end_to_asking() {
         use LegState as S;
         let late = CREATED + Duration::hours(9);
-        for done in [S::Credited, S::Suspended, S::Failed] {
+        for done in [S::Credited, S::Suspended, S::Held, S::Rejected, S::Failed] {
             assert_eq!(next_poll(&remittance(&[S::Created, done]), 3, CREATED), None);
         }
         assert_eq!(next_poll(&remittance(&[S::Created, S::Expired]), 9, late), None);

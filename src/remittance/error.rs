@@ -29,6 +29,26 @@ pub enum RemittanceRefusal {
         /// Remittances that are payable or paid and not yet in the ledger.
         in_flight: Amount,
     },
+    /// The payer has as many payments this month as are accepted.
+    #[error("{count} payments this month, of {count_max} that are accepted")]
+    OverCount {
+        /// Accepted or still payable.
+        count: i64,
+        /// The center's limit.
+        count_max: i32,
+    },
+    /// The cap lets nothing of the payment in.
+    #[error("the detainee has as much as the balance cap allows; nothing of remittance {remittance} can be credited")]
+    NoHeadroom {
+        /// The remittance.
+        remittance: RemittanceId,
+    },
+    /// The payment is not held for review, or not any more.
+    #[error("remittance {remittance} is not held for review")]
+    NotUnderReview {
+        /// The remittance.
+        remittance: RemittanceId,
+    },
     /// The service has no such gateway channel, or not for this center; without a name, none at all.
     #[error("channel {channel:?} does not exist for this center")]
     ChannelNotFound {
@@ -95,6 +115,11 @@ impl From<RemittanceRefusal> for Refusal {
                 .with_fact("cap", cap)
                 .with_fact("balance", balance)
                 .with_fact("in_flight", in_flight),
+            R::OverCount { count, count_max } => because(Reason::PaymentCountExceeded)
+                .with_fact("count", count)
+                .with_fact("limit", count_max),
+            R::NoHeadroom { remittance } => because(Reason::BalanceCapExceeded).with_fact("remittance", remittance),
+            R::NotUnderReview { remittance } => because(Reason::NotUnderReview).with_fact("remittance", remittance),
             R::ChannelNotFound { channel } => because(Reason::NotFound).with_fact("channel", channel).about("channel"),
             R::MethodNotOffered { channel } => because(Reason::InvalidField)
                 .with_fact("channel", channel)

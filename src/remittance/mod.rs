@@ -16,16 +16,24 @@ mod create;
 mod credit;
 mod entity;
 mod error;
+mod parties;
 mod posting;
+mod returns;
+mod screening;
 mod store;
 pub mod suspense;
 mod verify;
 
-pub use confirm::{Learnt, Paid, RejectedNotice};
+pub use confirm::{Learnt, Paid, RejectedNotice, contradiction};
 pub use create::{METHOD, NewRemittance};
 pub use credit::{CreditRemittance, recorded_at, want_split};
 pub use entity::{Leg, LegState, PaymentFacts, Remittance, order_number, parse_order_number};
 pub use error::RemittanceRefusal;
+pub use returns::DueReturn;
+pub use screening::{
+    BALANCE_CAP_EXCEEDED, PAYMENT_COUNT_EXCEEDED, SCREENING_DETAINEES, SCREENING_PAYERS, SCREENING_PAYMENTS, goes_back,
+    is_screening,
+};
 pub use store::{PostedPayment, RemittanceFilter, posted_in_tx};
 pub use verify::RemittancesCheck;
 
@@ -35,7 +43,7 @@ use crate::{
     custody::Custody,
     db::{self, Conn},
     gateway::Channels,
-    ids::{DetaineeId, RemittanceId},
+    ids::{DetaineeId, RemittanceId, Seq},
     ledger::{
         Center, Lanes, LedgerError,
         transaction::{self, Transaction},
@@ -96,6 +104,22 @@ impl Remittances {
     }
 }
 
+/// The review of a remittance has ended against it, by a transaction that sets its money aside. The caller holds the journal's
+/// head and touches the rules.
+pub async fn reject_in_tx(
+    conn: &mut Conn,
+    center: &Center,
+    id: &RemittanceId,
+    (seq, at): (Seq, OffsetDateTime),
+    reason: &str,
+) -> db::Result<()> {
+    let leg = Leg {
+        seq: Some(seq),
+        ..create::leg(LegState::Rejected, at, reason)
+    };
+    store::insert_leg(conn, center.no, id, &leg).await
+}
+
 /// What is on its way to a detainee and may still count against the cap, inside the caller's transaction.
 pub async fn in_flight_in_tx(
     conn: &mut Conn,
@@ -103,7 +127,7 @@ pub async fn in_flight_in_tx(
     detainee: &DetaineeId,
     now: OffsetDateTime,
 ) -> db::Result<Amount> {
-    store::in_flight(conn, center, detainee, now).await
+    parties::in_flight_in_tx(conn, center, detainee, now).await
 }
 
 /// A remittance with its legs and its payments in suspense, inside the caller's transaction.

@@ -75,8 +75,8 @@ pub(super) async fn insert_leg(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into remittance_leg (center_id, remittance_id, state, at, detail, payment_url, gateway_transaction, paid_at,
-                                     prepay)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing",
+                                     prepay, seq)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict do nothing",
         center.0,
         id.as_str(),
         leg.state.name(),
@@ -86,6 +86,7 @@ pub(super) async fn insert_leg(
         leg.payment.as_ref().map(|payment| payment.gateway_transaction.as_str()),
         leg.payment.as_ref().map(|payment| payment.paid_at),
         (!leg.prepay.is_empty()).then(|| serde_json::json!(leg.prepay)),
+        leg.seq.map(|seq| seq.0),
     )
     .execute(conn)
     .await?;
@@ -195,7 +196,7 @@ pub(super) async fn remittance(
 
 async fn legs(conn: &mut PgConnection, center: CenterNo, ids: &[String]) -> sqlx::Result<HashMap<String, Vec<Leg>>> {
     let rows = sqlx::query!(
-        r#"select remittance_id, state, at, detail, payment_url, gateway_transaction, paid_at, seq,
+        r#"select remittance_id, state, at, detail, payment_url, gateway_transaction, paid_at, seq, deadline,
                 prepay as "prepay: Json<BTreeMap<String, String>>" from remittance_leg
          where center_id = $1 and remittance_id = any($2)"#,
         center.0,
@@ -219,40 +220,13 @@ async fn legs(conn: &mut PgConnection, center: CenterNo, ids: &[String]) -> sqlx
                 paid_at,
             }),
             seq: row.seq.map(Seq),
+            deadline: row.deadline,
         });
     }
     for legs in found.values_mut() {
         legs.sort_by_key(|leg| (leg.at, leg.state));
     }
     Ok(found)
-}
-
-/// What is payable or paid for a detainee and not yet in the ledger.
-pub(super) async fn in_flight(
-    conn: &mut PgConnection,
-    center: &Center,
-    id: &DetaineeId,
-    now: OffsetDateTime,
-) -> sqlx::Result<Amount> {
-    let sum: Decimal = sqlx::query_scalar!(
-        r#"with open as (
-               select r.amount, r.expires_at,
-                      coalesce(bool_or(l.state in ('CREDITED', 'SUSPENDED', 'FAILED')), false) as done,
-                      coalesce(bool_or(l.state = 'EXPIRED'), false) as expired,
-                      coalesce(bool_or(l.state = 'PAID'), false) as paid
-               from remittance r
-               left join remittance_leg l on l.center_id = r.center_id and l.remittance_id = r.remittance_id
-               where r.center_id = $1 and r.detainee_id = $2
-               group by r.center_id, r.remittance_id)
-           select coalesce(sum(amount), 0) as "sum!" from open
-           where not done and (paid or expires_at > $3 and not expired)"#,
-        center.no.0,
-        id.as_str(),
-        now,
-    )
-    .fetch_one(conn)
-    .await?;
-    center.amount(sum)
 }
 
 /// A payment that is in the ledger.
@@ -298,6 +272,9 @@ pub async fn posted_in_tx(
            from suspended_payment s
            join remittance r on r.center_id = s.center_id and r.remittance_id = s.remittance_id
            where s.center_id = $1 and r.channel = $2
+             -- What was over the cap is told by its credit.
+             and not exists (select from remittance_leg c where c.center_id = s.center_id
+                             and c.remittance_id = s.remittance_id and c.state = 'CREDITED' and c.seq = s.seq)
              and (s.remittance_id = any($3) or s.paid_at >= $4 and s.paid_at < $5)"#,
         center.no.0,
         channel,
@@ -415,6 +392,7 @@ struct LegRow {
     detail: String,
     seq: Option<Seq>,
     payment: Option<PaymentFacts>,
+    deadline: Option<OffsetDateTime>,
 }
 
 impl LegRows {
@@ -427,11 +405,19 @@ impl LegRows {
             detail: detail.to_owned(),
             seq: None,
             payment: Some(payment.clone()),
+            deadline: None,
         });
     }
 
-    /// That a transaction credited it or put it into suspense.
-    pub fn push(&mut self, remittance: &RemittanceId, state: LegState, at: OffsetDateTime, detail: &str, seq: Seq) {
+    /// That a transaction credited it or put it into suspense, for review until a deadline.
+    pub fn push(
+        &mut self,
+        remittance: &RemittanceId,
+        (state, deadline): (LegState, Option<OffsetDateTime>),
+        at: OffsetDateTime,
+        detail: &str,
+        seq: Seq,
+    ) {
         self.0.push(LegRow {
             remittance: remittance.clone(),
             state,
@@ -439,6 +425,7 @@ impl LegRows {
             detail: detail.to_owned(),
             seq: Some(seq),
             payment: None,
+            deadline,
         });
     }
 }
@@ -446,11 +433,11 @@ impl LegRows {
 impl RowSet for LegRows {
     const NAME: &'static str = "remittance_leg";
     const SQL: &'static str = "\
-        insert into remittance_leg (center_id, remittance_id, state, at, detail, seq, gateway_transaction, paid_at)
+        insert into remittance_leg (center_id, remittance_id, state, at, detail, seq, gateway_transaction, paid_at, deadline)
         select * from unnest($1::integer[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::bigint[], $7::text[],
-            $8::timestamptz[]) l (center_id)
+            $8::timestamptz[], $9::timestamptz[]) l (center_id)
         where l.center_id in (select center_id from guard)";
-    const PARAMS: usize = 7;
+    const PARAMS: usize = 8;
 
     fn count(&self) -> usize {
         self.0.len()
@@ -467,6 +454,7 @@ impl RowSet for LegRows {
         let transactions = payments().map(|payment| Some(payment?.gateway_transaction.as_str()));
         args.add(transactions.collect::<Vec<Option<&str>>>())?;
         let times = payments().map(|payment| Some(payment?.paid_at));
-        args.add(times.collect::<Vec<Option<OffsetDateTime>>>())
+        args.add(times.collect::<Vec<Option<OffsetDateTime>>>())?;
+        args.add(rows().map(|row| row.deadline).collect::<Vec<Option<OffsetDateTime>>>())
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use futures::future::{BoxFuture, FutureExt as _};
+use prost_types::Timestamp;
 use rust_decimal::Decimal;
 
 use super::{
     LegState,
+    screening::{BALANCE_CAP_EXCEEDED, goes_back, is_screening},
     suspense::{CREDIT_REVERSED, DUPLICATE_PAYMENT, Movement, OUT_OF_SUSPENSE},
 };
 use crate::{
@@ -25,20 +27,33 @@ use crate::{
 pub struct RemittancesCheck {
     /// Refunds in transit of money in suspense, and the transactions that had put it there.
     refunds: HashMap<i64, i64>,
+    /// Payments that were put into suspense, or so much of them as was.
+    suspended: HashMap<i64, Suspended>,
+}
+
+/// A payment in suspense, as far as its going back by itself is concerned.
+#[derive(Debug)]
+struct Suspended {
+    remittance: String,
+    left: Decimal,
+    goes_back: bool,
+    is_under_review: bool,
 }
 
 impl Check for RemittancesCheck {
     fn page<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
         async move {
-            legs(conn, page).await?;
+            let followed = self.follow(page)?;
+            legs(conn, page, followed.rejected).await?;
             payments(conn, page).await?;
-            self.movements(conn, page).await
+            movements(conn, page, &followed.movements).await
         }
         .boxed()
     }
 
     fn end<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
         async move {
+            self.returns(conn, page).await?;
             clearing(conn, page).await?;
             approved(conn, page).await
         }
@@ -46,12 +61,20 @@ impl Check for RemittancesCheck {
     }
 }
 
-/// The state that a record brings its remittance to, its detail, and the facts that both kinds share.
-fn told(record: &JournalRecord) -> Option<(LegState, String, CreditFacts)> {
+/// What a page of records did to money in suspense.
+#[derive(Debug, Default)]
+struct Followed {
+    /// The legs of reviews that ended against their remittance.
+    rejected: BTreeMap<String, LegRow>,
+    movements: BTreeMap<i64, (String, i64, Decimal)>,
+}
+
+/// The state that a record brings its remittance to, its detail, until when it is held, and the facts that both kinds share.
+fn told(record: &JournalRecord) -> Option<(LegState, String, Option<Timestamp>, CreditFacts)> {
     match record.facts.clone()? {
         Facts::Credit(facts) => {
             let detail = if record.reverses == 0 { "" } else { OUT_OF_SUSPENSE };
-            Some((LegState::Credited, detail.to_owned(), facts))
+            Some((LegState::Credited, detail.to_owned(), None, facts))
         }
         // A further payment takes no leg.
         Facts::Suspense(facts) if facts.reason == DUPLICATE_PAYMENT => None,
@@ -66,15 +89,21 @@ fn told(record: &JournalRecord) -> Option<(LegState, String, CreditFacts)> {
                 amount: facts.amount,
                 ..CreditFacts::default()
             };
-            Some((LegState::Suspended, facts.reason, shared))
+            let state = if is_screening(&facts.reason) {
+                LegState::Held
+            } else {
+                LegState::Suspended
+            };
+            Some((state, facts.reason, facts.review_deadline, shared))
         }
         _ => None,
     }
 }
 
-async fn legs(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+/// `rejected` are the legs that refunds of held money have added.
+async fn legs(conn: &mut Conn, page: &Page<'_>, rejected: BTreeMap<String, LegRow>) -> Result<(), VerifyError> {
     let rows = sqlx::query!(
-        r#"select l.seq as "seq!", l.remittance_id, l.state, l.at, l.detail,
+        r#"select l.seq as "seq!", l.remittance_id, l.state, l.at, l.detail, l.deadline,
                   r.detainee_id as "detainee_id?", r.payer_id as "payer_id?", r.channel as "channel?",
                   r.amount as "amount?", paid.gateway_transaction as "gateway_transaction?", paid.paid_at as "paid_at?"
            from remittance_leg l
@@ -95,19 +124,29 @@ async fn legs(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
         let facts = (row.detainee_id, row.payer_id, row.channel, amount);
         let payment = (row.gateway_transaction, row.paid_at.map(record::timestamp));
         let key = format!("{} {}", row.remittance_id, row.state);
-        stored_facts.insert(key.clone(), (facts, payment));
-        stored.insert(key, (row.seq, Some(record::timestamp(row.at)), row.detail));
+        // Their transaction tells more of the remittance by another leg.
+        if ![LegState::Released.name(), LegState::Rejected.name()].contains(&row.state.as_str()) {
+            stored_facts.insert(key.clone(), (facts, payment));
+        }
+        let deadline = row.deadline.map(record::timestamp);
+        stored.insert(key, (row.seq, Some(record::timestamp(row.at)), row.detail, deadline));
     }
-    let (mut explained, mut explained_facts) = (BTreeMap::new(), BTreeMap::new());
+    let (mut explained, mut explained_facts) = (rejected, BTreeMap::new());
     for record in page.records {
-        let Some((state, detail, facts)) = told(record) else {
+        let Some((state, detail, deadline, facts)) = told(record) else {
             continue;
         };
         let parties = [Owner::detainee(&facts.detainee), Owner::channel(&facts.channel)];
         page.parties(record, &parties)?;
         let key = format!("{} {}", facts.remittance, state.name());
-        let amount = Some(page.amount(record, &facts.amount)?).filter(|_| record.reverses == 0);
-        explained.insert(key.clone(), (record.seq, record.recorded_at, detail));
+        let amount = whole(page, record, &facts)?;
+        let amount = Some(amount).filter(|_| record.reverses == 0);
+        explained.insert(key.clone(), (record.seq, record.recorded_at, detail, deadline));
+        if let Some(release) = facts.release {
+            let key = format!("{} {}", facts.remittance, LegState::Released.name());
+            let leg = (record.seq, record.recorded_at, release.reason, None);
+            explained.insert(key, leg);
+        }
         let payment = (Some(facts.gateway_transaction), facts.paid_at);
         let facts_of = (Some(facts.detainee), Some(facts.payer), Some(facts.channel), amount);
         explained_facts.insert(key, (facts_of, payment));
@@ -116,10 +155,35 @@ async fn legs(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     page.same_rows("remittance", &explained_facts, &stored_facts)
 }
 
-/// What a record put into suspense, if it did: a payment that is not credited, or one that was and should not have been.
-fn suspended(record: &JournalRecord) -> Option<SuspenseFacts> {
+/// A leg: its transaction, when it was reached, its detail and until when it is held.
+type LegRow = (i64, Option<Timestamp>, String, Option<Timestamp>);
+
+/// All that was paid: what is credited, and what was over the cap.
+fn whole(page: &Page<'_>, record: &JournalRecord, facts: &CreditFacts) -> Result<Decimal, VerifyError> {
+    let credited = page.amount(record, &facts.amount)?;
+    if facts.excess.is_empty() {
+        return Ok(credited);
+    }
+    let sum = credited.checked_add(page.amount(record, &facts.excess)?);
+    sum.ok_or_else(|| page.differs(record, "what was paid overflows"))
+}
+
+/// What a record puts into suspense, if it does: a payment that is not credited, so much of one as is over the cap, or one that was
+/// credited and should not have been.
+fn put_aside(record: &JournalRecord) -> Option<SuspenseFacts> {
     match record.facts.clone()? {
         Facts::Suspense(facts) => Some(facts),
+        Facts::Credit(facts) if !facts.excess.is_empty() => Some(SuspenseFacts {
+            remittance: facts.remittance,
+            detainee: facts.detainee,
+            payer: facts.payer,
+            channel: facts.channel,
+            gateway_transaction: facts.gateway_transaction,
+            paid_at: facts.paid_at,
+            amount: facts.excess,
+            reason: BALANCE_CAP_EXCEEDED.to_owned(),
+            review_deadline: None,
+        }),
         Facts::CreditReversal(facts) => Some(SuspenseFacts {
             remittance: facts.remittance,
             detainee: facts.detainee,
@@ -129,6 +193,7 @@ fn suspended(record: &JournalRecord) -> Option<SuspenseFacts> {
             paid_at: facts.paid_at,
             amount: facts.amount,
             reason: CREDIT_REVERSED.to_owned(),
+            review_deadline: None,
         }),
         _ => None,
     }
@@ -155,7 +220,7 @@ async fn payments(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     });
     let mut explained = BTreeMap::new();
     for record in page.records {
-        if let Some(facts) = suspended(record) {
+        if let Some(facts) = put_aside(record) {
             let parties = [Owner::detainee(&facts.detainee), Owner::channel(&facts.channel)];
             page.parties(record, &parties)?;
             let amount = page.amount(record, &facts.amount)?;
@@ -173,6 +238,67 @@ async fn payments(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
 }
 
 impl RemittancesCheck {
+    /// Follows money in suspense: what moved it, and which reviews ended against their remittance.
+    fn follow(&mut self, page: &Page<'_>) -> Result<Followed, VerifyError> {
+        let mut followed = Followed::default();
+        for record in page.records {
+            if let Some(facts) = put_aside(record) {
+                let suspended = Suspended {
+                    left: page.amount(record, &facts.amount)?,
+                    goes_back: goes_back(&facts.reason),
+                    is_under_review: is_screening(&facts.reason),
+                    remittance: facts.remittance,
+                };
+                self.suspended.insert(record.seq, suspended);
+                continue;
+            }
+            let Some((movement, seq, amount)) = self.movement(page, record)? else {
+                continue;
+            };
+            let row = (movement.name().to_owned(), seq, amount);
+            followed.movements.insert(record.seq, row);
+            let Some(payment) = self.suspended.get_mut(&seq) else {
+                continue;
+            };
+            let left = match movement {
+                Movement::Taken | Movement::Credited => payment.left.checked_sub(amount),
+                Movement::PutBack => payment.left.checked_add(amount),
+                Movement::PaidBack => Some(payment.left),
+            };
+            payment.left = left.ok_or_else(|| page.differs(record, "what is left in suspense overflows"))?;
+            match movement {
+                Movement::Taken => payment.goes_back &= !payment.left.is_zero(),
+                // What the cap did not let in.
+                Movement::Credited => payment.goes_back = !payment.left.is_zero(),
+                Movement::PutBack | Movement::PaidBack => {}
+            }
+            let was_under_review = std::mem::take(&mut payment.is_under_review);
+            if let (true, Some(Facts::Refund(facts))) = (was_under_review, &record.facts) {
+                let key = format!("{} {}", facts.remittance, LegState::Rejected.name());
+                let leg = (record.seq, record.recorded_at, facts.reason.clone(), None);
+                followed.rejected.insert(key, leg);
+            }
+        }
+        Ok(followed)
+    }
+
+    /// What is still to go back by itself.
+    async fn returns(&self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+        let rows = sqlx::query!(
+            "select payment_seq, remittance_id from payment_return where center_id = $1",
+            page.center.no.0,
+        )
+        .fetch_all(conn)
+        .await?;
+        let stored = rows
+            .into_iter()
+            .map(|row| (row.payment_seq, row.remittance_id))
+            .collect();
+        let due = self.suspended.iter().filter(|(_, payment)| payment.goes_back);
+        let explained = due.map(|(seq, payment)| (*seq, payment.remittance.clone())).collect();
+        page.same_rows("payment_return", &explained, &stored)
+    }
+
     /// What a record did to money in suspense, if it did: to which payment, and how much.
     fn movement(
         &mut self,
@@ -203,30 +329,28 @@ impl RemittancesCheck {
         }
         Ok(Some((movement, payment, sum)))
     }
+}
 
-    /// What became of money in suspense.
-    async fn movements(&mut self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
-        let rows = sqlx::query!(
-            "select seq, payment_seq, kind, amount from suspense_movement
-             where center_id = $1 and seq > $2 and seq <= $3",
-            page.center.no.0,
-            page.after.0,
-            page.through.0,
-        )
-        .fetch_all(conn)
-        .await?;
-        let stored = rows
-            .into_iter()
-            .map(|row| (row.seq, (row.kind, row.payment_seq, row.amount)))
-            .collect();
-        let mut explained = BTreeMap::new();
-        for record in page.records {
-            if let Some((movement, payment, amount)) = self.movement(page, record)? {
-                explained.insert(record.seq, (movement.name().to_owned(), payment, amount));
-            }
-        }
-        page.same_rows("suspense_movement", &explained, &stored)
-    }
+/// What became of money in suspense.
+async fn movements(
+    conn: &mut Conn,
+    page: &Page<'_>,
+    explained: &BTreeMap<i64, (String, i64, Decimal)>,
+) -> Result<(), VerifyError> {
+    let rows = sqlx::query!(
+        "select seq, payment_seq, kind, amount from suspense_movement
+         where center_id = $1 and seq > $2 and seq <= $3",
+        page.center.no.0,
+        page.after.0,
+        page.through.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    let stored = rows
+        .into_iter()
+        .map(|row| (row.seq, (row.kind, row.payment_seq, row.amount)))
+        .collect();
+    page.same_rows("suspense_movement", explained, &stored)
 }
 
 /// Money comes in through the account of the remittance's own channel.

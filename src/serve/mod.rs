@@ -2,7 +2,7 @@
 
 mod channels;
 
-use std::io::Write as _;
+use std::{io::Write as _, sync::Arc};
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
@@ -15,18 +15,18 @@ use crate::{
         grpc::auth::AuthLayer,
         server::{self, Doors},
     },
-    approval::Desk,
+    approval::{Desk, Runner},
     clock::Clock,
     commissary::Commissary,
     config::{Config, Server},
     custody::Custody,
     db::{self, Database, embedded::Embedded},
     distribution::Distributions,
-    jobs,
+    jobs::{self, status::Watched},
     ledger::Lanes,
     payer::{Payers, SmsSender, Vault},
     reconciliation::Reconciliations,
-    refund::Refunds,
+    refund::{Refunds, Review, ReviewRunner},
     remittance::Remittances,
     settlement::Settlements,
     unmatched::UnmatchedSums,
@@ -86,7 +86,10 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let reconciliations = Reconciliations::new(lanes.clone(), custody.clone(), channels);
     // Who runs what was allowed, kind by kind.
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
-    let desk = Desk::new(lanes.clone(), unmatched.runners());
+    let reviews = [Review::Release, Review::Reject]
+        .map(|review| Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>);
+    let desk = Desk::new(lanes.clone(), unmatched.runners().into_iter().chain(reviews));
+    let watched = Watched::new(database.clone(), clock);
     let router = server::router(Doors {
         lanes: lanes.clone(),
         custody: custody.clone(),
@@ -106,7 +109,13 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     })
     .await?;
 
-    let polling = tokio::spawn(jobs::polling::run(remittances, refunds, custody.clone(), stop.clone()));
+    let polling = tokio::spawn(jobs::polling::run(
+        remittances,
+        refunds,
+        custody.clone(),
+        watched,
+        stop.clone(),
+    ));
     let deciding = tokio::spawn(jobs::approvals::run(desk, custody, stop.clone()));
     announce(&format!("custody ready on {address}"))?;
     let served = server::serve(listener, router, stop.clone()).await;

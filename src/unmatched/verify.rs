@@ -131,8 +131,13 @@ async fn explained(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> 
     }
     let sums: BTreeSet<String> = waiting.iter().map(|(seq, _)| subject(*seq)).collect();
     let payments: BTreeSet<String> = left.keys().map(|seq: &Seq| format!("transactions/{seq}")).collect();
-    for (kind, expected) in [(WorkKind::UnmatchedSum, sums), (WorkKind::SuspendedPayment, payments)] {
-        let queued: BTreeSet<String> = work::open_subjects(conn, center.no, kind).await?.into_iter().collect();
+    // What is held for review waits in the queue as such.
+    let of_payments = &[WorkKind::SuspendedPayment, WorkKind::HeldRemittance][..];
+    for (kinds, expected) in [(&[WorkKind::UnmatchedSum][..], sums), (of_payments, payments)] {
+        let mut queued: BTreeSet<String> = BTreeSet::new();
+        for kind in kinds {
+            queued.extend(work::open_subjects(conn, center.no, *kind).await?);
+        }
         if let Some(subject) = expected.symmetric_difference(&queued).next() {
             let what = if queued.contains(subject) {
                 "is in the queue, but nothing of it is in suspense"

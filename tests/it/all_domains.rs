@@ -94,18 +94,23 @@ impl Economy {
         self.house = House::over(&self.world.process, &self.channels);
     }
 
-    /// Orders a remittance of P1.
-    pub async fn order(&self, request: Uuid, detainee: &str, amount: &str) -> Result<(Remittance, bool), LedgerError> {
+    /// What is asked for when P1 orders a remittance.
+    pub fn asked(&self, request: Uuid, detainee: &str, amount: &str) -> NewRemittance {
         let body = format!("{detainee} {amount}");
         let method = "custody.v1.RemittanceService/CreateRemittance";
-        let new = NewRemittance {
+        NewRemittance {
             request: request_with(request, method, body.as_bytes()),
             payer: PayerId::parse("P1").unwrap(),
             detainee: id(detainee),
             amount: cny(amount),
             channel: None,
             method: PaymentMethod::Link,
-        };
+        }
+    }
+
+    /// Orders a remittance of P1.
+    pub async fn order(&self, request: Uuid, detainee: &str, amount: &str) -> Result<(Remittance, bool), LedgerError> {
+        let new = self.asked(request, detainee, amount);
         self.house.remittances.create(&self.world.center, new).await
     }
 

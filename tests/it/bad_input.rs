@@ -29,6 +29,17 @@ struct AmountRow {
     make: fn(Option<Money>) -> Vec<u8>,
 }
 
+fn screening() -> ScreeningSettings {
+    ScreeningSettings {
+        payment_max: 3,
+        payment_days: 7,
+        payer_max: 3,
+        detainee_max: 3,
+        party_days: 28,
+        review_hours: 72,
+    }
+}
+
 fn settings(change: impl FnOnce(&mut CenterSettings)) -> Vec<u8> {
     let tier_limits = (1..=4).map(|tier| TierLimit {
         tier,
@@ -44,6 +55,8 @@ fn settings(change: impl FnOnce(&mut CenterSettings)) -> Vec<u8> {
         balance_cap: money("5000"),
         quote_ttl: 1800,
         etag: String::new(),
+        payment_count_max: 1,
+        screening: Some(screening()),
     };
     change(&mut settings);
     UpdateCenterSettingsRequest {

@@ -9,6 +9,7 @@
 //!
 //! The ledger and its domains, called directly:
 //! - `purchase`, `remittance`, `settlement`, `refund`, `reconciliation` one domain each
+//! - `life` what is over the cap, held for review, too much in a month
 //! - `scenarios` ledgers written as text; `model` random commands against a pure model
 //! - `tampering` what verification notices; `privileges` what the service's role may do in the database
 //! - `database` the private PostgreSQL, and migrations
@@ -16,6 +17,7 @@
 //! The service, called over sockets:
 //! - `wire`, `doors` who may call what, the books, watching, gRPC-Web, health and reflection
 //! - `debts` debts, court orders, policies, and credits taken back
+//! - `life_over_the_wire` reviews by two people, watching, jobs
 //! - `outcomes`, `own_ids` one request id, one outcome, and ids of the service's own; `suspense` money in suspense
 //! - `payers` registration, phones, links decided by another, and identity numbers that stay sealed
 //! - `money_without_order`, `approvals` whose it is, and two people for one decision
@@ -45,6 +47,8 @@ mod faults;
 mod gateway_power_cuts;
 mod hanging_database;
 mod lending;
+mod life;
+mod life_over_the_wire;
 mod messages_from_text;
 mod model;
 mod money_without_order;

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::status::invalid_field,
     clock::Zone,
-    custody::{self, Admission, CenterProfile, Custody, DetaineeState, NewCenter, Settings},
+    custody::{self, Admission, CenterProfile, Custody, DetaineeState, NewCenter, Screening, Settings},
     db::Database,
     ids::{AccountNo, CenterId, DetaineeId, Seq},
     ledger::{
@@ -29,7 +29,7 @@ use crate::{
         self, AdmitDetaineeRequest, Balances, CenterSettings, ChangeLegalStatusRequest, CreateCenterRequest, Detainee,
         DetaineeAccount, GetBalancesRequest, GetCenterRequest, GetDetaineeRequest, ListCentersRequest,
         ListCentersResponse, ListDetaineesRequest, ListDetaineesResponse, ListStatementLinesRequest,
-        ListStatementLinesResponse, StatementLine, TierLimit, UpdateCenterSettingsRequest,
+        ListStatementLinesResponse, ScreeningSettings, StatementLine, TierLimit, UpdateCenterSettingsRequest,
         custody_service_server::CustodyService,
     },
 };
@@ -53,6 +53,11 @@ impl CustodyApi {
     }
 }
 
+/// The longest time that screening looks back over, in days.
+const SCREENING_DAYS_MAX: i32 = 31;
+/// The longest review, in hours.
+const REVIEW_HOURS_MAX: i32 = 720;
+
 /// Reads the rules of a new center. What is not told is the default.
 fn settings_in(told: &CenterSettings, defaults: Settings, currency: Currency) -> Result<Settings, Refusal> {
     let base = settings_money(&defaults);
@@ -67,6 +72,11 @@ fn settings_in(told: &CenterSettings, defaults: Settings, currency: Currency) ->
         balance_cap: told.balance_cap.clone().or(base.balance_cap),
         festival_bonus: told.festival_bonus.clone().or(base.festival_bonus),
         quote_ttl,
+        payment_count_max: match told.payment_count_max {
+            0 => base.payment_count_max,
+            told => told,
+        },
+        screening: told.screening.or(base.screening),
         ..told.clone()
     };
     let mut settings = whole_settings_in(&whole, currency)?;
@@ -88,6 +98,12 @@ fn whole_settings_in(told: &CenterSettings, currency: Currency) -> Result<Settin
             seconds @ 1.. => seconds,
             _ => return Err(invalid_field("settings.quote_ttl", "must be above zero")),
         },
+        payment_count_max: within(
+            told.payment_count_max,
+            Settings::UNLIMITED,
+            "settings.payment_count_max",
+        )?,
+        screening: screening_in(told.screening.as_ref())?,
         festival_months: Vec::new(),
         tier_limits: BTreeMap::new(),
     };
@@ -106,6 +122,29 @@ fn whole_settings_in(told: &CenterSettings, currency: Currency) -> Result<Settin
         }
     }
     Ok(settings)
+}
+
+/// Reads a number from 1 to a most.
+fn within(number: i32, most: i32, field: &str) -> Result<i32, Refusal> {
+    if (1..=most).contains(&number) {
+        Ok(number)
+    } else {
+        Err(invalid_field(field, format!("must be 1 to {most}")))
+    }
+}
+
+/// Reads when a payment is held for review.
+fn screening_in(told: Option<&ScreeningSettings>) -> Result<Screening, Refusal> {
+    let told = told.ok_or_else(|| invalid_field("settings.screening", "is required"))?;
+    let number = |number, most, name: &str| within(number, most, &format!("settings.screening.{name}"));
+    Ok(Screening {
+        payment_max: number(told.payment_max, Settings::UNLIMITED, "payment_max")?,
+        payment_days: number(told.payment_days, SCREENING_DAYS_MAX, "payment_days")?,
+        payer_max: number(told.payer_max, Settings::UNLIMITED, "payer_max")?,
+        detainee_max: number(told.detainee_max, Settings::UNLIMITED, "detainee_max")?,
+        party_days: number(told.party_days, SCREENING_DAYS_MAX, "party_days")?,
+        review_hours: number(told.review_hours, REVIEW_HOURS_MAX, "review_hours")?,
+    })
 }
 
 /// Refuses rules without a tier that there was: people may be in it, and could buy nothing.
@@ -146,6 +185,15 @@ fn settings_money(settings: &Settings) -> CenterSettings {
         balance_cap: money(settings.balance_cap),
         quote_ttl: settings.quote_ttl_s,
         etag: String::new(),
+        payment_count_max: settings.payment_count_max,
+        screening: Some(ScreeningSettings {
+            payment_max: settings.screening.payment_max,
+            payment_days: settings.screening.payment_days,
+            payer_max: settings.screening.payer_max,
+            detainee_max: settings.screening.detainee_max,
+            party_days: settings.screening.party_days,
+            review_hours: settings.screening.review_hours,
+        }),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod payer;
 pub mod reconciliation;
 pub mod refund;
 pub mod remittance;
+pub mod remittance_view;
 pub mod scope;
 pub mod settlement;
 pub mod unmatched;

@@ -234,6 +234,7 @@ impl RefundService for RefundApi {
             remittance,
             suspense: suspense.map(|name| Seq(name.seq)),
             amount,
+            review: None,
             reason: told(&message.reason, "reason")?,
         };
         let posted = self.refunds.create(&center, request, new).await?;

@@ -1,36 +1,36 @@
 //! RemittanceService.
 
+use futures::{FutureExt as _, StreamExt as _};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{
-    auth::{actor, denied_status},
-    convert::{
-        detainee_name, money, payer_name, positive_amount_in, remittance_name, request, timestamp, transaction_name,
-        typed,
-    },
+    approval::approval_out,
+    auth::{actor, denied_status, until_expired},
+    convert::{positive_amount_in, request, told, typed},
     name::{CenterName, DetaineeName, PayerName, RemittanceName},
     page::Page,
     payer::PayerApi,
+    remittance_view::{RemittanceStream, Views},
     respond,
     scope::{self, Linked},
 };
 use crate::{
     access::Actor,
-    api::status::{internal, invalid_field},
+    api::status::{invalid_field, unavailable},
+    approval::{Desk, Person},
     custody::Custody,
     gateway::PaymentMethod,
     ids::{DetaineeId, PayerId, RemittanceId},
     ledger::{Center, LedgerError},
-    money::{Amount, MoneyError},
     proto::{
-        self, CreatePayerLinkRequest, CreatePayerRequest, CreateRemittanceRequest, GetPayerRequest,
+        Approval, CreatePayerLinkRequest, CreatePayerRequest, CreateRemittanceRequest, GetPayerRequest,
         GetRemittanceRequest, ListPayerLinksRequest, ListPayerLinksResponse, ListPayersRequest, ListPayersResponse,
-        ListRemittancesRequest, ListRemittancesResponse, Payer, PayerLink, PrepayParameter, RefreshRemittanceRequest,
-        Remittance, RemittanceLeg, remittance::State, remittance_service_server::RemittanceService,
+        ListRemittancesRequest, ListRemittancesResponse, Payer, PayerLink, RefreshRemittanceRequest, Remittance,
+        ReviewRemittanceRequest, WatchRemittanceRequest, remittance_service_server::RemittanceService,
     },
-    remittance::{
-        self, LegState, NewRemittance, RemittanceFilter, Remittances, order_number, suspense::SuspendedPayment,
-    },
+    refund::{Review, ask_for_review},
+    remittance::{self, NewRemittance, RemittanceFilter, Remittances},
 };
 
 /// The service over its domain.
@@ -39,18 +39,52 @@ pub struct RemittanceApi {
     custody: Custody,
     remittances: Remittances,
     payers: PayerApi,
+    views: Views,
+    desk: Desk,
     linked: Linked,
+    /// Cancelled when the service is to stop.
+    stop: CancellationToken,
 }
 
 impl RemittanceApi {
     /// The service; `linked` tells which detainees a payer may see.
-    pub fn new(custody: Custody, remittances: Remittances, payers: PayerApi, linked: Linked) -> RemittanceApi {
+    #[expect(clippy::too_many_arguments, reason = "one for each room it opens a door to")]
+    pub fn new(
+        custody: Custody,
+        remittances: Remittances,
+        payers: PayerApi,
+        views: Views,
+        desk: Desk,
+        linked: Linked,
+        stop: CancellationToken,
+    ) -> RemittanceApi {
         RemittanceApi {
             custody,
             remittances,
             payers,
+            views,
+            desk,
             linked,
+            stop,
         }
+    }
+
+    /// Asks others to allow the end of a review.
+    async fn review(
+        &self,
+        call: &Request<ReviewRemittanceRequest>,
+        method: &'static str,
+        review: Review,
+    ) -> Result<Response<Approval>, Status> {
+        let (actor, message) = (actor(call)?, call.get_ref());
+        let name = RemittanceName::parse(&message.name, "name")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let id = typed(RemittanceId::parse(name.remittance), "name")?;
+        let reason = told(&message.reason, "reason")?;
+        let asked = (request(&message.request_id, method, message, actor)?, Person::of(actor));
+        let approvals = self.desk.approvals();
+        let (approval, replayed) = ask_for_review(approvals, &center, asked, review, id, reason).await?;
+        Ok(respond(approval_out(&self.desk, &approval, &center), replayed))
     }
 
     /// A remittance that the caller may see.
@@ -101,76 +135,6 @@ fn in_app_payer(text: &str) -> Result<Option<String>, Status> {
     Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
 }
 
-fn state_out(state: LegState) -> State {
-    match state {
-        LegState::Created => State::Created,
-        LegState::Pending => State::Pending,
-        LegState::Failed => State::Failed,
-        LegState::Expired => State::Expired,
-        LegState::Paid => State::Paid,
-        LegState::Suspended => State::Suspended,
-        LegState::Credited => State::Credited,
-    }
-}
-
-fn suspended_out(payment: &SuspendedPayment, center: &Center) -> Result<proto::SuspendedPayment, Status> {
-    // What does not add up is a broken invariant, never the caller's doing.
-    let counted = |amount: Result<Amount, MoneyError>| amount.map(money).map_err(|_| internal());
-    Ok(proto::SuspendedPayment {
-        transaction: transaction_name(center, payment.seq.0),
-        gateway_transaction: payment.gateway_transaction.clone(),
-        paid_time: timestamp(payment.paid_at),
-        amount: money(payment.amount),
-        reason: payment.reason.clone(),
-        refunded: counted(payment.refunded())?,
-        left: counted(payment.left())?,
-    })
-}
-
-fn remittance_out(remittance: remittance::Remittance, center: &Center) -> Result<Remittance, Status> {
-    let state = remittance.state();
-    let pending = remittance.leg(LegState::Pending).filter(|leg| leg.state == state);
-    let prepay = pending.iter().flat_map(|leg| &leg.prepay);
-    let prepay_parameters = prepay.map(|(name, value)| PrepayParameter {
-        name: name.clone(),
-        value: value.clone(),
-    });
-    let payment = remittance.payment().cloned();
-    let transaction = remittance.seq().map(|seq| transaction_name(center, seq.0));
-    let leg_out = |leg: &remittance::Leg| RemittanceLeg {
-        state: state_out(leg.state).into(),
-        time: timestamp(leg.at),
-        detail: leg.detail.clone(),
-    };
-    let suspended = remittance
-        .suspended
-        .iter()
-        .map(|payment| suspended_out(payment, center));
-    Ok(Remittance {
-        suspended_payments: suspended.collect::<Result<_, _>>()?,
-        name: remittance_name(center, remittance.id.as_str()),
-        payer: payer_name(center, remittance.payer.as_str()),
-        detainee: detainee_name(center, remittance.detainee.as_str()),
-        amount: money(remittance.amount),
-        order_number: order_number(center.no, &remittance.id),
-        payment_url: pending.and_then(|leg| leg.payment_url.clone()).unwrap_or_default(),
-        prepay_parameters: prepay_parameters.collect(),
-        state: state_out(state).into(),
-        create_time: timestamp(remittance.created_at),
-        expire_time: timestamp(remittance.expires_at),
-        legs: remittance.legs.iter().map(leg_out).collect(),
-        credit_transaction: transaction.unwrap_or_default(),
-        gateway_transaction: payment
-            .as_ref()
-            .map(|payment| payment.gateway_transaction.clone())
-            .unwrap_or_default(),
-        paid_time: payment.and_then(|payment| timestamp(payment.paid_at)),
-        request_id: remittance.request_id.to_string(),
-        channel: remittance.channel,
-        preview: remittance.preview,
-    })
-}
-
 #[tonic::async_trait]
 impl RemittanceService for RemittanceApi {
     async fn create_payer(&self, call: Request<CreatePayerRequest>) -> Result<Response<Payer>, Status> {
@@ -213,12 +177,12 @@ impl RemittanceService for RemittanceApi {
             method: PaymentMethod::of(in_app_payer(&message.in_app_payer)?),
         };
         let (remittance, replayed) = self.remittances.create(&center, new).await?;
-        Ok(respond(remittance_out(remittance, &center)?, replayed))
+        Ok(respond(self.views.one(&center, remittance).await?, replayed))
     }
 
     async fn get_remittance(&self, call: Request<GetRemittanceRequest>) -> Result<Response<Remittance>, Status> {
         let (center, remittance) = self.visible(actor(&call)?, &call.get_ref().name).await?;
-        Ok(Response::new(remittance_out(remittance, &center)?))
+        Ok(Response::new(self.views.one(&center, remittance).await?))
     }
 
     async fn list_remittances(
@@ -250,10 +214,7 @@ impl RemittanceService for RemittanceApi {
         };
         let remittances = self.remittances.list(&center, &filter, page.limit()).await?;
         let (remittances, next_page_token) = page.finish(remittances, |remittance| remittance.number.to_string());
-        let remittances = remittances
-            .into_iter()
-            .map(|remittance| remittance_out(remittance, &center))
-            .collect::<Result<_, _>>()?;
+        let remittances = self.views.all(&center, remittances).await?;
         Ok(Response::new(ListRemittancesResponse {
             remittances,
             next_page_token,
@@ -266,6 +227,41 @@ impl RemittanceService for RemittanceApi {
     ) -> Result<Response<Remittance>, Status> {
         let (center, remittance) = self.visible(actor(&call)?, &call.get_ref().name).await?;
         let remittance = self.remittances.refresh(&center, &remittance.id).await?;
-        Ok(Response::new(remittance_out(remittance, &center)?))
+        Ok(Response::new(self.views.one(&center, remittance).await?))
+    }
+
+    async fn release_remittance(&self, call: Request<ReviewRemittanceRequest>) -> Result<Response<Approval>, Status> {
+        self.review(&call, "custody.v1.RemittanceService/ReleaseRemittance", Review::Release)
+            .await
+    }
+
+    async fn reject_remittance(&self, call: Request<ReviewRemittanceRequest>) -> Result<Response<Approval>, Status> {
+        self.review(&call, "custody.v1.RemittanceService/RejectRemittance", Review::Reject)
+            .await
+    }
+
+    type WatchRemittanceStream = RemittanceStream;
+
+    async fn watch_remittance(
+        &self,
+        call: Request<WatchRemittanceRequest>,
+    ) -> Result<Response<RemittanceStream>, Status> {
+        let (center, remittance) = self.visible(actor(&call)?, &call.get_ref().name).await?;
+        // It has no end of its own. Beyond the token, or when the service stops, the watcher comes again.
+        let expired = until_expired(&call, self.views.clock())?;
+        let stop = self.stop.clone().cancelled_owned();
+        let ended = async move {
+            tokio::select! {
+                expired = expired => expired,
+                () = stop => unavailable(),
+            }
+        };
+        let ended = ended.boxed().shared();
+        let stream = self
+            .views
+            .watch(center, remittance.id)
+            .take_until(ended.clone())
+            .chain(ended.map(Err).into_stream());
+        Ok(Response::new(Box::pin(stream)))
     }
 }

@@ -14,11 +14,13 @@ use crate::{
     access::Actor,
     api::status::invalid_field,
     custody::Custody,
+    db::Database,
+    jobs::status,
     ledger::Center,
     proto::{
-        CancelWorkItemRequest, GetWorkItemRequest, ListWorkItemsRequest, ListWorkItemsResponse, ResolveWorkItemRequest,
-        TakeWorkItemRequest, WorkItem, WorkKind, WorkLeg, WorkStep, list_work_items_request::View, work_item::State,
-        work_service_server::WorkService,
+        CancelWorkItemRequest, GetWorkItemRequest, Job, ListJobsRequest, ListJobsResponse, ListWorkItemsRequest,
+        ListWorkItemsResponse, ResolveWorkItemRequest, TakeWorkItemRequest, WorkItem, WorkKind, WorkLeg, WorkStep,
+        list_work_items_request::View, work_item::State, work_service_server::WorkService,
     },
     work::{self, ByHand, Item, ItemFilter, ItemId, ItemLeg, ItemState, WorkQueue},
 };
@@ -28,12 +30,17 @@ use crate::{
 pub struct WorkApi {
     work: WorkQueue,
     custody: Custody,
+    database: Database,
 }
 
 impl WorkApi {
     /// The service.
-    pub fn new(work: WorkQueue, custody: Custody) -> WorkApi {
-        WorkApi { work, custody }
+    pub fn new(work: WorkQueue, custody: Custody, database: Database) -> WorkApi {
+        WorkApi {
+            work,
+            custody,
+            database,
+        }
     }
 
     async fn named(&self, actor: &Actor, name: &str) -> Result<(Center, ItemId), Status> {
@@ -117,6 +124,24 @@ fn after(cursor: &str) -> Option<(OffsetDateTime, String)> {
 
 #[tonic::async_trait]
 impl WorkService for WorkApi {
+    async fn list_jobs(&self, call: Request<ListJobsRequest>) -> Result<Response<ListJobsResponse>, Status> {
+        let name = CenterName::parse(&call.get_ref().parent, "parent")?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
+        let found = status::all(&self.database, &center, self.work.now()).await?;
+        let jobs = found.into_iter().map(|found| Job {
+            job: found.job.name.to_owned(),
+            title: found.job.title.to_owned(),
+            title_zh: found.job.title_zh.to_owned(),
+            last_run_time: found.last_run_at.and_then(timestamp),
+            last_success_time: found.last_success_at.and_then(timestamp),
+            last_error: found.last_error,
+            next_due_time: timestamp(found.next_due_at),
+            overdue_after: found.job.overdue_s,
+            overdue: found.overdue,
+        });
+        Ok(Response::new(ListJobsResponse { jobs: jobs.collect() }))
+    }
+
     async fn get_work_item(&self, call: Request<GetWorkItemRequest>) -> Result<Response<WorkItem>, Status> {
         let (center, id) = self.named(actor(&call)?, &call.get_ref().name).await?;
         let item = self.work.get(&center, &id).await?;

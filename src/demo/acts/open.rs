@@ -10,10 +10,11 @@ use crate::{
         tell,
     },
     proto::{
-        AdmitDetaineeRequest, Center, CourtOrder, CreateCenterRequest, CreateCourtOrderRequest, CreatePayerLinkRequest,
-        CreatePayerRequest, CreateProductRequest, CreateVendorRequest, Detainee, DistributionPolicy, IdentityDocument,
-        ListDetaineesRequest, ListPayersRequest, ListProductsRequest, ListVendorsRequest, Payer, PayerLink, Product,
-        UpdateDistributionPolicyRequest, Vendor, identity_document::Kind, payer_link::Relationship,
+        AdmitDetaineeRequest, Center, CenterSettings, CourtOrder, CreateCenterRequest, CreateCourtOrderRequest,
+        CreatePayerLinkRequest, CreatePayerRequest, CreateProductRequest, CreateVendorRequest, Detainee,
+        DistributionPolicy, IdentityDocument, ListDetaineesRequest, ListPayersRequest, ListProductsRequest,
+        ListVendorsRequest, Payer, PayerLink, Product, UpdateDistributionPolicyRequest, Vendor,
+        identity_document::Kind, payer_link::Relationship,
     },
 };
 
@@ -41,6 +42,11 @@ async fn open_center(play: &Play, house: &House) -> anyhow::Result<()> {
             display_name_zh: house.name_zh.to_owned(),
             time_zone: "Asia/Shanghai".to_owned(),
             currency_code: "CNY".to_owned(),
+            // Its families remit more often than once a month.
+            settings: Some(CenterSettings {
+                payment_count_max: 10,
+                ..CenterSettings::default()
+            }),
             ..Center::default()
         }),
     };

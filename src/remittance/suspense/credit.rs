@@ -1,28 +1,32 @@
-//! Crediting a payment out of suspense: the detainee is active again.
+//! Crediting a payment out of suspense: the detainee is active again, or two people released it from review.
 
-use super::{Movement, MovementRows, OUT_OF_SUSPENSE, RemittanceRoom, SuspendedPayment, subject};
+use super::{
+    DecidedRows, Movement, MovementRows, OUT_OF_SUSPENSE, RemittanceRoom, ReturnRows, SuspendedPayment, subject,
+};
 use crate::{
     custody::room::DetaineeRoom,
     distribution::room::{collect, split},
-    ids::{DetaineeId, RemittanceId, RequestId, Seq},
+    ids::{RequestId, Seq},
     ledger::{Command, Declined, Draft, Entry, Moment, Request, Rows, State, center::Head, chart, record},
     money::{Amount, MoneyError},
-    proto::{CreditFacts, TransactionKind, journal_record::Facts},
+    proto::{ApprovalFacts, CreditFacts, TransactionKind, journal_record::Facts},
     remittance::{
         RemittanceRefusal as R,
         credit::{recorded_at, want_split},
         entity::{LegState, Remittance},
+        parties::{self, PartiesRoom},
+        screening::Accepted,
         store::LegRows,
     },
     work::{self, Closing, WorkKind},
 };
 
-/// What is left of a remittance's own payment goes from suspense to the detainee.
+/// What is left of a remittance's own payment goes from suspense to the detainee, as far as the cap lets it in. What it does not
+/// let in goes back.
 #[derive(Debug)]
 pub(in crate::remittance) struct CreditSuspended {
     request: Request,
-    remittance: RemittanceId,
-    detainee: DetaineeId,
+    own: Accepted,
     payment: Seq,
     amount: Amount,
     facts: CreditFacts,
@@ -37,41 +41,74 @@ impl CreditSuspended {
     /// The moment is part of its request id: a refusal then (the person has left again) does not stand in the way of a later
     /// attempt, and whoever asks at the same moment asks for the same thing. That it happens once is decided by the lane.
     pub fn of(remittance: &Remittance, payment: &SuspendedPayment, head: &Head) -> Result<CreditSuspended, MoneyError> {
-        let amount = payment.left()?;
-        let facts = CreditFacts {
-            remittance: remittance.id.to_string(),
-            detainee: remittance.detainee.to_string(),
-            payer: remittance.payer.to_string(),
-            channel: remittance.channel.clone(),
-            gateway_transaction: payment.gateway_transaction.clone(),
-            paid_at: Some(record::timestamp(payment.paid_at)),
-            amount: amount.to_string(),
-            parts: Vec::new(),
-            policy_version: 0,
-        };
         let [seq, at, rules] = [payment.seq.0, head.seq.0, head.rules_version].map(|number| number.to_string());
+        let facts = facts_of(remittance, payment, None)?;
         let request = Request {
             id: RequestId::derived(&["suspense", &seq, &at, &rules]),
             method: Self::METHOD,
             body: record::canonical(&facts),
             actor: format!("gateway/{}", remittance.channel),
         };
+        CreditSuspended::asked(remittance, payment, request, facts)
+    }
+
+    /// Two people release a payment that is held for review.
+    pub fn released(
+        remittance: &Remittance,
+        payment: &SuspendedPayment,
+        request: Request,
+        release: ApprovalFacts,
+    ) -> Result<CreditSuspended, MoneyError> {
+        let facts = facts_of(remittance, payment, Some(release))?;
+        CreditSuspended::asked(remittance, payment, request, facts)
+    }
+
+    fn asked(
+        remittance: &Remittance,
+        payment: &SuspendedPayment,
+        request: Request,
+        facts: CreditFacts,
+    ) -> Result<CreditSuspended, MoneyError> {
         Ok(CreditSuspended {
             request,
-            remittance: remittance.id.clone(),
-            detainee: remittance.detainee.clone(),
+            own: Accepted {
+                remittance: remittance.id.clone(),
+                payer: remittance.payer.clone(),
+                detainee: remittance.detainee.clone(),
+                ordered_at: remittance.created_at,
+            },
             payment: payment.seq,
-            amount,
+            amount: payment.left()?,
             facts,
         })
     }
-}
 
-impl CreditSuspended {
+    fn is_release(&self) -> bool {
+        self.facts.release.is_some()
+    }
+
     /// The id of its request.
     pub fn request_id(&self) -> RequestId {
         self.request.id
     }
+}
+
+fn facts_of(
+    remittance: &Remittance,
+    payment: &SuspendedPayment,
+    release: Option<ApprovalFacts>,
+) -> Result<CreditFacts, MoneyError> {
+    Ok(CreditFacts {
+        remittance: remittance.id.to_string(),
+        detainee: remittance.detainee.to_string(),
+        payer: remittance.payer.to_string(),
+        channel: remittance.channel.clone(),
+        gateway_transaction: payment.gateway_transaction.clone(),
+        paid_at: Some(record::timestamp(payment.paid_at)),
+        amount: payment.left()?.to_string(),
+        release,
+        ..CreditFacts::default()
+    })
 }
 
 impl Command for CreditSuspended {
@@ -81,27 +118,38 @@ impl Command for CreditSuspended {
 
     fn want(&self, state: &mut State) {
         state.want_account(chart::SUSPENSE);
-        want_split(state, &self.detainee);
+        want_split(state, &self.own.detainee);
         if let Ok(remittances) = state.room_mut::<RemittanceRoom>() {
-            remittances.want(&self.remittance);
+            remittances.want(&self.own.remittance);
         }
     }
 
     fn decide(&self, state: &State, moment: &Moment) -> Result<Draft, Declined> {
-        let known = state.room::<RemittanceRoom>()?.get(&self.remittance)?;
+        let own = &self.own;
+        let known = state.room::<RemittanceRoom>()?.get(&own.remittance)?;
         let payment = known.payments.iter().find(|payment| payment.seq == self.payment);
         let is_as_it_was = match payment {
             Some(payment) => !known.is_credited && payment.in_transit()?.is_zero() && payment.left()? == self.amount,
             None => false,
         };
-        if !is_as_it_was {
-            let remittance = self.remittance.clone();
+        let is_under_review = known.is_held && !known.is_decided;
+        let remittance = own.remittance.clone();
+        if self.is_release() && !is_under_review {
+            return Err(Declined::Refused(R::NotUnderReview { remittance }.into()));
+        }
+        if !is_as_it_was || known.is_held != self.is_release() {
             return Err(Declined::Refused(R::NotInSuspense { remittance }.into()));
         }
-        let standing = state.room::<DetaineeRoom>()?.get_active(&self.detainee)?;
-        let date = moment.effective_date;
-        let split = split(state, &self.detainee, &standing, chart::SUSPENSE, self.amount, date)?;
+        let standing = state.room::<DetaineeRoom>()?.get_active(&own.detainee)?;
+        let (id, at) = (&own.remittance, moment.recorded_at);
+        let accepted = parties::accepted(state, &own.detainee, &standing, id, self.amount, at)?;
+        if accepted.is_zero() {
+            return Err(Declined::Refused(R::NoHeadroom { remittance }.into()));
+        }
+        let at_date = moment.effective_date;
+        let split = split(state, &own.detainee, &standing, chart::SUSPENSE, accepted, at_date)?;
         let facts = CreditFacts {
+            amount: accepted.to_string(),
             parts: split.parts,
             policy_version: split.policy_version,
             ..self.facts.clone()
@@ -114,27 +162,51 @@ impl Command for CreditSuspended {
         let Some(Facts::Credit(facts)) = &entry.record.facts else {
             return Err(Declined::Broken("a credit without its facts".into()));
         };
-        collect(state, rows, &self.detainee, &facts.parts)?;
-        let at = recorded_at(entry)?;
+        collect(state, rows, &self.own.detainee, &facts.parts)?;
+        let (id, at) = (&self.own.remittance, recorded_at(entry)?);
+        let accepted = Amount::parse(&facts.amount, self.amount.currency())?;
         if let Some(legs) = rows.of::<LegRows>() {
-            legs.push(&self.remittance, LegState::Credited, at, OUT_OF_SUSPENSE, entry.seq);
+            if let Some(release) = &facts.release {
+                legs.push(id, (LegState::Released, None), at, &release.reason, entry.seq);
+            }
+            legs.push(id, (LegState::Credited, None), at, OUT_OF_SUSPENSE, entry.seq);
         }
         if let Some(movements) = rows.of::<MovementRows>() {
-            movements.push_credited(entry.seq, self.payment, self.amount);
+            movements.push_credited(entry.seq, self.payment, accepted);
         }
-        let closing = Closing {
-            kind: WorkKind::SuspendedPayment,
-            subject: &subject(self.payment),
-            at,
-            actor: &self.request.actor,
-            reason: "credited",
-            seq: Some(entry.seq),
-        };
-        work::close(rows, &closing);
-        let known = state.room_mut::<RemittanceRoom>()?.get_mut(&self.remittance)?;
+        if self.amount.exceeds(accepted)? {
+            if let Some(returns) = rows.of::<ReturnRows>() {
+                returns.push(self.payment, id, at);
+            }
+        } else {
+            if let Some(decided) = rows.of::<DecidedRows>() {
+                decided.push(self.payment);
+            }
+            let closing = Closing {
+                kind: if self.is_release() {
+                    WorkKind::HeldRemittance
+                } else {
+                    WorkKind::SuspendedPayment
+                },
+                subject: &subject(self.payment),
+                at,
+                actor: &self.request.actor,
+                reason: "credited",
+                seq: Some(entry.seq),
+            };
+            work::close(rows, &closing);
+        }
+        let parties = state.room_mut::<PartiesRoom>()?;
+        if self.is_release() {
+            parties.close(&self.own.detainee, id);
+        } else {
+            parties.accept(&self.own, None);
+        }
+        let known = state.room_mut::<RemittanceRoom>()?.get_mut(id)?;
         known.is_credited = true;
+        known.is_decided |= self.is_release();
         if let Some(payment) = known.payments.iter_mut().find(|payment| payment.seq == self.payment) {
-            payment.add(Movement::Credited, self.amount)?;
+            payment.add(Movement::Credited, accepted)?;
         }
         Ok(())
     }

@@ -6,7 +6,9 @@
 //!
 //! # Invariants
 //! 1. What went out of a payment, and is not put back, is at most the payment.
-//! 2. It is credited at most once, whole as it is left, and only while no refund of it is on its way.
+//! 2. It is credited at most once, as it is left and as far as the balance cap lets it in, and only while no refund of it is on
+//!    its way.
+//! 3. What goes back by itself has a row that tells when (`payment_return`), as long as anything of it is left that did not.
 
 mod credit;
 mod room;
@@ -16,15 +18,16 @@ use std::collections::BTreeMap;
 
 pub(super) use credit::CreditSuspended;
 pub(super) use room::RemittanceRoom;
-pub(super) use store::{MovementRows, PaymentRows, payments};
+pub use store::DueReturn;
+pub(super) use store::{DecidedRows, MovementRows, PaymentRows, ReturnRows, claim_returns, payments, return_again};
 use time::OffsetDateTime;
 
 use crate::{
     db::{self, Conn},
-    ids::{RemittanceId, Seq},
+    ids::{CenterNo, RemittanceId, Seq},
     ledger::Center,
     money::{Amount, MoneyError},
-    proto::{SuspendedPaymentWork, SuspenseFacts, WorkFacts, work_facts},
+    proto::{HeldRemittanceWork, SuspendedPaymentWork, SuspenseFacts, WorkFacts, work_facts},
     work::{self, Closing, NewItem, WorkKind},
 };
 
@@ -137,6 +140,11 @@ impl Movement {
     }
 }
 
+/// Nothing of a payment is left that would go back by itself. The caller's transaction has taken the last of it.
+pub async fn all_taken_in_tx(conn: &mut Conn, center: CenterNo, payment: Seq) -> db::Result<()> {
+    store::delete_return(conn, center, payment).await
+}
+
 /// What a transaction does to a payment in suspense.
 #[derive(Debug, Clone, Copy)]
 pub struct Move<'a> {
@@ -164,15 +172,18 @@ pub async fn move_in_tx(conn: &mut Conn, center: &Center, told: &Move<'_>) -> db
     if left.is_positive() {
         return work::raise_in_tx(conn, center.no, &item(&facts, told.payment, left, told.at)).await;
     }
-    let closing = Closing {
-        kind: WorkKind::SuspendedPayment,
-        subject: &subject(told.payment),
-        at: told.at,
-        actor: told.actor,
-        reason: "on its way back to the payer",
-        seq: Some(told.seq),
-    };
-    work::close_in_tx(conn, center.no, &closing).await
+    for kind in [WorkKind::SuspendedPayment, WorkKind::HeldRemittance] {
+        let closing = Closing {
+            kind,
+            subject: &subject(told.payment),
+            at: told.at,
+            actor: told.actor,
+            reason: "on its way back to the payer",
+            seq: Some(told.seq),
+        };
+        work::close_in_tx(conn, center.no, &closing).await?;
+    }
+    Ok(())
 }
 
 /// What the work item of a payment is about.
@@ -196,6 +207,21 @@ pub(super) fn item(facts: &SuspenseFacts, payment: Seq, left: Amount, at: Offset
         facts: Some(work_facts::Facts::SuspendedPayment(known)),
     };
     NewItem::new(WorkKind::SuspendedPayment, subject(payment), facts, at)
+}
+
+/// The work item of a payment that is held for review until a deadline.
+pub(super) fn held_item(facts: &SuspenseFacts, payment: Seq, at: OffsetDateTime, deadline: OffsetDateTime) -> NewItem {
+    let known = HeldRemittanceWork {
+        remittance: facts.remittance.clone(),
+        detainee: facts.detainee.clone(),
+        payer: facts.payer.clone(),
+        amount: facts.amount.clone(),
+        rules: vec![facts.reason.clone()],
+    };
+    let facts = WorkFacts {
+        facts: Some(work_facts::Facts::HeldRemittance(known)),
+    };
+    NewItem::new(WorkKind::HeldRemittance, subject(payment), facts, at).due(deadline)
 }
 
 /// What is left of each payment in suspense of which something is, by the transaction that put it there; for verification.

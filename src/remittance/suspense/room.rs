@@ -16,6 +16,10 @@ pub(in crate::remittance) struct Standing {
     pub is_paid: bool,
     /// Whether its own payment was put into suspense.
     pub is_suspended: bool,
+    /// Whether its own payment was held for review.
+    pub is_held: bool,
+    /// Whether that review is over.
+    pub is_decided: bool,
     /// Whether it is credited.
     pub is_credited: bool,
     /// Its payments that were put into suspense, oldest first.
@@ -25,7 +29,7 @@ pub(in crate::remittance) struct Standing {
 impl Standing {
     /// Whether a payment of it is in the ledger, so that every other one is a further one.
     pub fn is_posted(&self) -> bool {
-        self.is_suspended || self.is_credited
+        self.is_suspended || self.is_credited || self.is_held
     }
 }
 

@@ -87,6 +87,79 @@ pub(super) async fn insert_movement(
     Ok(())
 }
 
+pub(super) async fn delete_return(conn: &mut PgConnection, center: CenterNo, payment: Seq) -> sqlx::Result<()> {
+    sqlx::query!(
+        "delete from payment_return where center_id = $1 and payment_seq = $2",
+        center.0,
+        payment.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A payment that is due to go back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueReturn {
+    /// The transaction that put it into suspense.
+    pub payment: Seq,
+    /// The remittance it paid.
+    pub remittance: RemittanceId,
+    /// How often that was tried before, this time included.
+    pub attempts: i32,
+}
+
+/// Takes up to `limit` payments that are due to go back. Others leave them alone until `lease`.
+pub(in crate::remittance) async fn claim_returns(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    now: OffsetDateTime,
+    lease: OffsetDateTime,
+    limit: i64,
+) -> sqlx::Result<Vec<DueReturn>> {
+    sqlx::query!(
+        "with due as (
+             select center_id, payment_seq from payment_return
+             where center_id = $1 and due_at <= $2 order by due_at limit $4 for update skip locked)
+         update payment_return q set attempts = q.attempts + 1, due_at = $3
+         from due where q.center_id = due.center_id and q.payment_seq = due.payment_seq
+         returning q.payment_seq, q.remittance_id, q.attempts",
+        center.0,
+        now,
+        lease,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(|row| {
+        Ok(DueReturn {
+            payment: Seq(row.payment_seq),
+            remittance: RemittanceId::parse(&row.remittance_id).map_err(decoding)?,
+            attempts: row.attempts,
+        })
+    })
+    .collect()
+}
+
+/// When a return is tried next, if it is still due.
+pub(in crate::remittance) async fn return_again(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    payment: Seq,
+    at: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update payment_return set due_at = $3 where center_id = $1 and payment_seq = $2",
+        center.0,
+        payment.0,
+        at
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// What of a payment is in suspense, and what its record says of it.
 pub(super) async fn left_of(
     conn: &mut PgConnection,
@@ -117,6 +190,7 @@ pub(super) async fn left_of(
             paid_at: None,
             amount: center.amount(row.amount)?.to_string(),
             reason: row.reason,
+            review_deadline: None,
         };
         Ok((center.amount(row.left)?, facts))
     })
@@ -173,7 +247,8 @@ pub(super) async fn standings(
     let ids: Vec<String> = remittances.iter().map(ToString::to_string).collect();
     let rows = sqlx::query!(
         r#"select remittance_id, bool_or(state = 'PAID') as "is_paid!", bool_or(state = 'SUSPENDED') as "is_suspended!",
-                  bool_or(state = 'CREDITED') as "is_credited!"
+                  bool_or(state = 'CREDITED') as "is_credited!", bool_or(state = 'HELD') as "is_held!",
+                  bool_or(state in ('RELEASED', 'REJECTED')) as "is_decided!"
            from remittance_leg where center_id = $1 and remittance_id = any($2) group by remittance_id"#,
         center.no.0,
         &ids,
@@ -188,6 +263,8 @@ pub(super) async fn standings(
                 is_paid: row.is_paid,
                 is_suspended: row.is_suspended,
                 is_credited: row.is_credited,
+                is_held: row.is_held,
+                is_decided: row.is_decided,
                 payments: payments.remove(&row.remittance_id).unwrap_or_default(),
             };
             (row.remittance_id, standing)
@@ -260,5 +337,64 @@ impl RowSet for MovementRows {
         args.add(rows().map(|(seq, _, _)| seq.0).collect::<Vec<i64>>())?;
         args.add(rows().map(|(_, payment, _)| payment.0).collect::<Vec<i64>>())?;
         args.add(rows().map(|(_, _, amount)| amount.value()).collect::<Vec<Decimal>>())
+    }
+}
+
+/// Rows of `payment_return`: what goes back by itself, and when.
+#[derive(Default)]
+pub(in crate::remittance) struct ReturnRows(Vec<(Seq, RemittanceId, OffsetDateTime)>);
+
+impl ReturnRows {
+    pub fn push(&mut self, payment: Seq, remittance: &RemittanceId, due_at: OffsetDateTime) {
+        self.0.push((payment, remittance.clone(), due_at));
+    }
+}
+
+impl RowSet for ReturnRows {
+    const NAME: &'static str = "payment_return";
+    const SQL: &'static str = "\
+        insert into payment_return (center_id, payment_seq, remittance_id, due_at, attempts)
+        select r.*, 0 from unnest($1::integer[], $2::bigint[], $3::text[], $4::timestamptz[]) r (center_id)
+        where r.center_id in (select center_id from guard)
+        on conflict on constraint payment_return_pkey do update set due_at = excluded.due_at";
+    const PARAMS: usize = 3;
+
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn bind(sets: &[&ReturnRows], args: &mut PgArguments) -> Result<(), BoxDynError> {
+        let rows = || sets.iter().flat_map(|set| &set.0);
+        args.add(rows().map(|(payment, _, _)| payment.0).collect::<Vec<i64>>())?;
+        args.add(rows().map(|(_, id, _)| id.as_str()).collect::<Vec<&str>>())?;
+        args.add(rows().map(|(_, _, at)| *at).collect::<Vec<OffsetDateTime>>())
+    }
+}
+
+/// Rows of `payment_return` that go, because all of the payment is credited.
+#[derive(Default)]
+pub(in crate::remittance) struct DecidedRows(Vec<Seq>);
+
+impl DecidedRows {
+    pub fn push(&mut self, payment: Seq) {
+        self.0.push(payment);
+    }
+}
+
+impl RowSet for DecidedRows {
+    const NAME: &'static str = "payment_decided";
+    const SQL: &'static str = "\
+        delete from payment_return q using unnest($1::integer[], $2::bigint[]) d (center_id, payment_seq)
+        where q.center_id = d.center_id and q.payment_seq = d.payment_seq
+          and d.center_id in (select center_id from guard)";
+    const PARAMS: usize = 1;
+
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn bind(sets: &[&DecidedRows], args: &mut PgArguments) -> Result<(), BoxDynError> {
+        let rows = || sets.iter().flat_map(|set| &set.0);
+        args.add(rows().map(|payment| payment.0).collect::<Vec<i64>>())
     }
 }
