@@ -341,7 +341,7 @@ async fn a_payment_in_suspense_is_in_the_queue_as_long_as_it_is_there() {
             .map(|item| item.subject.clone())
             .collect::<Vec<_>>()
     };
-    assert_eq!(queued().await, [extra.transaction.clone()]);
+    assert_eq!(queued().await, std::slice::from_ref(&extra.transaction));
     for (amount, failed, left) in [("20.00", false, 1), ("30.00", true, 1), ("30.00", false, 0)] {
         let ask = CreateRefundRequest {
             parent: "centers/C1".into(),
