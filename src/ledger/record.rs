@@ -4,7 +4,7 @@
 //! of their numbers; the leaf hash is that of RFC 6962, section 2.1.
 
 use prost::Message as _;
-use prost_types::Timestamp;
+pub use prost_types::Timestamp;
 use sha2::{Digest as _, Sha256};
 use time::{Date, OffsetDateTime};
 

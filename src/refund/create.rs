@@ -119,17 +119,24 @@ impl CreateRefund {
         if !source.is_suspense {
             return Ok(draft);
         }
+        self.take_from_suspense(tx, source.seq, source.unspent).await?;
+        Ok(draft.reversing(source.seq))
+    }
+
+    /// Moves it out of suspense, of a payment of which so much is left there, and ends its review if it was held for one.
+    async fn take_from_suspense(&self, tx: &mut JournalTx, payment: Seq, left: Amount) -> Result<(), Declined> {
+        let (center, moment) = (tx.center().clone(), tx.moment());
         let told = suspense::Move {
-            payment: source.seq,
+            payment,
             seq: moment.seq,
-            at,
+            at: moment.recorded_at,
             actor: &self.request.actor,
             movement: suspense::Movement::Taken,
             amount: self.amount,
         };
         suspense::move_in_tx(tx.conn(), &center, &told).await?;
-        if self.amount == source.unspent {
-            suspense::all_taken_in_tx(tx.conn(), center.no, source.seq).await?;
+        if self.amount == left {
+            suspense::all_taken_in_tx(tx.conn(), center.no, payment).await?;
         }
         if self.review.is_some() {
             let rejected = (moment.seq, moment.recorded_at);
@@ -137,7 +144,7 @@ impl CreateRefund {
             // Lanes have counted it as in flight, and as accepted.
             tx.touch_rules();
         }
-        Ok(draft.reversing(source.seq))
+        Ok(())
     }
 
     /// What is held for review goes back by its review and not otherwise.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use futures::future::{BoxFuture, FutureExt as _};
-use prost_types::Timestamp;
 use rust_decimal::Decimal;
 
 use super::{
@@ -70,7 +69,7 @@ struct Followed {
 }
 
 /// The state that a record brings its remittance to, its detail, until when it is held, and the facts that both kinds share.
-fn told(record: &JournalRecord) -> Option<(LegState, String, Option<Timestamp>, CreditFacts)> {
+fn told(record: &JournalRecord) -> Option<(LegState, String, Option<record::Timestamp>, CreditFacts)> {
     match record.facts.clone()? {
         Facts::Credit(facts) => {
             let detail = if record.reverses == 0 { "" } else { OUT_OF_SUSPENSE };
@@ -156,7 +155,7 @@ async fn legs(conn: &mut Conn, page: &Page<'_>, rejected: BTreeMap<String, LegRo
 }
 
 /// A leg: its transaction, when it was reached, its detail and until when it is held.
-type LegRow = (i64, Option<Timestamp>, String, Option<Timestamp>);
+type LegRow = (i64, Option<record::Timestamp>, String, Option<record::Timestamp>);
 
 /// All that was paid: what is credited, and what was over the cap.
 fn whole(page: &Page<'_>, record: &JournalRecord, facts: &CreditFacts) -> Result<Decimal, VerifyError> {

@@ -25,7 +25,9 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     (
         "center_settings",
         "",
-        "balance_cap festival_bonus festival_months purchase_amount_max quote_ttl_s remittance_amount_max",
+        "balance_cap festival_bonus festival_months payment_count_max purchase_amount_max quote_ttl_s remittance_amount_max \
+         review_hours screening_detainee_max screening_party_days screening_payer_max screening_payment_days \
+         screening_payment_max",
     ),
     ("court_order", "", ""),
     ("court_order_collected", "", "collected"),
@@ -36,6 +38,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("detainee", "", "state"),
     ("distribution_policy", "", ""),
     ("identity_key", "", ""),
+    ("job_status", "", "last_error last_run_at last_success_at"),
     ("journal_head", "", "next_account_no recorded_at rules_version seq"),
     ("journal_transaction", "", ""),
     ("legal_status", "", ""),
@@ -51,6 +54,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("payer_revocation", "", ""),
     ("phone_code", "", ""),
     ("phone_code_try", "", ""),
+    ("payment_return", "d", "attempts due_at"),
     ("posting", "", ""),
     ("product", "", "available price version"),
     ("product_price", "", ""),

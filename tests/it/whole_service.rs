@@ -245,13 +245,16 @@ impl Hall {
 
     /// Every row of every table but those that keep what was refused, and when to ask again.
     pub async fn everything(&self) -> Vec<String> {
-        const KEPT: [&str; 6] = [
+        const KEPT: [&str; 9] = [
             "refused_request",
             "rejected_notification",
             "journal_head",
             "remittance_poll",
             "refund_open",
             "approval_open",
+            "job_status",
+            "work_item",
+            "work_item_open",
         ];
         let mut owner = PgConnection::connect(&self.db.url).await.unwrap();
         let tables: Vec<String> =
