@@ -205,11 +205,14 @@ impl Step {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use time::macros::datetime;
     use uuid::Uuid;
 
     use super::*;
     use crate::{
+        gateway::PaymentMethod,
         ids::{AccountNo, DetaineeId, PayerId, RequestId},
         money::Currency,
         remittance::{BALANCE_CAP_EXCEEDED, suspense::SuspendedPayment},
@@ -227,6 +230,7 @@ mod tests {
             at: AT + Duration::minutes(*seq),
             detail: String::new(),
             payment_url: None,
+            prepay: BTreeMap::new(),
             payment: None,
             seq: Some(Seq(*seq)),
             deadline: None,
@@ -253,6 +257,7 @@ mod tests {
             detainee: DetaineeId::parse("D1").unwrap(),
             amount: cny("100"),
             channel: "webhook".into(),
+            method: PaymentMethod::Link,
             clearing: AccountNo(20),
             preview: Vec::new(),
             created_at: AT,
