@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     debts::{debt_of, reversal_of},
+    life_over_the_wire,
     messages_from_text::Descriptors,
     money_without_order,
     service::purchase_of,
@@ -419,7 +420,10 @@ fn fail_release(request_id: &str, reason: &str) -> Vec<u8> {
 }
 
 fn requests() -> impl Iterator<Item = RequestRow> {
-    REQUESTS.into_iter().chain(money_without_order::REQUESTS)
+    let elsewhere = money_without_order::REQUESTS
+        .into_iter()
+        .chain(life_over_the_wire::REQUESTS);
+    REQUESTS.into_iter().chain(elsewhere)
 }
 
 /// Some succeed and some are refused: either is an outcome that stands for ever.

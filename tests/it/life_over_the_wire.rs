@@ -17,7 +17,32 @@ use prost::Message as _;
 use tonic::Code;
 use uuid::Uuid;
 
-use crate::{service::with_token, whole_service::Hall, world::cny};
+use crate::{bad_input::RequestRow, service::with_token, whole_service::Hall, world::cny};
+
+/// Of what is not there: refused, for ever.
+pub const REQUESTS: [RequestRow; 2] = [
+    RequestRow {
+        method: "RemittanceService/ReleaseRemittance",
+        make: |id| review_of_none(id, "the mother"),
+        other: |id| review_of_none(id, "the father"),
+        fields: "reason",
+    },
+    RequestRow {
+        method: "RemittanceService/RejectRemittance",
+        make: |id| review_of_none(id, "unknown"),
+        other: |id| review_of_none(id, "nobody"),
+        fields: "reason",
+    },
+];
+
+fn review_of_none(id: &str, reason: &str) -> Vec<u8> {
+    ReviewRemittanceRequest {
+        name: "centers/C1/remittances/R0".into(),
+        reason: reason.into(),
+        request_id: id.into(),
+    }
+    .encode_to_vec()
+}
 
 async fn with(hall: &Hall, change: impl FnOnce(Settings) -> Settings) {
     let changed = hall

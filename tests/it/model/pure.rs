@@ -237,21 +237,35 @@ impl Model {
         "ok"
     }
 
-    /// Whether it is credited, and not suspended.
+    /// How much of it the cap lets in.
+    fn accepted(&self, remittance: usize, amount: i64) -> i64 {
+        let who = self.remitted[remittance].who;
+        let others = self.remitted.iter().enumerate().filter(|(index, order)| {
+            *index != remittance && order.who == who && !order.is_paid && order.day == self.day
+        });
+        let in_flight: i64 = others.map(|(_, order)| order.amount).sum();
+        let person = &self.people[who];
+        (BALANCE_CAP - person.available() - person.savings - in_flight).clamp(0, amount)
+    }
+
+    /// Whether it is credited, as far as the cap lets it in, and not suspended.
     pub fn pay(&mut self, remittance: usize) -> bool {
         let order = &mut self.remitted[remittance];
         order.is_paid = true;
         let (who, amount) = (order.who, order.amount);
-        order.is_credited = self.people[who].standing == Standing::Active;
-        let is_credited = order.is_credited;
+        let accepted = match self.people[who].standing {
+            Standing::Active => self.accepted(remittance, amount),
+            _ => 0,
+        };
         self.add(CLEARING, amount);
-        if !is_credited {
-            self.add(SUSPENSE, amount);
-            self.remitted[remittance].suspended = amount;
-            return false;
+        self.add(SUSPENSE, amount - accepted);
+        let order = &mut self.remitted[remittance];
+        order.suspended = amount - accepted;
+        order.is_credited = accepted > 0;
+        if accepted > 0 {
+            self.distribute(remittance, accepted);
         }
-        self.distribute(remittance, amount);
-        true
+        accepted > 0
     }
 
     fn distribute(&mut self, remittance: usize, amount: i64) {
@@ -295,11 +309,15 @@ impl Model {
         if self.people[who].standing != Standing::Active || left == 0 || self.refunding.iter().any(is_on_its_way) {
             return false;
         }
+        let accepted = self.accepted(remittance, left);
+        if accepted == 0 {
+            return false;
+        }
         let order = &mut self.remitted[remittance];
         order.is_credited = true;
-        order.suspended = 0;
-        self.add(SUSPENSE, -left);
-        self.distribute(remittance, left);
+        order.suspended = left - accepted;
+        self.add(SUSPENSE, -accepted);
+        self.distribute(remittance, accepted);
         true
     }
 
