@@ -18,7 +18,7 @@ use clap::{Parser, Subcommand};
 use custody_ledger::clock::Clock;
 use custody_ledger::config::{Config, ServeFlags};
 use custody_ledger::gateway::simulator::{
-    self, SimulatorConfig, alipay::keys::AlipayKeys, wechat::keys::WechatPayKeys,
+    self, SimulatorConfig, alipay::keys::AlipayKeys, faults::FaultRates, wechat::keys::WechatPayKeys,
 };
 use custody_ledger::telemetry;
 use secrecy::SecretString;
@@ -76,6 +76,8 @@ struct GatewaySimulatorFlags {
     #[arg(long, value_name = "DIR")]
     alipay_keys: Option<PathBuf>,
     #[command(flatten)]
+    faults: FaultRates,
+    #[command(flatten)]
     clock: ClockFlags,
 }
 
@@ -122,6 +124,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::GatewaySimulator(flags) => in_runtime("custody-gateway-simulator", async {
             let clock = flags.clock.clock();
             let mut config = SimulatorConfig::new(flags.listen, flags.secret);
+            config.faults = flags.faults;
             if let Some(directory) = &flags.wechat_keys {
                 config.wechat_pay = Some(wechat_keys(directory, flags.listen)?);
             }

@@ -1,9 +1,19 @@
-//! The simulated gateway's fee, and the mistakes planted in its bill.
+//! The simulated gateways' bills: what happened on a day, the fee, and the mistakes planted.
 
 use rust_decimal::{Decimal, RoundingStrategy};
+use time::{Date, UtcOffset};
 
-use super::control::BillEntry;
-use crate::{gateway::bill::BillRow, money::Amount};
+use super::{
+    book::{Book, Face, Refusal},
+    control::BillEntry,
+};
+use crate::{
+    gateway::{
+        bill::{BillKind, BillRow},
+        webhook::wire::RefundOutcome,
+    },
+    money::Amount,
+};
 
 /// Of a payment, in thousandths: 0.6 %.
 const FEE_PER_MILLE: i64 = 6;
@@ -68,4 +78,64 @@ impl BillEdits {
 
 fn is(row: &BillRow, entry: &BillEntry) -> bool {
     row.kind == entry.kind && row.number() == entry.number
+}
+
+impl Book {
+    /// The bill of one date at the gateway's offset, of one kind of orders, with the mistakes planted in it.
+    pub(super) fn bill(
+        &self,
+        date: Date,
+        offset: UtcOffset,
+        is_of: fn(&Face) -> bool,
+    ) -> Result<Vec<BillRow>, Refusal> {
+        let mut rows = Vec::new();
+        for order in self.orders().filter(|order| is_of(&order.face)) {
+            for paid in order.payments() {
+                rows.push(BillRow {
+                    row: 0,
+                    kind: BillKind::Payment,
+                    order_number: order.request.order_number.clone(),
+                    refund_number: None,
+                    gateway_id: paid.gateway_transaction.clone(),
+                    amount: paid.amount,
+                    fee: fee(paid.amount).map_err(Refusal::Invalid)?,
+                    time: paid.paid_at,
+                });
+            }
+        }
+        for refund in self.refunds() {
+            let RefundOutcome::Succeeded { gateway_refund, at } = &refund.outcome else {
+                continue;
+            };
+            let face = &self.order(&refund.request.order_number)?.face;
+            if !is_of(face) {
+                continue;
+            }
+            rows.push(BillRow {
+                row: 0,
+                kind: BillKind::Refund,
+                order_number: refund.request.order_number.clone(),
+                refund_number: Some(refund.request.refund_number.clone()),
+                gateway_id: gateway_refund.clone(),
+                amount: refund.amount,
+                fee: Amount::zero(refund.amount.currency()),
+                // WeChat Pay bills a refund on the day on which it was accepted.
+                time: if matches!(face, Face::WechatPay(_)) {
+                    refund.requested_at
+                } else {
+                    *at
+                },
+            });
+        }
+        let mut rows = self.edits.apply(rows);
+        for row in &mut rows {
+            row.time = row.time.to_offset(offset);
+        }
+        rows.retain(|row| row.time.date() == date);
+        rows.sort_by(|a, b| a.time.cmp(&b.time).then_with(|| a.gateway_id.cmp(&b.gateway_id)));
+        for (index, row) in rows.iter_mut().enumerate() {
+            row.row = index + 1;
+        }
+        Ok(rows)
+    }
 }

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use time::{Date, Duration, OffsetDateTime, UtcOffset};
+use time::{Duration, OffsetDateTime};
 
-use super::bill::{BillEdits, fee};
+use super::bill::BillEdits;
 use crate::{
     gateway::{
         alipay::wire as alipay,
-        bill::{BillKind, BillRow},
         webhook::wire::{
             MoneyBody, NewPaymentBody, NewRefundBody, OrderState, PaidBody, PaymentBody, RefundBody, RefundOutcome,
             UNKNOWN_ORDER, UNKNOWN_REFUND,
@@ -118,6 +117,8 @@ pub(super) struct Paid {
     pub gateway_transaction: String,
     pub amount: Amount,
     pub paid_at: OffsetDateTime,
+    /// Who paid, if that was told.
+    pub payer: Option<String>,
 }
 
 impl Paid {
@@ -188,6 +189,8 @@ pub(super) struct Paying {
     pub late: bool,
     /// Although it is paid.
     pub again: bool,
+    /// Who pays, in the gateway's own words.
+    pub payer: Option<String>,
 }
 
 /// All orders and refunds, by our number.
@@ -292,6 +295,11 @@ impl Book {
         back.map_err(|error| Refusal::Invalid(error.to_string()))
     }
 
+    /// Whether anything of a payment was paid back or is on its way back.
+    pub(super) fn is_paid_back_in_part(&self, paid: &Paid) -> Result<bool, Refusal> {
+        Ok(self.paid_back(paid)?.is_positive())
+    }
+
     /// The payer scans an order's code and does not pay yet.
     pub(super) fn scan(&mut self, number: &str) -> Result<Order, Refusal> {
         let order = self
@@ -343,6 +351,7 @@ impl Book {
             },
             amount,
             paid_at,
+            payer: paying.payer.clone(),
         };
         if let Some(order) = self.orders.get_mut(number) {
             order.scanned = true;
@@ -477,61 +486,6 @@ impl Book {
                 .any(|paid| paid.gateway_transaction == gateway_transaction)
         };
         self.orders.values().find(is_it)
-    }
-
-    /// The bill of one date at the gateway's offset, of one kind of orders, with the mistakes planted in it.
-    pub(super) fn bill(
-        &self,
-        date: Date,
-        offset: UtcOffset,
-        is_of: fn(&Face) -> bool,
-    ) -> Result<Vec<BillRow>, Refusal> {
-        let mut rows = Vec::new();
-        for (number, order) in self.orders.iter().filter(|(_, order)| is_of(&order.face)) {
-            for paid in order.payments() {
-                rows.push(BillRow {
-                    row: 0,
-                    kind: BillKind::Payment,
-                    order_number: number.clone(),
-                    refund_number: None,
-                    gateway_id: paid.gateway_transaction.clone(),
-                    amount: paid.amount,
-                    fee: fee(paid.amount).map_err(Refusal::Invalid)?,
-                    time: paid.paid_at,
-                });
-            }
-        }
-        for (number, refund) in &self.refunds {
-            let RefundOutcome::Succeeded { gateway_refund, at } = &refund.outcome else {
-                continue;
-            };
-            if !self
-                .order(&refund.request.order_number)
-                .is_ok_and(|order| is_of(&order.face))
-            {
-                continue;
-            }
-            rows.push(BillRow {
-                row: 0,
-                kind: BillKind::Refund,
-                order_number: refund.request.order_number.clone(),
-                refund_number: Some(number.clone()),
-                gateway_id: gateway_refund.clone(),
-                amount: refund.amount,
-                fee: Amount::zero(refund.amount.currency()),
-                time: *at,
-            });
-        }
-        let mut rows = self.edits.apply(rows);
-        for row in &mut rows {
-            row.time = row.time.to_offset(offset);
-        }
-        rows.retain(|row| row.time.date() == date);
-        rows.sort_by(|a, b| a.time.cmp(&b.time).then_with(|| a.gateway_id.cmp(&b.gateway_id)));
-        for (index, row) in rows.iter_mut().enumerate() {
-            row.row = index + 1;
-        }
-        Ok(rows)
     }
 }
 

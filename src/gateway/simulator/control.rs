@@ -11,6 +11,9 @@
 //! | `POST /control/notifications/hold` | | `null` |
 //! | `POST /control/notifications/release` | [`Release`] | [`Released`] |
 //! | `GET /control/deliveries` | | list of [`Delivery`] |
+//! | `GET /control/faults` | | [`FaultRates`] |
+//! | `POST /control/faults` | [`FaultRates`] | `null` |
+//! | `GET /control/books` | | [`BooksBody`] |
 //! | `POST /control/bill/plant` | [`BillRecord`] | `null` |
 //! | `POST /control/bill/drop`, `…/duplicate` | [`BillEntry`] | `null` |
 //! | `POST /control/bill/change` | [`BillChange`] | `null` |
@@ -24,6 +27,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use time::OffsetDateTime;
 
+use super::{books::BooksBody, faults::FaultRates};
 use crate::gateway::{
     bill::{BillKind, BillRecord},
     webhook::wire::{PaidBody, PaymentBody, RefundBody, RefusalBody},
@@ -47,6 +51,12 @@ pub struct PayOptions {
     pub late: bool,
     /// Pays an order once more that is paid already, by another transaction.
     pub again: bool,
+    /// Who pays, as WeChat Pay (`openid`) and Alipay (`buyer_id`) name payers.
+    pub payer: Option<String>,
+    /// The notification lets a later one go first, or two seconds pass.
+    pub reorder: bool,
+    /// The notification is tampered with when it is first sent, and whole when it is repeated.
+    pub corrupt: bool,
 }
 
 /// What becomes of a notification.
@@ -57,6 +67,8 @@ pub struct NotifyOptions {
     pub duplicate: u32,
     pub delay_ms: u64,
     pub tamper: bool,
+    pub reorder: bool,
+    pub corrupt: bool,
 }
 
 impl PayOptions {
@@ -67,6 +79,8 @@ impl PayOptions {
             duplicate: self.duplicate,
             delay_ms: self.delay_ms,
             tamper: self.tamper,
+            reorder: self.reorder,
+            corrupt: self.corrupt,
         }
     }
 }
@@ -145,8 +159,10 @@ pub struct Delivery {
     pub event_type: String,
     /// Our order number or refund number.
     pub subject: String,
-    /// Altered after signing.
+    /// Altered after signing, however often it is sent.
     pub tampered: bool,
+    /// Altered after signing when it was first sent, and whole from then on.
+    pub corrupted: bool,
     pub state: DeliveryState,
     pub attempts: Vec<Attempt>,
 }
@@ -263,6 +279,21 @@ impl SimulatorControl {
     /// Writes a row of the bill twice.
     pub async fn duplicate_bill_row(&self, entry: &BillEntry) -> Result<(), ControlError> {
         self.post("bill/duplicate", entry).await
+    }
+
+    /// Sets the standing faults, and begins to count anew.
+    pub async fn set_faults(&self, rates: &FaultRates) -> Result<(), ControlError> {
+        self.post("faults", rates).await
+    }
+
+    /// The standing faults.
+    pub async fn faults(&self) -> Result<FaultRates, ControlError> {
+        self.get("faults").await
+    }
+
+    /// What the gateways' own books say.
+    pub async fn books(&self) -> Result<BooksBody, ControlError> {
+        self.get("books").await
     }
 
     /// Turns the simulator's clock, if it was started with one of its own.

@@ -13,8 +13,10 @@ use super::{
     Gateway,
     bill::BillEdit,
     book::{Paying, Refund, Refusal},
+    books::{self, BooksBody},
     control::{BillChange, BillEntry, Delivery, PayOptions, RefundAnswer, Release, Released, TurnClock},
-    letters, read_json,
+    faults::FaultRates,
+    letters, read_json, refunding,
 };
 use crate::{
     gateway::{
@@ -35,6 +37,8 @@ pub(super) fn router() -> Router<Arc<Gateway>> {
         .route("/notifications/hold", post(hold))
         .route("/notifications/release", post(release))
         .route("/deliveries", get(deliveries))
+        .route("/faults", get(faults).post(set_faults))
+        .route("/books", get(books))
         .route("/bill/plant", post(plant))
         .route("/bill/drop", post(drop_row))
         .route("/bill/change", post(change))
@@ -84,6 +88,7 @@ async fn pay(State(gateway): Shared, Path(number): Path<String>, body: Bytes) ->
             amount,
             late: options.late,
             again: options.again,
+            payer: options.payer.clone(),
         };
         let paid = book.pay(&number, &paying, gateway.clock.now())?;
         (order, paid)
@@ -110,20 +115,20 @@ async fn answer_refund(
     body: Bytes,
 ) -> Result<Json<RefundBody>, Refusal> {
     let answer: RefundAnswer = read_json(&body)?;
-    let now = gateway.clock.now();
-    let (refund, order) = {
-        let mut book = gateway.book();
-        let refund = match answer.abnormal {
-            true => book.strand_refund(&number)?,
-            false => book.answer_refund(&number, answer.failed, now)?,
-        };
-        let order = book.order(&refund.request.order_number)?.clone();
-        (refund, order)
-    };
-    if let Some(letter) = letters::refund(&gateway, &order, &refund)? {
-        gateway.courier.send(&letter, &answer.notify)?;
-    }
-    Ok(Json(refund.body()))
+    Ok(Json(refunding::answer(&gateway, &number, &answer)?.body()))
+}
+
+async fn faults(State(gateway): Shared) -> Json<FaultRates> {
+    Json(gateway.faults.rates())
+}
+
+async fn set_faults(State(gateway): Shared, body: Bytes) -> Result<Json<()>, Refusal> {
+    gateway.faults.set(read_json(&body)?)?;
+    Ok(Json(()))
+}
+
+async fn books(State(gateway): Shared) -> Result<Json<BooksBody>, Refusal> {
+    Ok(Json(books::read(&gateway.book(), gateway.clock.now())?))
 }
 
 async fn hold(State(gateway): Shared) -> Json<()> {

@@ -12,6 +12,7 @@ use super::{
     RetryPolicy,
     book::Refusal,
     control::{Attempt, Delivery, DeliveryState, NotifyOptions},
+    faults::Faults,
     locked,
 };
 use crate::clock::Clock;
@@ -24,6 +25,8 @@ const DELIVERIES_MAX: usize = 100_000;
 const DUPLICATE_MAX: u32 = 20;
 /// Longest delay on command, in milliseconds: ten minutes.
 const DELAY_MS_MAX: u64 = 600_000;
+/// So long a notification waits for another one that it lets go first.
+const REORDER_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// A notification as its gateway writes it.
 pub(super) struct Letter {
@@ -57,8 +60,12 @@ struct Parcel {
     url: String,
     /// What is sent.
     body: Bytes,
+    /// What is sent the first time instead.
+    first: Option<Bytes>,
     /// What the signature covers: the same, unless tampered.
     signed: Bytes,
+    /// Another one goes first.
+    waits: bool,
     seal: Arc<dyn Seal>,
 }
 
@@ -72,6 +79,9 @@ pub(super) struct Courier {
     log: Mutex<Log>,
     /// What is held back; `None` when nothing is.
     held: Mutex<Option<Vec<Parcel>>>,
+    /// What lets another one go first.
+    waiting: Mutex<Vec<Parcel>>,
+    faults: Arc<Faults>,
 }
 
 #[derive(Default)]
@@ -86,6 +96,7 @@ impl Courier {
         retry: RetryPolicy,
         tasks: TaskTracker,
         stop: CancellationToken,
+        faults: Arc<Faults>,
     ) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -101,10 +112,12 @@ impl Courier {
             permits: Semaphore::new(CONCURRENT_MAX),
             log: Mutex::default(),
             held: Mutex::default(),
+            waiting: Mutex::default(),
+            faults,
         })
     }
 
-    /// Takes a letter to its receiver, as the options say.
+    /// Takes a letter to its receiver as the options say, or as the standing faults have it when they say nothing.
     pub(super) fn send(self: &Arc<Self>, letter: &Letter, options: &NotifyOptions) -> Result<(), Refusal> {
         if letter.url.is_empty() {
             return Ok(());
@@ -113,6 +126,12 @@ impl Courier {
             let most = format!("at most {DUPLICATE_MAX} copies and {DELAY_MS_MAX} ms of delay");
             return Err(Refusal::Invalid(most));
         }
+        let standing = self.faults.of_letter(letter.event_type, &letter.subject);
+        let options = if *options == NotifyOptions::default() {
+            &standing
+        } else {
+            options
+        };
         let body = if options.tamper { &letter.tampered } else { &letter.body };
         for _ in 0..=options.duplicate {
             let state = if options.lose {
@@ -120,7 +139,7 @@ impl Courier {
             } else {
                 DeliveryState::Sending
             };
-            let number = self.record(letter, options.tamper, state);
+            let number = self.record(letter, options, state);
             if options.lose {
                 return Ok(());
             }
@@ -128,7 +147,9 @@ impl Courier {
                 number,
                 url: letter.url.clone(),
                 body: body.clone(),
+                first: options.corrupt.then(|| letter.tampered.clone()),
                 signed: letter.body.clone(),
+                waits: options.reorder,
                 seal: letter.seal.clone(),
             };
             if options.delay_ms == 0 {
@@ -167,15 +188,13 @@ impl Courier {
         let courier = self.clone();
         self.spawn(async move {
             for parcel in parcels {
-                if !courier.attempt(&parcel).await {
-                    courier.clone().retry_later(parcel);
-                }
+                courier.deliver(parcel).await;
             }
         });
         released
     }
 
-    fn record(&self, letter: &Letter, tampered: bool, state: DeliveryState) -> u64 {
+    fn record(&self, letter: &Letter, options: &NotifyOptions, state: DeliveryState) -> u64 {
         let mut log = locked(&self.log);
         log.next += 1;
         let number = log.next;
@@ -184,7 +203,8 @@ impl Courier {
             event_id: letter.event_id.clone(),
             event_type: letter.event_type.to_owned(),
             subject: letter.subject.clone(),
-            tampered,
+            tampered: options.tamper,
+            corrupted: options.corrupt,
             state,
             attempts: Vec::new(),
         };
@@ -201,7 +221,7 @@ impl Courier {
         }
     }
 
-    /// Holds the parcel back, or sends it.
+    /// Holds the parcel back, lets another one go first, or sends it.
     fn hand_over(self: &Arc<Self>, parcel: Parcel) {
         let parcel = match locked(&self.held).as_mut() {
             Some(held) => {
@@ -212,11 +232,35 @@ impl Courier {
             None => parcel,
         };
         let courier = self.clone();
+        if parcel.waits {
+            let number = parcel.number;
+            locked(&self.waiting).push(parcel);
+            self.spawn(async move {
+                sleep(REORDER_TIME_MAX).await;
+                courier.deliver_waiting(|parcel| parcel.number == number).await;
+            });
+            return;
+        }
         self.spawn(async move {
-            if !courier.attempt(&parcel).await {
-                courier.clone().retry_later(parcel);
-            }
+            courier.deliver(parcel).await;
+            courier.deliver_waiting(|_| true).await;
         });
+    }
+
+    /// Sends for the first time, and repeats it later if that was in vain.
+    async fn deliver(self: &Arc<Self>, mut parcel: Parcel) {
+        if !self.attempt(&parcel).await {
+            parcel.first = None;
+            self.clone().retry_later(parcel);
+        }
+    }
+
+    /// Sends what has let another one go first.
+    async fn deliver_waiting(self: &Arc<Self>, is_next: impl Fn(&Parcel) -> bool) {
+        let next: Vec<Parcel> = locked(&self.waiting).extract_if(.., |parcel| is_next(parcel)).collect();
+        for parcel in next {
+            self.deliver(parcel).await;
+        }
     }
 
     /// Repeats the parcel, after its failed first attempt, with growing pauses.
@@ -248,7 +292,8 @@ impl Courier {
         for (name, value) in parcel.seal.headers(at, &parcel.signed) {
             request = request.header(name, value);
         }
-        let answer = match request.body(parcel.body.clone()).send().await {
+        let body = parcel.first.as_ref().unwrap_or(&parcel.body);
+        let answer = match request.body(body.clone()).send().await {
             Ok(response) => {
                 let code = response.status();
                 response.bytes().await.map(|body| (code, body))
@@ -273,7 +318,7 @@ impl Courier {
     }
 
     /// Runs a task that ends when the simulator stops.
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             tokio::select! {

@@ -6,6 +6,9 @@
 //! # Layout
 //! - `book`: orders and refunds, and what may be done to them; no I/O.
 //! - `bill`: the day's bill, and the mistakes planted in it.
+//! - `books`: what the gateways' own books say, to compare a ledger with.
+//! - `faults`: standing fault rates, and the seeded generator that chooses where they strike.
+//! - `refunding`: how a refund gets its outcome.
 //! - `courier`: sends notifications: signed, repeated until accepted, held, lost or forged on command.
 //! - `letters`: notifications, in the words of the gateway whose face an order has.
 //! - `payment_api`, `control_api`: the webhook gateway's face, and the one that plays the payers and breaks things.
@@ -15,11 +18,14 @@
 pub mod alipay;
 mod bill;
 mod book;
+pub mod books;
 pub mod control;
 mod control_api;
 mod courier;
+pub mod faults;
 mod letters;
 mod payment_api;
+mod refunding;
 #[cfg(test)]
 mod tests;
 pub mod wechat;
@@ -33,6 +39,7 @@ use std::{
 use axum::{
     Json, Router,
     http::StatusCode,
+    middleware,
     response::{IntoResponse, Response},
 };
 use secrecy::SecretString;
@@ -49,6 +56,7 @@ use self::{
     alipay::{Alipay, keys::AlipayKeys},
     book::{Book, Refusal},
     courier::Courier,
+    faults::{FaultRates, Faults},
     wechat::{WechatPay, keys::WechatPayKeys},
 };
 use super::webhook::wire::RefusalBody;
@@ -93,6 +101,8 @@ pub struct SimulatorConfig {
     pub wechat_pay: Option<WechatPayKeys>,
     /// The keys of an application of Alipay's. Without them Alipay is not played.
     pub alipay: Option<AlipayKeys>,
+    /// The standing faults at the start.
+    pub faults: FaultRates,
 }
 
 impl SimulatorConfig {
@@ -105,6 +115,7 @@ impl SimulatorConfig {
             bill_offset: offset!(+8),
             wechat_pay: None,
             alipay: None,
+            faults: FaultRates::default(),
         }
     }
 }
@@ -124,8 +135,10 @@ impl Simulator {
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let courier =
-            Courier::new(clock.clone(), config.retry, tasks.clone(), stop.clone()).map_err(std::io::Error::other)?;
+        let faults = Faults::try_new(config.faults, stop.clone()).map_err(std::io::Error::other)?;
+        let faults = Arc::new(faults);
+        let courier = Courier::new(clock.clone(), config.retry, tasks.clone(), stop.clone(), faults.clone())
+            .map_err(std::io::Error::other)?;
         // Numbers begin with the run, so that a simulator started anew never repeats an old one's.
         let run = Uuid::new_v4().simple().to_string()[..8].to_owned();
         let wechat_pay = config.wechat_pay.as_ref().map(WechatPay::of);
@@ -138,6 +151,7 @@ impl Simulator {
             bill_offset: config.bill_offset,
             book: Mutex::new(Book::new(run)),
             courier: Arc::new(courier),
+            faults,
             wechat_pay: wechat_pay.transpose().map_err(std::io::Error::other)?.map(Arc::new),
         });
         let mut router = Router::new().merge(payment_api::router(gateway.clone()));
@@ -147,6 +161,7 @@ impl Simulator {
         if gateway.alipay.is_some() {
             router = router.merge(alipay::router());
         }
+        let router = router.layer(middleware::from_fn_with_state(gateway.clone(), faults::strike));
         let router = router.nest("/control", control_api::router()).with_state(gateway);
         let stopped = stop.clone().cancelled_owned();
         tasks.spawn(async move {
@@ -203,6 +218,7 @@ struct Gateway {
     bill_offset: UtcOffset,
     book: Mutex<Book>,
     courier: Arc<Courier>,
+    faults: Arc<Faults>,
     alipay: Option<Arc<Alipay>>,
     wechat_pay: Option<Arc<WechatPay>>,
 }

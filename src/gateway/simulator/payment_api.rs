@@ -16,7 +16,7 @@ use time::{Date, macros::format_description};
 use super::{
     Gateway,
     book::{Face, Refusal},
-    read_json,
+    read_json, refunding,
 };
 use crate::gateway::{
     bill,
@@ -83,12 +83,8 @@ async fn close_payment(State(gateway): Shared, Path(number): Path<String>) -> Re
 }
 
 async fn create_refund(State(gateway): Shared, body: Bytes) -> Result<Json<RefundBody>, Refusal> {
-    Ok(Json(
-        gateway
-            .book()
-            .request_refund(read_json(&body)?, gateway.clock.now())?
-            .body(),
-    ))
+    let refund = refunding::take_for_later(&gateway, read_json(&body)?)?;
+    Ok(Json(refund.body()))
 }
 
 async fn query_refund(State(gateway): Shared, Path(number): Path<String>) -> Result<Json<RefundBody>, Refusal> {

@@ -28,8 +28,7 @@ use crate::gateway::{
     simulator::{
         Gateway,
         book::{Book, Face, Order, Paid, Refusal},
-        control::NotifyOptions,
-        letters, locked,
+        locked, refunding,
     },
     webhook::wire::{MoneyBody, NewPaymentBody, NewRefundBody, OrderState, RefundOutcome},
 };
@@ -114,7 +113,7 @@ fn params(query: &str, body: &[u8]) -> Result<Params, String> {
     Ok(params)
 }
 
-fn answer(gateway: &Gateway, alipay: &Alipay, params: &Params) -> String {
+fn answer(gateway: &Arc<Gateway>, alipay: &Alipay, params: &Params) -> String {
     let text = |name: &str| params.get(name).map_or("", String::as_str);
     if text("app_id") != APP_ID {
         return unsigned(Failure::invalid("isv.invalid-app-id", "无效的AppID参数"));
@@ -266,39 +265,47 @@ fn close(gateway: &Gateway, biz: &str) -> Told {
     told(&CloseAnswer { out_trade_no: number })
 }
 
-/// Pays back at once, and tells so, unless the same was asked before.
-fn refund(gateway: &Gateway, biz: &str) -> Told {
+/// Pays back at once, or when its fate or a command says so. One that does not work is refused, and nothing else is told of it.
+fn refund(gateway: &Arc<Gateway>, biz: &str) -> Told {
     let body: RefundBody = read(biz)?;
-    let now = gateway.clock.now();
-    let (answer, done) = {
-        let mut book = gateway.book();
-        let (order, paid) = trade(&book, &body.out_trade_no, &body.trade_no)?;
-        let (order, number) = (order.clone(), order.request.order_number.clone());
-        let paid = paid.cloned().ok_or_else(|| Refusal::NotPaid(number.clone()))?;
-        let request = NewRefundBody {
-            refund_number: body.out_request_no.clone(),
-            order_number: number.clone(),
-            gateway_transaction: paid.gateway_transaction.clone(),
-            amount: MoneyBody::from(wire::read_amount(&body.refund_amount).map_err(parameter)?),
-            total: MoneyBody::from(paid.amount),
-            notify_url: order.request.notify_url.clone(),
-        };
-        let is_new = book.request_refund(request, now)?.outcome == RefundOutcome::Processing;
-        let refund = book.answer_refund(&body.out_request_no, None, now)?;
-        let answer = RefundAnswer {
-            trade_no: paid.gateway_transaction.clone(),
-            out_trade_no: number,
-            fund_change: if is_new { "Y" } else { "N" }.to_owned(),
-            refund_fee: book.paid_back(&paid)?.to_string(),
-        };
-        (answer, is_new.then_some((order, refund)))
-    };
-    if let Some((order, refund)) = done
-        && let Some(letter) = letters::refund(gateway, &order, &refund)?
-    {
-        gateway.courier.send(&letter, &NotifyOptions::default())?;
+    let (asked, paid) = asked_refund(&gateway.book(), &body)?;
+    let number = asked.order_number.clone();
+    let (refund, fate) = refunding::take(gateway, asked)?;
+    let mut outcome = refund.outcome;
+    let mut moves_money = false;
+    match fate {
+        Some(fate) if fate.after.is_zero() => {
+            outcome = refunding::answer(gateway, &body.out_request_no, &fate.answer)?.outcome;
+            moves_money = matches!(outcome, RefundOutcome::Succeeded { .. });
+        }
+        Some(fate) => refunding::come(gateway, &body.out_request_no, fate),
+        None => {}
     }
-    told(&answer)
+    if let RefundOutcome::Failed { reason } = outcome {
+        return Err(Failure::business("ACQ.REFUND_CHARGE_ERROR", reason));
+    }
+    told(&RefundAnswer {
+        trade_no: paid.gateway_transaction.clone(),
+        out_trade_no: number,
+        fund_change: if moves_money { "Y" } else { "N" }.to_owned(),
+        refund_fee: gateway.book().paid_back(&paid)?.to_string(),
+    })
+}
+
+/// A refund in the simulator's own words, and the payment that it is of.
+fn asked_refund(book: &Book, body: &RefundBody) -> Result<(NewRefundBody, Paid), Failure> {
+    let (order, paid) = trade(book, &body.out_trade_no, &body.trade_no)?;
+    let number = order.request.order_number.clone();
+    let paid = paid.cloned().ok_or_else(|| Refusal::NotPaid(number.clone()))?;
+    let request = NewRefundBody {
+        refund_number: body.out_request_no.clone(),
+        order_number: number,
+        gateway_transaction: paid.gateway_transaction.clone(),
+        amount: MoneyBody::from(wire::read_amount(&body.refund_amount).map_err(parameter)?),
+        total: MoneyBody::from(paid.amount),
+        notify_url: order.request.notify_url.clone(),
+    };
+    Ok((request, paid))
 }
 
 fn refund_query(gateway: &Gateway, biz: &str) -> Told {

@@ -80,7 +80,10 @@ fn trade(gateway: &Gateway, order: &Order, paid: &Paid) -> Params {
         ("version", "1.0".to_owned()),
         ("trade_no", paid.gateway_transaction.clone()),
         ("out_trade_no", order.request.order_number.clone()),
-        ("buyer_id", "2088000000009999".to_owned()),
+        (
+            "buyer_id",
+            paid.payer.clone().unwrap_or_else(|| "2088000000009999".to_owned()),
+        ),
         ("buyer_logon_id", "159****5620".to_owned()),
         ("seller_id", SELLER_ID.to_owned()),
         ("seller_email", "simulated@example.com".to_owned()),

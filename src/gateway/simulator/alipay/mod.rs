@@ -1,7 +1,7 @@
 //! The simulated Alipay: `gateway.do` of one application, over the same book as the other faces.
 //!
 //! It checks the caller's signature, and signs what it answers and sends. As the real one it hears of an order when its code is
-//! scanned, pays back at once, and tells a refund by the sum of all refunds of the trade.
+//! scanned, pays back at once unless told otherwise, and tells a refund by the sum of all refunds of the trade.
 //!
 //! # Layout
 //! - `api`: the endpoints. `letter`: notifications. `bill`: bills. `keys`: the key material of both sides.

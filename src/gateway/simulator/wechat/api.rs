@@ -23,8 +23,9 @@ use crate::{
     gateway::{
         simulator::{
             Gateway,
-            book::{Face, Order, Refund, Refusal},
-            read_json,
+            book::{Book, Face, Order, Refund, Refusal},
+            control::RefundAnswer,
+            read_json, refunding,
         },
         webhook::wire::{MoneyBody, NewPaymentBody, NewRefundBody as Asked, OrderState},
         wechat_pay::{
@@ -199,11 +200,15 @@ struct Of {
     mchid: String,
 }
 
-fn tell(gateway: &Gateway, order: &Order) -> Result<TransactionBody, Refusal> {
+fn tell(gateway: &Gateway, book: &Book, order: &Order) -> Result<TransactionBody, Refusal> {
     let Face::WechatPay(asked) = &order.face else {
         return Err(Refusal::UnknownOrder(order.request.order_number.clone()));
     };
-    transaction(order, asked, order.paid.as_ref(), gateway.clock.now())
+    let paid = match &order.paid {
+        Some(paid) => Some((paid, book.is_paid_back_in_part(paid)?)),
+        None => None,
+    };
+    transaction(order, asked, paid, gateway.clock.now())
 }
 
 async fn by_number(
@@ -212,8 +217,8 @@ async fn by_number(
     Query(of): Query<Of>,
 ) -> Result<Json<TransactionBody>, Told> {
     require_ours(&of.mchid, None)?;
-    let order = gateway.book().order(&number)?.clone();
-    Ok(Json(tell(&gateway, &order)?))
+    let book = gateway.book();
+    Ok(Json(tell(&gateway, &book, book.order(&number)?)?))
 }
 
 async fn by_id(
@@ -222,8 +227,9 @@ async fn by_id(
     Query(of): Query<Of>,
 ) -> Result<Json<TransactionBody>, Told> {
     require_ours(&of.mchid, None)?;
-    let order = gateway.book().order_of(&id).cloned().ok_or(Refusal::UnknownOrder(id))?;
-    Ok(Json(tell(&gateway, &order)?))
+    let book = gateway.book();
+    let order = book.order_of(&id).ok_or(Refusal::UnknownOrder(id))?;
+    Ok(Json(tell(&gateway, &book, order)?))
 }
 
 async fn close(State(gateway): Shared, Path(number): Path<String>, body: Bytes) -> Result<StatusCode, Told> {
@@ -238,12 +244,17 @@ async fn close(State(gateway): Shared, Path(number): Path<String>, body: Bytes) 
 
 async fn refund(State(gateway): Shared, body: Bytes) -> Result<Json<RefundBody>, Told> {
     let told: NewRefundBody = read_json(&body)?;
-    let now = gateway.clock.now();
-    let mut book = gateway.book();
+    let asked = asked_refund(&gateway.book(), &told)?;
+    let refund = refunding::take_for_later(&gateway, asked)?;
+    Ok(Json(tell_refund(&refund)?))
+}
+
+/// A refund in the simulator's own words.
+fn asked_refund(book: &Book, told: &NewRefundBody) -> Result<Asked, Refusal> {
     let order = match (&told.transaction_id, &told.out_trade_no) {
         (Some(id), None) => book.order_of(id).ok_or_else(|| Refusal::UnknownOrder(id.clone()))?,
         (None, Some(number)) => book.order(number)?,
-        _ => return Err(Refusal::Invalid("either transaction_id or out_trade_no".to_owned()).into()),
+        _ => return Err(Refusal::Invalid("either transaction_id or out_trade_no".to_owned())),
     };
     let number = order.request.order_number.clone();
     let first = order.paid.as_ref().ok_or_else(|| Refusal::NotPaid(number.clone()))?;
@@ -252,16 +263,14 @@ async fn refund(State(gateway): Shared, body: Bytes) -> Result<Json<RefundBody>,
             .map(MoneyBody::from)
             .map_err(Refusal::Invalid)
     };
-    let asked = Asked {
+    Ok(Asked {
         refund_number: told.out_refund_no.clone(),
         gateway_transaction: told.transaction_id.clone().unwrap_or(first.gateway_transaction.clone()),
         amount: money(told.amount.refund)?,
         total: money(told.amount.total)?,
         notify_url: told.notify_url.clone().unwrap_or(order.request.notify_url.clone()),
         order_number: number,
-    };
-    let refund = book.request_refund(asked, now)?;
-    Ok(Json(tell_refund(&refund)?))
+    })
 }
 
 fn tell_refund(refund: &Refund) -> Result<RefundBody, Refusal> {
@@ -294,23 +303,21 @@ async fn query_refund(State(gateway): Shared, Path(number): Path<String>) -> Res
     Ok(Json(tell_refund(&refund)?))
 }
 
-/// The money goes to the merchant's own bank account, which takes it at once.
+/// The money goes where the merchant says, which takes it at once; that is told like any other outcome.
 async fn redirect_refund(
     State(gateway): Shared,
     Path(id): Path<String>,
     body: Bytes,
 ) -> Result<Json<RefundBody>, Told> {
     let told: AbnormalRefundBody = read_json(&body)?;
-    let now = gateway.clock.now();
-    let mut book = gateway.book();
-    let refund = book.refund(&told.out_refund_no)?;
+    let refund = gateway.book().refund(&told.out_refund_no)?.clone();
     if refund.gateway_refund != id {
         return Err(Refusal::UnknownRefund(id).into());
     }
     if !refund.abnormal {
         return Err(Refusal::AlreadyAnswered(told.out_refund_no).into());
     }
-    let refund = book.answer_refund(&told.out_refund_no, None, now)?;
+    let refund = refunding::answer(&gateway, &told.out_refund_no, &RefundAnswer::default())?;
     Ok(Json(tell_refund(&refund)?))
 }
 
@@ -368,12 +375,13 @@ fn parse_date(text: &str) -> Result<Date, Refusal> {
 /// A bill of a date; `None` if nothing happened.
 fn write(gateway: &Gateway, kind: &str, date: &str) -> Result<Option<Vec<u8>>, Refusal> {
     let is_ours = |face: &Face| matches!(face, Face::WechatPay(_));
-    let rows = gateway.book().bill(parse_date(date)?, BEIJING, is_ours)?;
+    let book = gateway.book();
+    let rows = book.bill(parse_date(date)?, BEIJING, is_ours)?;
     if rows.is_empty() {
         return Ok(None);
     }
     let bill = match kind {
-        "trade" => bill::trades(&rows),
+        "trade" => bill::trades(&rows, &book),
         "funds" => bill::funds(&rows),
         _ => Err(Refusal::Invalid("no such bill".to_owned())),
     };

@@ -8,7 +8,10 @@ use super::{APPID, MCHID};
 use crate::{
     gateway::{
         bill::{BillKind, BillRow},
-        simulator::{bill::fee, book::Refusal},
+        simulator::{
+            bill::fee,
+            book::{Book, Refusal},
+        },
         wechat_pay::bill::{ALL, ALL_SUMMARY, FUND_FLOW, FUND_FLOW_SUMMARY, TIME},
     },
     money::Amount,
@@ -41,8 +44,8 @@ fn total(rows: &[BillRow], of: impl Fn(&BillRow) -> Decimal) -> String {
     rows.iter().map(of).sum::<Decimal>().to_string()
 }
 
-/// A trade bill of everything.
-pub(super) fn trades(rows: &[BillRow]) -> Result<Vec<u8>, Refusal> {
+/// A trade bill of everything. The book tells which payment a refund is of; a planted row is of none.
+pub(super) fn trades(rows: &[BillRow], book: &Book) -> Result<Vec<u8>, Refusal> {
     let mut bill = format!("{MARK}{ALL}\r\n");
     let mut fees = Decimal::new(0, 5);
     for row in rows {
@@ -54,9 +57,14 @@ pub(super) fn trades(rows: &[BillRow]) -> Result<Vec<u8>, Refusal> {
             BillKind::Payment => ("SUCCESS", amount.as_str(), "0.00"),
             BillKind::Refund => ("REFUND", "0.00", amount.as_str()),
         };
+        let of = |number: &String| book.refund(number).ok();
         let (payment, refund) = match row.kind {
             BillKind::Payment => (row.gateway_id.as_str(), "0"),
-            BillKind::Refund => ("", row.gateway_id.as_str()),
+            BillKind::Refund => {
+                let refund = row.refund_number.as_ref().and_then(of);
+                let payment = refund.map_or("", |refund| &refund.request.gateway_transaction);
+                (payment, row.gateway_id.as_str())
+            }
         };
         let out_refund = row.refund_number.as_deref().unwrap_or("0");
         let (kind, outcome) = match row.kind {

@@ -32,7 +32,7 @@ pub(in super::super) fn paid(
     asked: &NewOrderBody,
     paid: &Paid,
 ) -> Result<Letter, Refusal> {
-    let told = transaction(order, asked, Some(paid), gateway.clock.now())?;
+    let told = transaction(order, asked, Some((paid, false)), gateway.clock.now())?;
     let mut larger = told.clone();
     if let Some(amount) = &mut larger.amount {
         amount.total = amount.total.saturating_add(1_000_000);

@@ -94,20 +94,23 @@ impl WechatPay {
     }
 }
 
-/// An order in WeChat Pay's words; `paid` is the payment to tell of.
+/// An order in WeChat Pay's words; `paid` is the payment to tell of, and whether any of it was paid back.
 fn transaction(
     order: &Order,
     asked: &NewOrderBody,
-    paid: Option<&Paid>,
+    paid: Option<(&Paid, bool)>,
     now: OffsetDateTime,
 ) -> Result<TransactionBody, Refusal> {
     let (trade_state, desc) = match (paid, order.state(now)) {
-        (Some(_), _) => (TradeState::Success, "支付成功"),
+        (Some((_, true)), _) => (TradeState::Refund, "订单发生过退款"),
+        (Some((_, false)), _) => (TradeState::Success, "支付成功"),
         (None, OrderState::Closed) => (TradeState::Closed, "订单已关闭"),
         (None, _) => (TradeState::NotPay, "订单未支付"),
     };
+    let paid = paid.map(|(paid, _)| paid);
     let total = fen(paid.map_or(order.amount, |paid| paid.amount)).map_err(Refusal::Invalid)?;
-    let openid = asked.payer.as_ref().map_or("oSimulatedPayer", |payer| &payer.openid);
+    let asked_for = asked.payer.as_ref().map_or("oSimulatedPayer", |payer| &payer.openid);
+    let openid = paid.and_then(|paid| paid.payer.as_deref()).unwrap_or(asked_for);
     Ok(TransactionBody {
         appid: asked.appid.clone(),
         mchid: asked.mchid.clone(),

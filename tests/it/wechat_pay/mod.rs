@@ -1,29 +1,30 @@
 //! WeChat Pay: the channel, the domains over it and the door for notifications, against the simulated WeChat Pay over real sockets.
 
+mod notifications;
+mod refunds_and_bills;
+
 use std::{
     collections::BTreeSet,
     sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
-use axum::{Router, body::Bytes, extract::State, routing::post};
+use axum::{Router, body::Bytes, extract::State};
 use custody_ledger::{
     api::http::{Notifications, OnRefund},
     clock::Clock,
     gateway::{
-        Channel, Channels, Gate, GatewayError, NewPayment, PaymentMethod, PaymentState, RefundRedirect,
-        RefundState as Told,
+        Channel, Channels, Gate, GatewayError, NewPayment, PaymentMethod, PaymentState, RefundState as Told,
         simulator::{
             Simulator, SimulatorConfig, SimulatorControl,
-            control::{DeliveryState, NotifyOptions, PayOptions, RefundAnswer},
+            control::{DeliveryState, PayOptions, RefundAnswer},
             wechat::keys::WechatPayKeys,
         },
         webhook::{WebhookChannel, WebhookConfig},
-        wechat_pay::{WechatPayChannel, WechatPayConfig, bill::parse_fund_flow},
+        wechat_pay::{WechatPayChannel, WechatPayConfig},
     },
     ids::{CenterId, PayerId, Seq},
-    ledger::{Code, LedgerError, account, balance, chart},
-    reconciliation::{BillOf, Reconciliations},
+    ledger::{Code, LedgerError, account, balance},
     refund::{NewRefund, RefundState, Refunds, refund_number},
     remittance::{LegState, METHOD, NewRemittance, Remittance, Remittances, order_number},
 };
@@ -37,7 +38,7 @@ use time::{
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::world::{Process, World, cny, id, new_center, reason, register_payer, request, request_with};
+use crate::world::{World, cny, id, new_center, reason, register_payer, request, request_with};
 
 /// Ten in the morning in Shanghai, and the next morning.
 const MORNING: OffsetDateTime = datetime!(2031-05-06 02:00:00 UTC);
@@ -283,132 +284,6 @@ async fn each_center_has_its_channels_and_each_channel_its_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_forged_old_a_probe_or_of_another_merchant_changes_nothing() {
-    let caught = Caught::default();
-    let catcher = Router::new().route("/", post(catch)).with_state(caught.clone());
-    let bench = Bench::build_with(|config| config, Some(serve(catcher).await)).await;
-    let ordered = bench.order("100.00").await;
-    bench.pay(&ordered, PayOptions::default()).await;
-    let (mut headers, body) = caught.lock().unwrap()[0].clone();
-    // Other bodies have other lengths.
-    headers.remove("content-length");
-    let http = reqwest::Client::new();
-    let send = |channel: &str, headers: HeaderMap, body: Bytes| {
-        let request = http.post(format!("{}/{channel}", bench.door));
-        let request = request.headers(headers).body(body);
-        async move {
-            let answer = request.send().await.unwrap();
-            (answer.status().as_u16(), answer.text().await.unwrap())
-        }
-    };
-    let with = |name: &'static str, value: &str| {
-        let mut headers = headers.clone();
-        headers.insert(name, value.parse().unwrap());
-        headers
-    };
-    let without = |name: &str| {
-        let mut headers = headers.clone();
-        headers.remove(name);
-        headers
-    };
-    let text = String::from_utf8(body.to_vec()).unwrap();
-    let altered = |from: &str, to: &str| {
-        assert!(text.contains(from), "{text}");
-        Bytes::from(text.replace(from, to))
-    };
-    let nonce = headers["wechatpay-nonce"].to_str().unwrap().to_owned();
-    let cases = [
-        (without("wechatpay-signature"), body.clone(), "missing_signature"),
-        (
-            with("wechatpay-signature", "WECHATPAY/SIGNTEST/abc"),
-            body.clone(),
-            "signature_probe",
-        ),
-        (with("wechatpay-signature", "AAAA"), body.clone(), "bad_signature"),
-        (
-            with("wechatpay-nonce", &nonce.replace(|c: char| c.is_ascii_digit(), "x")),
-            body.clone(),
-            "bad_signature",
-        ),
-        (with("wechatpay-timestamp", "1936000000"), body.clone(), "bad_signature"),
-        (with("wechatpay-timestamp", "soon"), body.clone(), "malformed"),
-        (without("wechatpay-serial"), body.clone(), "malformed"),
-        (
-            with("wechatpay-serial", "5157F09EFDC096DE15EBE81A47057A72"),
-            body.clone(),
-            "unknown_key",
-        ),
-        (
-            with("wechatpay-signature-type", "WECHATPAY2-SM2"),
-            body.clone(),
-            "malformed",
-        ),
-        (headers.clone(), altered("支付成功", "支付失败"), "bad_signature"),
-        (
-            headers.clone(),
-            altered("TRANSACTION.SUCCESS", "REFUND.SUCCESS"),
-            "bad_signature",
-        ),
-        (headers.clone(), Bytes::new(), "bad_signature"),
-    ];
-    let mut kept = BTreeSet::new();
-    for (headers, body, expected) in cases {
-        let (code, answer) = send("wechat", headers, body).await;
-        assert_eq!(
-            (code, answer.as_str()),
-            (401, r#"{"code":"FAIL","message":"失败"}"#),
-            "{expected}"
-        );
-        kept.insert(expected.to_owned());
-        let rejected: BTreeSet<String> = bench.rejected().await.into_iter().collect();
-        assert_eq!(rejected, kept);
-    }
-    // Not for the other channel, either.
-    assert_eq!(send("webhook", headers.clone(), body.clone()).await.0, 400);
-    assert_eq!(bench.state(&ordered).await, LegState::Pending);
-    // 300 seconds later it is too old; a second before, it is what was paid.
-    let signed_at: i64 = headers["wechatpay-timestamp"].to_str().unwrap().parse().unwrap();
-    let at = |seconds: i64| OffsetDateTime::from_unix_timestamp(signed_at + seconds).unwrap();
-    assert!(bench.clock.turn_to(at(300)));
-    assert_eq!(send("wechat", headers.clone(), body.clone()).await.0, 401);
-    assert!(bench.rejected().await.contains(&"outside_window".to_owned()));
-    assert_eq!(bench.state(&ordered).await, LegState::Pending);
-    assert!(bench.clock.turn_to(at(290)));
-    assert_eq!(send("wechat", headers.clone(), body.clone()).await.0, 200);
-    assert_eq!(bench.state(&ordered).await, LegState::Credited);
-    assert_eq!(send("wechat", headers, body).await.0, 200, "the same again");
-    assert_eq!(bench.world.available("D1").await, "100.00");
-    bench.world.verified().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn another_amount_or_an_altered_one_is_not_credited() {
-    let bench = Bench::build().await;
-    let ordered = bench.order("100.00").await;
-    let options = PayOptions {
-        wrong_amount: Some("99.99".into()),
-        ..PayOptions::default()
-    };
-    bench.pay(&ordered, options).await;
-    assert_eq!(bench.rejected().await, ["other_amount"]);
-    assert_eq!(bench.world.available("D1").await, "0.00");
-    let ordered = bench.order("70.00").await;
-    let options = PayOptions {
-        tamper: true,
-        ..PayOptions::default()
-    };
-    bench.control.pay(&bench.number(&ordered), &options).await.unwrap();
-    tokio::time::timeout(Duration::from_secs(20), async {
-        while !bench.rejected().await.contains(&"bad_signature".to_owned()) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await
-    .unwrap();
-    assert_eq!(bench.world.available("D1").await, "0.00");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_notification_is_found_by_asking_and_an_unpaid_order_is_closed() {
     let bench = Bench::build().await;
     let center = &bench.world.center;
@@ -516,131 +391,4 @@ async fn keys_and_names_that_do_not_fit_are_noticed() {
     };
     let refused = bench.wechat().create_payment(&other).await;
     assert!(matches!(refused, Err(GatewayError::Refused { .. })), "{refused:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refund_succeeds_fails_or_waits_for_a_decision() {
-    let bench = Bench::build().await;
-    let remittance = bench.order("100.00").await;
-    bench.pay(&remittance, PayOptions::default()).await;
-    let first = bench.refund(&remittance, "30.00").await;
-    assert_eq!(bench.refund_state(first).await, RefundState::Submitted);
-    bench.answer(first, RefundAnswer::default()).await;
-    assert_eq!(bench.refund_state(first).await, RefundState::Succeeded);
-    assert_eq!(bench.clearing("wechat").await, "70.00");
-
-    let second = bench.refund(&remittance, "20.00").await;
-    let closed = RefundAnswer {
-        failed: Some("closed".into()),
-        ..RefundAnswer::default()
-    };
-    bench.answer(second, closed).await;
-    assert_eq!(bench.refund_state(second).await, RefundState::Failed);
-    assert_eq!(bench.world.available("D1").await, "70.00");
-
-    // Stuck at the gateway, it stays in transit, however often it is told or asked.
-    let third = bench.refund(&remittance, "10.00").await;
-    let abnormal = RefundAnswer {
-        abnormal: true,
-        notify: NotifyOptions {
-            duplicate: 1,
-            ..NotifyOptions::default()
-        },
-        ..RefundAnswer::default()
-    };
-    bench.answer(third, abnormal).await;
-    bench.refunds.refresh(&bench.world.center, third).await.unwrap();
-    assert_eq!(bench.refund_state(third).await, RefundState::Submitted);
-    assert_eq!(bench.world.available("D1").await, "60.00");
-    let number = refund_number(bench.world.center.no, third);
-    let told = bench
-        .wechat()
-        .query_refund(&bench.number(&remittance), &number)
-        .await
-        .unwrap();
-    let Told::Abnormal { gateway_refund, .. } = told else {
-        panic!("{told:?}")
-    };
-    let redirect = RefundRedirect {
-        refund_number: number,
-        gateway_refund,
-    };
-    bench.wechat().redirect_refund(&redirect).await.unwrap();
-    bench.refunds.refresh(&bench.world.center, third).await.unwrap();
-    assert_eq!(bench.refund_state(third).await, RefundState::Succeeded);
-    assert_eq!(bench.clearing("wechat").await, "60.00");
-    assert_eq!(bench.rejected().await, Vec::<String>::new());
-    bench.world.verified().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_days_bill_is_fetched_and_reconciled_with_fees_kept_and_given_back() {
-    let bench = Bench::build().await;
-    let center = &bench.world.center;
-    let of = BillOf {
-        channel: "wechat".into(),
-        date: DAY,
-    };
-    let remittance = bench.order("100.00").await;
-    bench.pay(&remittance, PayOptions::default()).await;
-    let refund = bench.refund(&remittance, "50.00").await;
-    bench.answer(refund, RefundAnswer::default()).await;
-    let early = bench.wechat().fetch_bill(DAY).await;
-    assert!(
-        matches!(&early, Err(GatewayError::Refused { code, .. }) if code == "BILL_CREATING"),
-        "{early:?}"
-    );
-
-    assert!(bench.clock.turn_to(NEXT_MORNING));
-    let process = Process::over(&bench.world.db.url, bench.clock.clone(), 64);
-    let reconciliations = Reconciliations::new(process.lanes.clone(), process.custody.clone(), bench.channels.clone());
-    let first = reconciliations.fetch(center, of.clone(), "finance").await.unwrap();
-    let totals = &first.totals;
-    assert_eq!((totals.lines, totals.matched, totals.breaks), (2, 2, 0));
-    assert_eq!((totals.bill_paid, totals.bill_refunded), (cny("100.00"), cny("50.00")));
-    assert_eq!(totals.bill_fees, cny("0.30"), "0.60 kept, 0.30 given back");
-    assert_eq!(bench.clearing("wechat").await, "49.70");
-    let fees = balance::now(&process.database.read, center, &[chart::GATEWAY_FEES])
-        .await
-        .unwrap();
-    assert_eq!(fees.0[0], cny("0.30"));
-    let again = reconciliations.fetch(center, of.clone(), "finance").await.unwrap();
-    assert_eq!(again, first, "the same bill again");
-
-    let none = BillOf {
-        date: DAY.previous_day().unwrap(),
-        ..of
-    };
-    let empty = reconciliations.fetch(center, none, "finance").await.unwrap();
-    assert_eq!((empty.totals.lines, empty.totals.breaks), (0, 0));
-
-    let config = keys().config("wechat", &bench.base_url).unwrap();
-    let wechat = WechatPayChannel::try_new(&config, bench.clock.clone()).unwrap();
-    let flow = parse_fund_flow(&wechat.fetch_fund_flow(DAY).await.unwrap()).unwrap();
-    let balances: Vec<String> = flow.iter().map(|row| row.balance.to_string()).collect();
-    assert_eq!(balances, ["100.00", "99.40", "49.40", "49.70"]);
-    bench.world.verified().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_of_another_app_is_not_ours() {
-    let caught = Caught::default();
-    let catcher = Router::new().route("/", post(catch)).with_state(caught.clone());
-    let bench = Bench::build_with(|config| config, Some(serve(catcher).await)).await;
-    let ordered = bench.order("100.00").await;
-    bench.pay(&ordered, PayOptions::default()).await;
-    let (headers, body) = caught.lock().unwrap()[0].clone();
-    let of = |change: fn(&mut WechatPayConfig)| {
-        let mut config = keys().config("wechat", &bench.base_url).unwrap();
-        change(&mut config);
-        let channel = WechatPayChannel::try_new(&config, bench.clock.clone()).unwrap();
-        channel.parse_notification(&headers, &body, bench.clock.now())
-    };
-    assert!(of(|_| {}).is_ok());
-    let told = of(|config| config.appid = "wx2".into()).unwrap_err();
-    assert!(told.to_string().contains("another merchant or app"), "{told}");
-    let told = of(|config| config.mchid = "1900000002".into()).unwrap_err();
-    assert!(told.to_string().contains("another merchant or app"), "{told}");
-    let told = of(|config| config.api_v3_key = SecretString::from("a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb")).unwrap_err();
-    assert!(told.to_string().contains("cannot be opened"), "{told}");
 }
