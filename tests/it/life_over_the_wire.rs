@@ -17,7 +17,7 @@ use prost::Message as _;
 use tonic::Code;
 use uuid::Uuid;
 
-use crate::{bad_input::RequestRow, service::with_token, whole_service::Hall, world::cny};
+use crate::{bad_requests::RequestRow, service::with_token, whole_service::Hall, world::cny};
 
 /// Of what is not there: refused, for ever.
 pub const REQUESTS: [RequestRow; 2] = [

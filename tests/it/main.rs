@@ -21,7 +21,7 @@
 //! - `outcomes`, `own_ids` one request id, one outcome, and ids of the service's own; `suspense` money in suspense
 //! - `payers` registration, phones, links decided by another, and identity numbers that stay sealed
 //! - `money_without_order`, `approvals` whose it is, and two people for one decision
-//! - `bad_input`, `bad_names`, `bad_bytes` what is refused at the door
+//! - `bad_input`, `bad_names`, `bad_bytes`, `bad_requests` what is refused at the door
 //! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
 //! - `wechat_pay`, `alipay` the channels of these names, their notifications, refunds and bills, against the simulated gateways
 //! - `tracing` one purchase is one trace; `demonstration` the demonstration, from end to end
@@ -38,6 +38,7 @@ mod approvals;
 mod bad_bytes;
 mod bad_input;
 mod bad_names;
+mod bad_requests;
 mod bills;
 mod database;
 mod debts;

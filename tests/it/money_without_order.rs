@@ -12,7 +12,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    bad_input::RequestRow,
+    bad_requests::RequestRow,
     notifications::paid,
     whole_service::{self, Hall, money},
 };

@@ -9,7 +9,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    bad_input::{purchase, remittance},
+    bad_requests::{purchase, remittance},
     whole_service::{Hall, Refused},
     world::cny,
 };

@@ -48,7 +48,6 @@ pub struct RemittanceApi {
 
 impl RemittanceApi {
     /// The service; `linked` tells which detainees a payer may see.
-    #[expect(clippy::too_many_arguments, reason = "one for each room it opens a door to")]
     pub fn new(
         custody: Custody,
         remittances: Remittances,
