@@ -23,7 +23,8 @@
 //! - `money_without_order`, `approvals` whose it is, and two people for one decision
 //! - `bad_input`, `bad_names`, `bad_bytes`, `bad_requests` what is refused at the door
 //! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
-//! - `wechat_pay`, `alipay` the channels of these names, their notifications, refunds and bills, against the simulated gateways
+//! - `wechat_pay`, `alipay` the channels of these names, their notifications, refunds and bills, against the simulated gateways;
+//!   `simulated_faults` what breaks at them on command and by a seed, and their own books
 //! - `tracing` one purchase is one trace; `demonstration` the demonstration, from end to end
 //!
 //! Power cuts and outages:
@@ -68,6 +69,7 @@ mod scenarios;
 mod service;
 mod settlement;
 mod several_centers;
+mod simulated_faults;
 mod suspense;
 mod tampering;
 mod tidy;

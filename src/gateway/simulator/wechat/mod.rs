@@ -143,3 +143,65 @@ fn refund_status(refund: &Refund) -> (RefundStatus, Option<OffsetDateTime>) {
         RefundOutcome::Failed { .. } => (RefundStatus::Closed, None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::gateway::{
+        simulator::book::{Book, Face, Paying},
+        webhook::wire::{MoneyBody, NewPaymentBody, NewRefundBody},
+    };
+
+    #[test]
+    fn an_order_of_which_something_went_back_is_in_state_refund() {
+        let now = datetime!(2031-05-06 02:00:00 UTC);
+        let asked: NewOrderBody = serde_json::from_value(json!({
+            "appid": APPID, "mchid": MCHID, "description": "d", "out_trade_no": "1-R000001",
+            "notify_url": "", "amount": {"total": 10_000, "currency": "CNY"},
+        }))
+        .unwrap();
+        let yuan = |value: &str| MoneyBody {
+            value: value.into(),
+            currency: "CNY".into(),
+        };
+        let request = NewPaymentBody {
+            order_number: "1-R000001".into(),
+            amount: yuan("100.00"),
+            description: "d".into(),
+            expires_at: now + time::Duration::HOUR,
+            notify_url: String::new(),
+        };
+        let mut book = Book::new("00000000".into());
+        let face = Face::WechatPay(Box::new(asked.clone()));
+        book.open(request, face, now).unwrap();
+        let paying = Paying {
+            payer: Some("oPayer7".into()),
+            ..Paying::default()
+        };
+        let paid = book.pay("1-R000001", &paying, now).unwrap();
+        let told = |book: &Book| {
+            let went_back = book.is_paid_back_in_part(&paid).unwrap();
+            transaction(book.order("1-R000001").unwrap(), &asked, Some((&paid, went_back)), now).unwrap()
+        };
+        let before = told(&book);
+        assert_eq!(
+            (before.trade_state, before.payer.unwrap().openid),
+            (TradeState::Success, "oPayer7".into())
+        );
+        let refund = NewRefundBody {
+            refund_number: "F1-000001".into(),
+            order_number: "1-R000001".into(),
+            gateway_transaction: paid.gateway_transaction.clone(),
+            amount: yuan("1.00"),
+            total: yuan("100.00"),
+            notify_url: String::new(),
+        };
+        book.request_refund(refund, now).unwrap();
+        assert_eq!(told(&book).trade_state, TradeState::Refund);
+        book.answer_refund("F1-000001", Some("closed".into()), now).unwrap();
+        assert_eq!(told(&book).trade_state, TradeState::Success, "nothing went back");
+    }
+}
