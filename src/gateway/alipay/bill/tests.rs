@@ -1,3 +1,5 @@
+//! Bills as Alipay writes them, and what is wrong with others.
+
 use std::io::Write as _;
 
 use encoding_rs::GBK;

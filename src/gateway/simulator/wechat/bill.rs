@@ -105,6 +105,12 @@ pub(super) fn trades(rows: &[BillRow], book: &Book) -> Result<Vec<u8>, Refusal> 
             ],
         );
     }
+    summary(&mut bill, rows, fees);
+    Ok(bill.into_bytes())
+}
+
+/// The last two lines of a trade bill.
+fn summary(bill: &mut String, rows: &[BillRow], fees: Decimal) {
     let of = |kind: BillKind| {
         total(rows, move |row| match row.kind == kind {
             true => row.amount.value(),
@@ -115,8 +121,7 @@ pub(super) fn trades(rows: &[BillRow], book: &Book) -> Result<Vec<u8>, Refusal> 
     bill.push_str(ALL_SUMMARY);
     bill.push_str("\r\n");
     let (count, fees) = (format!("{}.0", rows.len()), format!("{fees:.5}"));
-    line(&mut bill, &[&count, &paid, &refunded, "0.00", &fees, &paid, &refunded]);
-    Ok(bill.into_bytes())
+    line(bill, &[&count, &paid, &refunded, "0.00", &fees, &paid, &refunded]);
 }
 
 /// What moved in the merchant's account, which was empty when the day began.
