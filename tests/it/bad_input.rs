@@ -29,17 +29,6 @@ struct AmountRow {
     make: fn(Option<Money>) -> Vec<u8>,
 }
 
-fn screening() -> ScreeningSettings {
-    ScreeningSettings {
-        payment_max: 3,
-        payment_days: 7,
-        payer_max: 3,
-        detainee_max: 3,
-        party_days: 28,
-        review_hours: 72,
-    }
-}
-
 fn settings(change: impl FnOnce(&mut CenterSettings)) -> Vec<u8> {
     let tier_limits = (1..=4).map(|tier| TierLimit {
         tier,
@@ -56,7 +45,14 @@ fn settings(change: impl FnOnce(&mut CenterSettings)) -> Vec<u8> {
         quote_ttl: 1800,
         etag: String::new(),
         payment_count_max: 1,
-        screening: Some(screening()),
+        screening: Some(ScreeningSettings {
+            payment_max: 3,
+            payment_days: 7,
+            payer_max: 3,
+            detainee_max: 3,
+            party_days: 28,
+            review_hours: 72,
+        }),
     };
     change(&mut settings);
     UpdateCenterSettingsRequest {
@@ -419,10 +415,9 @@ fn fail_release(request_id: &str, reason: &str) -> Vec<u8> {
 }
 
 fn requests() -> impl Iterator<Item = RequestRow> {
-    let elsewhere = money_without_order::REQUESTS
-        .into_iter()
-        .chain(life_over_the_wire::REQUESTS);
-    REQUESTS.into_iter().chain(elsewhere)
+    let reviews = life_over_the_wire::REQUESTS;
+    let rest = money_without_order::REQUESTS.into_iter().chain(reviews);
+    REQUESTS.into_iter().chain(rest)
 }
 
 /// Some succeed and some are refused: either is an outcome that stands for ever.
