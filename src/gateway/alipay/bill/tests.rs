@@ -1,3 +1,5 @@
+//! Bills as Alipay writes them, and such as nobody should.
+
 use std::io::Write as _;
 
 use encoding_rs::GBK;
