@@ -9,6 +9,7 @@ mod reconcile;
 mod token;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -125,11 +126,15 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let clock = flags.clock.clock();
             let mut config = SimulatorConfig::new(flags.listen, flags.secret);
             config.faults = flags.faults;
+            let mut tables = BTreeMap::new();
             if let Some(directory) = &flags.wechat_keys {
-                config.wechat_pay = Some(wechat_keys(directory, flags.listen)?);
+                config.wechat_pay = Some(wechat_keys(directory, flags.listen, &mut tables)?);
             }
             if let Some(directory) = &flags.alipay_keys {
-                config.alipay = Some(alipay_keys(directory, flags.listen)?);
+                config.alipay = Some(alipay_keys(directory, flags.listen, &mut tables)?);
+            }
+            for (path, text) in tables {
+                std::fs::write(&path, text).with_context(|| path.display().to_string())?;
             }
             simulator::run(config, clock).await.context("gateway simulator")?;
             Ok(ExitCode::SUCCESS)
@@ -137,23 +142,31 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Configurations for the service by their paths: one for each directory of keys, whether of one gateway or of both.
+type Tables = BTreeMap<PathBuf, String>;
+
 /// The keys of a simulated application of Alipay's, and beside them a configuration that makes it a channel of the service.
-fn alipay_keys(directory: &Path, listen: SocketAddr) -> anyhow::Result<AlipayKeys> {
+fn alipay_keys(directory: &Path, listen: SocketAddr, tables: &mut Tables) -> anyhow::Result<AlipayKeys> {
     let keys = AlipayKeys::load_or_generate(directory).context("keys of Alipay")?;
     let directory = directory.canonicalize().context("keys of Alipay")?;
     let table = keys.service_table("alipay", &directory, &format!("http://{listen}"));
-    let path = directory.join("custody.toml");
-    std::fs::write(&path, table).with_context(|| path.display().to_string())?;
+    tables
+        .entry(directory.join("custody.toml"))
+        .or_default()
+        .push_str(&table);
     Ok(keys)
 }
 
 /// The keys of a simulated merchant of WeChat Pay, and beside them a configuration that makes it a channel of the service.
-fn wechat_keys(directory: &Path, listen: SocketAddr) -> anyhow::Result<WechatPayKeys> {
+fn wechat_keys(directory: &Path, listen: SocketAddr, tables: &mut Tables) -> anyhow::Result<WechatPayKeys> {
     let keys = WechatPayKeys::load_or_generate(directory).context("keys of WeChat Pay")?;
     let directory = directory.canonicalize().context("keys of WeChat Pay")?;
     let table = keys.service_table("wechat", &directory, &format!("http://{listen}"));
-    let path = directory.join("custody.toml");
-    std::fs::write(&path, table.context("keys of WeChat Pay")?).with_context(|| path.display().to_string())?;
+    let table = table.context("keys of WeChat Pay")?;
+    tables
+        .entry(directory.join("custody.toml"))
+        .or_default()
+        .push_str(&table);
     Ok(keys)
 }
 

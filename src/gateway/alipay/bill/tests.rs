@@ -1,4 +1,4 @@
-//! Bills as Alipay writes them, and what is wrong with others.
+//! Bills as Alipay writes them, and such as nobody should.
 
 use std::io::Write as _;
 

@@ -44,7 +44,20 @@ fn total(rows: &[BillRow], of: impl Fn(&BillRow) -> Decimal) -> String {
     rows.iter().map(of).sum::<Decimal>().to_string()
 }
 
-/// A trade bill of everything. The book tells which payment a refund is of; a planted row is of none.
+/// The gateway's numbers of a row's payment and refund; a planted refund is of no payment.
+fn gateway_numbers<'a>(row: &'a BillRow, book: &'a Book) -> (&'a str, &'a str) {
+    match row.kind {
+        BillKind::Payment => (&row.gateway_id, "0"),
+        BillKind::Refund => {
+            let number = row.refund_number.as_deref();
+            let refund = number.and_then(|number| book.refund(number).ok());
+            let payment = refund.map_or("", |refund| &refund.request.gateway_transaction);
+            (payment, &row.gateway_id)
+        }
+    }
+}
+
+/// A trade bill of everything. The book tells which payment a refund is of.
 pub(super) fn trades(rows: &[BillRow], book: &Book) -> Result<Vec<u8>, Refusal> {
     let mut bill = format!("{MARK}{ALL}\r\n");
     let mut fees = Decimal::new(0, 5);
@@ -57,15 +70,7 @@ pub(super) fn trades(rows: &[BillRow], book: &Book) -> Result<Vec<u8>, Refusal> 
             BillKind::Payment => ("SUCCESS", amount.as_str(), "0.00"),
             BillKind::Refund => ("REFUND", "0.00", amount.as_str()),
         };
-        let of = |number: &String| book.refund(number).ok();
-        let (payment, refund) = match row.kind {
-            BillKind::Payment => (row.gateway_id.as_str(), "0"),
-            BillKind::Refund => {
-                let refund = row.refund_number.as_ref().and_then(of);
-                let payment = refund.map_or("", |refund| &refund.request.gateway_transaction);
-                (payment, row.gateway_id.as_str())
-            }
-        };
+        let (payment, refund) = gateway_numbers(row, book);
         let out_refund = row.refund_number.as_deref().unwrap_or("0");
         let (kind, outcome) = match row.kind {
             BillKind::Payment => ("", ""),
