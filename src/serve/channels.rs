@@ -6,11 +6,11 @@ use anyhow::Context as _;
 
 use crate::{
     clock::Clock,
-    config::{self, ChannelKind, Config},
+    config::{self, ChannelKind, Config, SignatureStyle},
     gateway::{
         Channel, Channels, Gate,
         alipay::{self, AlipayChannel, AlipayConfig},
-        webhook::{WebhookChannel, WebhookConfig},
+        webhook::{NotificationStyle, WebhookChannel, WebhookConfig},
         wechat_pay::{self, WechatPayChannel, WechatPayConfig},
     },
     ids::CenterId,
@@ -62,10 +62,10 @@ fn channel(name: &str, told: &config::Channel, clock: &Clock) -> anyhow::Result<
                 base_url: told.common.base_url.clone().unwrap_or_default(),
                 secret: own.secret(name)?,
             };
+            let style = style(name, own)?;
             let channel = WebhookChannel::try_new(of_channel, clock.clone());
-            Ok(Arc::new(
-                channel.map_err(|error| config::invalid(name, "base_url", error))?,
-            ))
+            let channel = channel.map_err(|error| config::invalid(name, "base_url", error))?;
+            Ok(Arc::new(channel.with_notifications(style)))
         }
         ChannelKind::Alipay(own) => {
             let of_channel = alipay(name, told.common.base_url.as_deref(), own)?;
@@ -82,6 +82,18 @@ fn channel(name: &str, told: &config::Channel, clock: &Clock) -> anyhow::Result<
             ))
         }
     }
+}
+
+fn style(name: &str, own: &config::Webhook) -> Result<NotificationStyle, config::ConfigError> {
+    let secret = own.secret(name)?;
+    let style = match own.signature {
+        SignatureStyle::Stripe => Ok(NotificationStyle::Stripe(secret)),
+        SignatureStyle::GovukPay => NotificationStyle::govuk_pay(&secret),
+        SignatureStyle::Adyen => {
+            NotificationStyle::adyen(&secret, own.merchant_account.as_deref().unwrap_or_default())
+        }
+    };
+    style.map_err(|error| config::invalid(name, error.key, error))
 }
 
 fn alipay(name: &str, base_url: Option<&str>, own: &config::Alipay) -> anyhow::Result<AlipayConfig> {
