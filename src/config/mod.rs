@@ -151,7 +151,10 @@ impl Config {
         )
     }
 
-    fn layered(flags: ServeFlags, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    pub(crate) fn layered(
+        flags: ServeFlags,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Config, ConfigError> {
         let mut figment = Figment::new();
         if let Some(path) = &flags.config {
             // figment passes over a file that is not there.

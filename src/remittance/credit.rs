@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use super::{
     confirm::Learnt,
+    delivery::{Delivery, Effect, NotificationRows},
     entity::{LegState, PaymentFacts, Remittance},
     posting,
     store::LegRows,
@@ -34,6 +35,8 @@ pub struct CreditRemittance {
     payment: PaymentFacts,
     learnt: Learnt,
     facts: CreditFacts,
+    /// The notification that told it, which is kept with what it brings about.
+    delivery: Option<Delivery>,
 }
 
 impl CreditRemittance {
@@ -66,6 +69,20 @@ impl CreditRemittance {
             payment: payment.clone(),
             learnt,
             facts,
+            delivery: None,
+        }
+    }
+
+    /// The same, told by a notification.
+    #[must_use]
+    pub fn told_by(self, delivery: Option<Delivery>) -> CreditRemittance {
+        CreditRemittance { delivery, ..self }
+    }
+
+    /// Keeps the notification that told it.
+    fn keep_delivery(&self, rows: &mut Rows, effect: Effect) {
+        if let (Some(delivery), Some(kept)) = (&self.delivery, rows.of::<NotificationRows>()) {
+            kept.push(delivery, effect, self.remittance.as_str());
         }
     }
 
@@ -155,10 +172,12 @@ impl Command for CreditRemittance {
         let (state_reached, detail) = match &entry.record.facts {
             Some(Facts::Credit(facts)) => {
                 collect(state, rows, &self.detainee, &facts.parts)?;
+                self.keep_delivery(rows, Effect::Credited(entry.seq));
                 (Some(LegState::Credited), String::new())
             }
             Some(Facts::Suspense(facts)) => {
                 let payment = self.suspended(entry, at, &facts.reason);
+                self.keep_delivery(rows, Effect::Suspended(entry.seq));
                 work::raise(rows, suspense::item(facts, entry.seq, self.amount, at));
                 let known = state.room_mut::<RemittanceRoom>()?.get_mut(&self.remittance)?;
                 known.payments.push(payment.clone());

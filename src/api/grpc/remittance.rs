@@ -9,6 +9,7 @@ use super::{
         typed,
     },
     name::{CenterName, DetaineeName, PayerName, RemittanceName},
+    notification,
     page::Page,
     payer::PayerApi,
     respond,
@@ -24,9 +25,10 @@ use crate::{
     money::{Amount, MoneyError},
     proto::{
         self, CreatePayerLinkRequest, CreatePayerRequest, CreateRemittanceRequest, GetPayerRequest,
-        GetRemittanceRequest, ListPayerLinksRequest, ListPayerLinksResponse, ListPayersRequest, ListPayersResponse,
-        ListRemittancesRequest, ListRemittancesResponse, Payer, PayerLink, PrepayParameter, RefreshRemittanceRequest,
-        Remittance, RemittanceLeg, remittance::State, remittance_service_server::RemittanceService,
+        GetRemittanceRequest, ListNotificationsRequest, ListNotificationsResponse, ListPayerLinksRequest,
+        ListPayerLinksResponse, ListPayersRequest, ListPayersResponse, ListRemittancesRequest, ListRemittancesResponse,
+        Payer, PayerLink, PrepayParameter, RefreshRemittanceRequest, Remittance, RemittanceLeg, remittance::State,
+        remittance_service_server::RemittanceService,
     },
     remittance::{
         self, LegState, NewRemittance, RemittanceFilter, Remittances, order_number, suspense::SuspendedPayment,
@@ -258,6 +260,13 @@ impl RemittanceService for RemittanceApi {
             remittances,
             next_page_token,
         }))
+    }
+
+    async fn list_notifications(
+        &self,
+        call: Request<ListNotificationsRequest>,
+    ) -> Result<Response<ListNotificationsResponse>, Status> {
+        notification::list(&self.custody, &self.remittances, call).await
     }
 
     async fn refresh_remittance(

@@ -82,7 +82,10 @@ impl Item {
             self.merchant_account_code.as_str(),
             self.merchant_reference.as_deref().unwrap_or_default(),
             value.as_deref().unwrap_or_default(),
-            self.amount.as_ref().map(|amount| amount.currency.as_str()).unwrap_or_default(),
+            self.amount
+                .as_ref()
+                .map(|amount| amount.currency.as_str())
+                .unwrap_or_default(),
             self.event_code.as_str(),
             self.success.as_str(),
         ];
@@ -104,7 +107,10 @@ pub(super) fn parse(
     let items: Result<[ItemBody; 1], _> = webhook.notification_items.try_into();
     // Adyen documents one item in each JSON notification.
     let [ItemBody { item }] = items.map_err(|_| malformed("a notification has exactly one item"))?;
-    let signature = item.additional_data.as_ref().and_then(|more| more.hmac_signature.as_deref());
+    let signature = item
+        .additional_data
+        .as_ref()
+        .and_then(|more| more.hmac_signature.as_deref());
     verify_base64(
         key,
         item.signed()?.as_bytes(),
@@ -131,7 +137,10 @@ pub(super) fn parse(
     }
     let currency = Currency::parse(&amount.currency).map_err(malformed)?;
     // It is not signed. It moves no money, and a time to come is none.
-    let event_date = OffsetDateTime::parse(&item.event_date, &time::format_description::well_known::Iso8601::PARSING);
+    let event_date = OffsetDateTime::parse(
+        &item.event_date,
+        &time::format_description::well_known::Iso8601::PARSING,
+    );
     Ok(Notification::Payment(PaymentNotice {
         event_id: psp_reference.clone(),
         order_number: item.merchant_reference.unwrap_or_default(),
@@ -230,8 +239,14 @@ mod tests {
         ));
         // Fields that run together give the same text, and are not read.
         let shifted = good
-            .replace("\"pspReference\":\"pspReference\"", "\"pspReference\":\"pspReference:\"")
-            .replace("\"merchantAccountCode\":\"merchantAccount\"", "\"merchantAccountCode\":\"\"");
+            .replace(
+                "\"pspReference\":\"pspReference\"",
+                "\"pspReference\":\"pspReference:\"",
+            )
+            .replace(
+                "\"merchantAccountCode\":\"merchantAccount\"",
+                "\"merchantAccountCode\":\"\"",
+            );
         assert!(matches!(read(&shifted), Err(NotificationError::Malformed { .. })));
     }
 
@@ -249,7 +264,10 @@ mod tests {
             ("2026-11-24T", "yesterday "),
         ] {
             let told = read(&signed(&authorisation().replace(from, to)));
-            assert!(matches!(told, Err(NotificationError::Malformed { .. })), "{to}: {told:?}");
+            assert!(
+                matches!(told, Err(NotificationError::Malformed { .. })),
+                "{to}: {told:?}"
+            );
         }
         for body in ["", "{}", "[]", r#"{"notificationItems":[]}"#] {
             assert!(matches!(read(body), Err(NotificationError::Malformed { .. })), "{body}");

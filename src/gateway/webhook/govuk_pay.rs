@@ -118,11 +118,17 @@ mod tests {
     fn what_is_altered_unsigned_or_signed_twice_is_refused() {
         let altered = BODY.replace("5000", "500000");
         assert_eq!(read(&altered, Some(VECTOR)), Err(NotificationError::BadSignature));
-        assert_eq!(read(&format!("{BODY} "), Some(VECTOR)), Err(NotificationError::BadSignature));
+        assert_eq!(
+            read(&format!("{BODY} "), Some(VECTOR)),
+            Err(NotificationError::BadSignature)
+        );
         assert_eq!(read(BODY, Some(&VECTOR[2..])), Err(NotificationError::BadSignature));
         assert_eq!(read(BODY, Some("")), Err(NotificationError::BadSignature));
         assert_eq!(read(BODY, None), Err(NotificationError::MissingSignature));
-        assert!(matches!(read(BODY, Some("xyz")), Err(NotificationError::Malformed { .. })));
+        assert!(matches!(
+            read(BODY, Some("xyz")),
+            Err(NotificationError::Malformed { .. })
+        ));
         let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
         let mut two = HeaderMap::new();
         two.append(SIGNATURE_HEADER, VECTOR.parse().unwrap());
@@ -146,7 +152,8 @@ mod tests {
             );
         }
         // Nor need they have an amount.
-        let bare = r#"{"webhook_message_id":"wm_2","created_date":"2026-11-24T10:36:26Z","event_type":"new","resource":{}}"#;
+        let bare =
+            r#"{"webhook_message_id":"wm_2","created_date":"2026-11-24T10:36:26Z","event_type":"new","resource":{}}"#;
         assert!(matches!(read_signed(bare), Ok(Notification::Other(_))));
     }
 
@@ -154,9 +161,15 @@ mod tests {
     fn amounts_that_are_no_money_are_refused() {
         for amount in ["0", "-1", "50.5", "\"5000\"", "1e30", "9223372036854775808", "null"] {
             let told = read_signed(&BODY.replace("5000", amount));
-            assert!(matches!(told, Err(NotificationError::Malformed { .. })), "{amount}: {told:?}");
+            assert!(
+                matches!(told, Err(NotificationError::Malformed { .. })),
+                "{amount}: {told:?}"
+            );
         }
         let nameless = BODY.replace("\"payment_id\":\"hu20\"", "\"payment_id\":\"\"");
-        assert!(matches!(read_signed(&nameless), Err(NotificationError::Malformed { .. })));
+        assert!(matches!(
+            read_signed(&nameless),
+            Err(NotificationError::Malformed { .. })
+        ));
     }
 }

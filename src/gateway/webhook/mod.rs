@@ -21,11 +21,11 @@ use http::HeaderMap;
 use secrecy::SecretString;
 use time::{Date, OffsetDateTime};
 
+pub use self::style::{NotificationStyle, StyleError};
 use self::{
     client::Client,
     wire::{MoneyBody, NewPaymentBody, NewRefundBody, OrderState, PaymentBody, RefundBody, RefundOutcome},
 };
-pub use self::style::{NotificationStyle, StyleError};
 use super::{
     bill::{self, BillError, BillRow},
     channel::{

