@@ -6,7 +6,7 @@
 //! - `load`: calls kept in flight, and how long each took
 //! - `orders`: orders and the notifications that pay them. `notifications`: these as the load
 //! - `pgbench`: PostgreSQL's own benchmark on the same cluster
-//! - `report`: what is printed
+//! - `report`: what is printed. `store`: SQL
 //!
 //! Machines differ and are noisy, so what counts are ratios within one run: to a call that does nothing, and to what PostgreSQL
 //! users call fast.
@@ -18,6 +18,7 @@ mod notifications;
 mod orders;
 mod pgbench;
 mod report;
+mod store;
 
 use std::time::Duration;
 

@@ -23,7 +23,7 @@ use super::{
     arena::Arena,
     cpu::{Meter, PerCall},
     load::Measured,
-    orders,
+    orders, store,
 };
 use crate::{
     clock::Clock, custody::Custody, db::Database, gateway::simulator::wechat::keys::WechatPayKeys, ids::CenterId,
@@ -205,18 +205,11 @@ async fn answer(stream: &mut TcpStream) -> anyhow::Result<()> {
 /// Whether every notification that was sent was credited, exactly once, and everything verifies; how many were, and the proof.
 async fn check(url: &str, sent: i64) -> anyhow::Result<(i64, bool)> {
     let database = Database::connect(url)?;
-    let mut conn = database.read.acquire().await?;
-    let credited: i64 = sqlx::query_scalar("select count(*) from remittance_leg where state = 'CREDITED'")
-        .fetch_one(&mut *conn)
-        .await?;
-    let kept: i64 = sqlx::query_scalar("select count(*) from notification where effect = 'CREDITED'")
-        .fetch_one(&mut *conn)
-        .await?;
+    let (credited, kept) = store::credited(url).await?;
     ensure!(
         credited == sent && kept == sent,
         "{sent} notifications were answered, {credited} orders credited, {kept} notifications kept with their credit"
     );
-    drop(conn);
     let custody = Custody::new(database.clone(), Clock::system());
     let center = custody.center(&CenterId::parse("C1")?).await?;
     let verified = verification::verify_snapshot(&database, &center).await?;

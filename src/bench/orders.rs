@@ -11,6 +11,7 @@ use http::HeaderMap;
 use rust_decimal::Decimal;
 use time::{Date, OffsetDateTime};
 
+use super::store;
 use crate::{
     clock::Clock,
     custody::Custody,
@@ -46,11 +47,16 @@ pub async fn open(url: &str, data_dir: &Path, detainees: usize, count: usize) ->
     let custody = Custody::new(database.clone(), clock.clone());
     let vault = Vault::load(data_dir, None, None)?;
     let center = custody.center(&CenterId::parse("C1")?).await?;
-    let payer = PayerId::parse("P1")?;
-    let people = (1..=detainees).map(|person| DetaineeId::parse(&format!("D{person}")));
-    let people: Vec<DetaineeId> = people.collect::<Result<_, _>>()?;
+    let person = |number: usize| {
+        let ids = (
+            PayerId::parse(&format!("P{number}"))?,
+            DetaineeId::parse(&format!("D{number}"))?,
+        );
+        anyhow::Ok(ids)
+    };
+    let people: Vec<(PayerId, DetaineeId)> = (1..=detainees).map(person).collect::<Result<_, _>>()?;
     let payers = Payers::new(database.clone(), clock, vault, None);
-    register(&payers, &center, &payer, &people).await?;
+    register(&payers, &center, &people).await?;
     let gate = Gate::new(Arc::new(Unasked), String::new());
     let remittances = Remittances::new(lanes.clone(), custody, Channels::new([gate]));
     let amount = Amount::from_decimal(Decimal::TEN, center.currency)?;
@@ -59,10 +65,10 @@ pub async fn open(url: &str, data_dir: &Path, detainees: usize, count: usize) ->
             id: RequestId::derived(&["bench", "order", &number.to_string()]),
             method: METHOD,
             body: number.to_string().into_bytes(),
-            actor: "payer/P1".to_owned(),
+            actor: format!("payer/{}", people[number % people.len()].0),
         },
-        payer: payer.clone(),
-        detainee: people[number % people.len()].clone(),
+        payer: people[number % people.len()].0.clone(),
+        detainee: people[number % people.len()].1.clone(),
         amount,
         channel: Some(CHANNEL.to_owned()),
         method: PaymentMethod::Link,
@@ -78,26 +84,24 @@ pub async fn open(url: &str, data_dir: &Path, detainees: usize, count: usize) ->
         .await?;
     lanes.close().await;
     database.close().await;
-    // Nobody asks the gateway, which is not there, while notifications are measured.
-    let mut owner = <sqlx::PgConnection as sqlx::Connection>::connect(url).await?;
-    sqlx::query("delete from remittance_poll").execute(&mut owner).await?;
+    store::forget_polls(url).await?;
     Ok(orders)
 }
 
-async fn register(payers: &Payers, center: &Center, payer: &PayerId, people: &[DetaineeId]) -> anyhow::Result<()> {
-    let registration = Registration {
-        id: payer.clone(),
-        name: "payer".to_owned(),
-        identity: Some(Identity::parse(DocumentKind::Passport, "PASSPORT1")?),
-        phone: Some(PhoneNumber::parse("+8610000000001")?),
-        phone_document: Some("bench".to_owned()),
-        accounts: vec![(String::new(), "account".to_owned())],
-    };
-    payers.register(center, registration, "bench").await?;
-    for detainee in people {
-        payers
-            .grant_link(center, (payer, detainee), Relationship::Parent, "bench")
-            .await?;
+/// A payer of each detainee's own: nobody may have many links.
+async fn register(payers: &Payers, center: &Center, people: &[(PayerId, DetaineeId)]) -> anyhow::Result<()> {
+    for (number, (payer, detainee)) in people.iter().enumerate() {
+        let registration = Registration {
+            id: payer.clone(),
+            name: "payer".to_owned(),
+            identity: Some(Identity::parse(DocumentKind::Passport, &format!("PASSPORT{number}"))?),
+            phone: Some(PhoneNumber::parse(&format!("+861{number:010}"))?),
+            phone_document: Some("bench".to_owned()),
+            accounts: vec![(String::new(), format!("account {number}"))],
+        };
+        payers.register(center, registration, "bench").await?;
+        let of = (payer, detainee);
+        payers.grant_link(center, of, Relationship::Parent, "bench").await?;
     }
     Ok(())
 }
