@@ -30,8 +30,8 @@ use crate::{
 
 /// The channel's name.
 pub const CHANNEL: &str = "wechat-pay";
-/// Orders opened at the same time.
-const ORDERS_IN_FLIGHT: usize = 32;
+/// Orders opened at the same time. Each holds its center for a moment, so more would only wait.
+const ORDERS_IN_FLIGHT: usize = 8;
 
 /// An order that can be paid.
 pub struct Order {
