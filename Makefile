@@ -9,7 +9,7 @@ help:
 	@echo "make demo          show the main job end to end: remit, buy, settle, refund, release, reconcile, prove"
 	@echo "make test          run every test against a scratch PostgreSQL"
 	@echo "make check         formatting, clippy without warnings, tidy rules"
-	@echo "make bench         measure purchases against PostgreSQL's own benchmark"
+	@echo "make bench         measure purchases and notifications against PostgreSQL's own benchmark"
 	@echo "make setup         install PostgreSQL if it is missing"
 	@echo "make offline-data  write .sqlx anew after a change to SQL"
 	@echo "make clean         remove what was built"
@@ -32,6 +32,7 @@ check:
 bench: setup
 	cargo build --release
 	target/release/custody bench --all
+	target/release/custody bench --notifications
 
 offline-data: setup
 	scripts/offline-data

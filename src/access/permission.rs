@@ -33,6 +33,8 @@ pub enum Permission {
     Remit,
     /// Read remittances.
     ReadRemittances,
+    /// Read what gateways have posted.
+    ReadNotifications,
     /// Change the distribution policy and enter court orders.
     ManageDistribution,
     /// Read the distribution policy and court orders.
@@ -123,6 +125,7 @@ impl Permission {
             | ReadLedger
             | ReadApprovals
             | ReadUnmatched
+            | ReadNotifications
             | ReadWork
             | ReadJobs => &[Admin, Finance, Auditor],
             ReadDetainee | ReadStatement | ReadPayer | ReadRemittances | ReadDistribution | ReadUnspent
@@ -161,6 +164,7 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.RemittanceService/GetRemittance", ReadRemittances),
     ("custody.v1.RemittanceService/ListRemittances", ReadRemittances),
     ("custody.v1.RemittanceService/RefreshRemittance", Remit),
+    ("custody.v1.RemittanceService/ListNotifications", ReadNotifications),
     (
         "custody.v1.DistributionService/GetDistributionPolicy",
         ReadDistributionPolicy,

@@ -1,7 +1,7 @@
-//! The gateways' door: `POST /v1/notifications/{channel}`.
+//! The gateways' door: `POST /v1/notifications/{channel}`; and `GET /healthz`, by which it is told that the process answers.
 //!
 //! The channel verifies and reads a notification, the domain acts on it, and the channel says what its gateway wants to hear.
-//! A notification that changes nothing is kept.
+//! Every notification is kept with what was made of it.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -13,7 +13,7 @@ use axum::{
     body::Body,
     extract::{DefaultBodyLimit, Path, State},
     response::{IntoResponse as _, Response},
-    routing::post,
+    routing::{get, post},
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -23,7 +23,7 @@ use crate::{
     clock::Clock,
     gateway::{Gate, Notification, NotificationError, NotificationVerdict, PaymentNotice, RefundNotice},
     ledger::LedgerError,
-    remittance::{Learnt, Paid, RejectedNotice, Remittances},
+    remittance::{Delivery, Effect, Learnt, Paid, RejectedNotice, Remittances},
 };
 
 /// The largest notification that is read, in bytes.
@@ -80,18 +80,24 @@ impl Notifications {
         Router::new()
             .route("/v1/notifications/{channel}", post(receive))
             .layer(DefaultBodyLimit::max(NOTIFICATION_BYTES_MAX))
+            .route("/healthz", get(is_alive))
             .with_state(self)
     }
 
     async fn verdict(&self, gate: &Gate, headers: &HeaderMap, body: &[u8]) -> NotificationVerdict {
         let channel = gate.channel.id();
-        let told = match gate.channel.parse_notification(headers, body, self.clock.now()) {
-            Ok(notification) => self.act(channel, notification, body).await,
+        let now = self.clock.now();
+        let delivery = Delivery::of(channel, headers, body, now);
+        let told = match gate.channel.parse_notification(headers, body, now) {
+            Ok(notification) => self.act(channel, notification, body, &delivery).await,
             Err(error) => {
                 if !self.may_keep_unbelieved() {
                     return NotificationVerdict::Rejected;
                 }
-                let kept = self.remittances.reject(channel, reason_of(&error), None, body).await;
+                let kept = self
+                    .remittances
+                    .reject(channel, reason_of(&error), None, body, Some(&delivery));
+                let kept = kept.await;
                 kept.map(|()| NotificationVerdict::Rejected)
             }
         };
@@ -106,13 +112,21 @@ impl Notifications {
         channel: &str,
         notification: Notification,
         body: &[u8],
+        delivery: &Delivery,
     ) -> Result<NotificationVerdict, LedgerError> {
         let (order_number, rejected) = match notification {
             Notification::Payment(notice) => {
                 let paid = paid(notice);
-                let confirmed = self.remittances.confirm(channel, &paid, Learnt::ByNotification).await?;
+                let confirmed = self
+                    .remittances
+                    .confirm_told(channel, &paid, Learnt::ByNotification, Some(delivery))
+                    .await?;
                 let rejected = match confirmed {
-                    Err(RejectedNotice::UnknownOrder) if self.is_taken(channel, &paid).await? => None,
+                    Err(RejectedNotice::UnknownOrder) if self.is_taken(channel, &paid).await? => {
+                        let kept = self.remittances.keep(delivery, Effect::Unmatched, &paid.order_number);
+                        kept.await?;
+                        None
+                    }
                     confirmed => confirmed.err().map(|reason| reason.to_string()),
                 };
                 (paid.order_number, rejected)
@@ -125,19 +139,24 @@ impl Notifications {
                     about = notice.about,
                     "a notification that moves no money"
                 );
+                self.remittances.keep(delivery, Effect::Nothing, "").await?;
                 return Ok(NotificationVerdict::Accepted);
             }
             Notification::Refund(notice) => {
                 let Some(on_refund) = &self.on_refund else {
                     return Ok(NotificationVerdict::TryLater);
                 };
-                let order_number = notice.order_number.clone();
-                (order_number, on_refund(channel.to_owned(), notice).await?)
+                let (order_number, number) = (notice.order_number.clone(), notice.refund_number.clone());
+                let rejected = on_refund(channel.to_owned(), notice).await?;
+                if rejected.is_none() {
+                    self.remittances.keep(delivery, Effect::Refund, &number).await?;
+                }
+                (order_number, rejected)
             }
         };
         if let Some(reason) = rejected {
             self.remittances
-                .reject(channel, &reason, Some(&order_number), body)
+                .reject(channel, &reason, Some(&order_number), body, Some(delivery))
                 .await?;
         }
         Ok(NotificationVerdict::Accepted)
@@ -151,6 +170,11 @@ impl Notifications {
         kept.1 = kept.1.saturating_add(1);
         kept.1 <= UNBELIEVED_PER_MINUTE_MAX
     }
+}
+
+/// That the process answers. Whether it can serve is for health checks over gRPC.
+async fn is_alive() -> &'static str {
+    "ok"
 }
 
 async fn receive(

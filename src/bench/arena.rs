@@ -57,10 +57,23 @@ pub struct Arena {
 impl Arena {
     /// Starts a service and fills centers `C1`, `C2`, … with detainees, as many in each as `sizes` has it.
     pub async fn open(sizes: &[usize]) -> anyhow::Result<Arena> {
+        Ok(Arena::open_with(sizes, |_| Ok(((), String::new()))).await?.0)
+    }
+
+    /// The same with further configuration, made for its directory, and what else is made with it.
+    pub async fn open_with<T>(
+        sizes: &[usize],
+        configure: impl FnOnce(&Path) -> anyhow::Result<(T, String)>,
+    ) -> anyhow::Result<(Arena, T)> {
         let directory = tempfile::Builder::new().prefix("custody-bench-").tempdir()?;
+        let (made, text) = configure(directory.path())?;
+        let file = directory.path().join("custody.toml");
+        std::fs::write(&file, text)?;
         let mut child = Command::new(std::env::current_exe()?)
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(directory.path())
+            .arg("--config")
+            .arg(file)
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
@@ -77,13 +90,19 @@ impl Arena {
         let url = embedded::running_url(directory.path())?;
         fill(&url, sizes).await.context("filling the centers")?;
         let key = Issuer::new(TokenKey::load_or_create(directory.path())?);
-        Ok(Arena {
+        let arena = Arena {
             directory,
             child,
             address,
             url,
             key,
-        })
+        };
+        Ok((arena, made))
+    }
+
+    /// Where the service keeps its keys.
+    pub fn data_dir(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Where the service listens.
@@ -197,6 +216,8 @@ async fn open_center(custody: &Custody, commissary: &Commissary, name: &str) -> 
     let plenty = Amount::from_decimal(Decimal::from(ENDOWMENT), currency)?;
     let mut settings = Settings::defaults(currency)?;
     settings.tier_limits.insert(1, plenty);
+    // Nothing that is measured is refused.
+    settings.balance_cap = plenty.checked_mul(2)?;
     let id = CenterId::parse(name)?;
     let (name, name_zh, time_zone) = (name.to_owned(), "监所".to_owned(), "Asia/Shanghai".to_owned());
     custody

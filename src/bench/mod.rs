@@ -4,8 +4,9 @@
 //! - `arena`: a service with its own PostgreSQL and centers full of detainees
 //! - `cpu`: what a call costs the processor, at each of the three parties
 //! - `load`: calls kept in flight, and how long each took
+//! - `orders`: orders and the notifications that pay them. `notifications`: these as the load
 //! - `pgbench`: PostgreSQL's own benchmark on the same cluster
-//! - `report`: what is printed
+//! - `report`: what is printed. `store`: SQL
 //!
 //! Machines differ and are noisy, so what counts are ratios within one run: to a call that does nothing, and to what PostgreSQL
 //! users call fast.
@@ -13,8 +14,11 @@
 mod arena;
 mod cpu;
 mod load;
+mod notifications;
+mod orders;
 mod pgbench;
 mod report;
+mod store;
 
 use std::time::Duration;
 
@@ -42,10 +46,19 @@ pub struct BenchFlags {
     /// The whole series: 1, 16, 64 and 256 in flight in 1 center, and 64 in 4 and 50 centers.
     #[arg(long)]
     all: bool,
+    /// Notifications of WeChat Pay instead of purchases: verified, decrypted, credited and distributed.
+    #[arg(long, conflicts_with = "all")]
+    notifications: bool,
+    /// Orders made for notifications; when they run out, the measurement ends. [default: enough for 5,000 a second]
+    #[arg(long, requires = "notifications")]
+    orders: Option<usize>,
 }
 
 /// Measures and prints.
 pub async fn run(flags: BenchFlags) -> anyhow::Result<()> {
+    if flags.notifications {
+        return told(&flags).await;
+    }
     let series: Vec<(usize, usize)> = if flags.all {
         vec![(1, 1), (16, 1), (64, 1), (256, 1), (64, 4), (64, 50)]
     } else {
@@ -72,6 +85,19 @@ pub async fn run(flags: BenchFlags) -> anyhow::Result<()> {
         println!("{}", report::table(&reports));
     }
     arena.close().await
+}
+
+/// Measures notifications and prints.
+async fn told(flags: &BenchFlags) -> anyhow::Result<()> {
+    let length = Duration::from_secs(flags.seconds);
+    let report = notifications::run(flags.in_flight, flags.detainees, flags.orders, length).await?;
+    let text = if flags.json {
+        serde_json::to_string(&report)?
+    } else {
+        serde_json::to_string_pretty(&report)?
+    };
+    println!("{text}");
+    Ok(())
 }
 
 /// How many detainees each center needs: as many as the run that spreads them least.

@@ -71,6 +71,24 @@ pub enum ChannelKind {
 pub struct Webhook {
     secret: Option<SecretString>,
     secret_file: Option<PathBuf>,
+    /// How the gateway signs and words its notifications.
+    #[serde(default)]
+    pub signature: SignatureStyle,
+    /// Whose notifications are ours; with `signature = "adyen"`, and only then.
+    pub merchant_account: Option<String>,
+}
+
+/// The values of the key `signature`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignatureStyle {
+    /// In the style of Stripe.
+    #[default]
+    Stripe,
+    /// GOV.UK Pay's.
+    GovukPay,
+    /// Adyen's.
+    Adyen,
 }
 
 impl Webhook {
@@ -262,6 +280,9 @@ pub(super) fn check(name: &str, channel: &Channel, taken: Option<&str>) -> Resul
         ChannelKind::Webhook(own) => {
             if common.base_url.is_none() {
                 return Err(invalid(name, "base_url", "is missing"));
+            }
+            if own.merchant_account.is_some() && own.signature != SignatureStyle::Adyen {
+                return Err(invalid(name, "merchant_account", "is for signature = \"adyen\" only"));
             }
             own.secret(name).map(drop)
         }

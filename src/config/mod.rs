@@ -29,7 +29,7 @@ use time::OffsetDateTime;
 
 use self::layers::{Layer, Named};
 pub use self::{
-    channels::{Alipay, Channel, ChannelKind, Common, Webhook, WechatPay, invalid, read},
+    channels::{Alipay, Channel, ChannelKind, Common, SignatureStyle, Webhook, WechatPay, invalid, read},
     error::ConfigError,
     flags::{ServeFlags, parse_time},
     payers::Payers,
@@ -151,7 +151,10 @@ impl Config {
         )
     }
 
-    fn layered(flags: ServeFlags, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    pub(crate) fn layered(
+        flags: ServeFlags,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Config, ConfigError> {
         let mut figment = Figment::new();
         if let Some(path) = &flags.config {
             // figment passes over a file that is not there.

@@ -239,6 +239,16 @@ fn errors_of_channels_name_channel_and_key() {
             "[channels.X]\nkind = \"webhook\"\nsecret = \"s\"".to_owned(),
             "channels.X.kind",
         ),
+        (
+            "[channels.x]\nkind = \"webhook\"\nbase_url = \"http://x\"\nsecret = \"s\"\nsignature = \"paypal\""
+                .to_owned(),
+            "channels.x.signature",
+        ),
+        (
+            "[channels.x]\nkind = \"webhook\"\nbase_url = \"http://x\"\nsecret = \"s\"\nmerchant_account = \"m\""
+                .to_owned(),
+            "channels.x.merchant_account",
+        ),
         (WECHAT.replace("mchid", "mchld"), "mchld"),
         (with("colour = \"red\""), "colour"),
         (with("fee_rate = \"1.5\""), "channels.wechat.fee_rate"),

@@ -6,6 +6,7 @@ use super::{
     CreditRemittance, Remittances,
     create::leg,
     credit::METHOD,
+    delivery::{self, Delivery, Effect, Verdict},
     entity::{LegState, PaymentFacts, Remittance, next_poll, order_number, parse_order_number},
     error::RemittanceRefusal as R,
     store,
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     custody::DetaineeState,
     gateway::{Gate, GatewayError, PaymentState},
-    ids::{CenterNo, RemittanceId},
+    ids::{CenterNo, RemittanceId, Seq},
     ledger::{
         Center, LedgerError, Outcome, center,
         outcome::{self, Stored},
@@ -29,7 +30,7 @@ const POLL_LEASE: Duration = Duration::minutes(2);
 /// The most bytes kept of a rejected notification.
 const REJECTED_BYTES_MAX: usize = 4096;
 /// The center of what tells no center of ours.
-const NO_CENTER: CenterNo = CenterNo(0);
+pub(super) const NO_CENTER: CenterNo = CenterNo(0);
 
 /// What the gateway says of a paid order.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,6 +89,18 @@ impl Remittances {
         paid: &Paid,
         learnt: Learnt,
     ) -> Result<Result<Remittance, RejectedNotice>, LedgerError> {
+        self.confirm_told(channel, paid, learnt, None).await
+    }
+
+    /// The same, told by a notification, which is kept by the statement that brings the money in; or, when the money is there
+    /// already, by itself.
+    pub async fn confirm_told(
+        &self,
+        channel: &str,
+        paid: &Paid,
+        learnt: Learnt,
+        delivery: Option<&Delivery>,
+    ) -> Result<Result<Remittance, RejectedNotice>, LedgerError> {
         let Some((center, remittance)) = self.by_order_number(&paid.order_number).await? else {
             return Ok(Err(RejectedNotice::UnknownOrder));
         };
@@ -101,7 +114,7 @@ impl Remittances {
             gateway_transaction: paid.gateway_transaction.clone(),
             paid_at: microseconds(paid.paid_at.to_offset(UtcOffset::UTC)),
         };
-        self.bring_in(&center, remittance, &payment, learnt).await
+        self.bring_in(&center, remittance, &payment, learnt, delivery).await
     }
 
     /// Brings a payment of a remittance into the ledger, if it is not there.
@@ -111,16 +124,24 @@ impl Remittances {
         remittance: Remittance,
         payment: &PaymentFacts,
         learnt: Learnt,
+        delivery: Option<&Delivery>,
     ) -> Result<Result<Remittance, RejectedNotice>, LedgerError> {
         let is_own = remittance
             .payment()
             .is_some_and(|own| own.gateway_transaction == payment.gateway_transaction);
         if is_own && remittance.is_posted() {
+            if let Some(seq) = remittance.seq() {
+                self.keep_repeated(center, delivery, &remittance.id, seq).await?;
+            }
             return Ok(Ok(remittance));
         }
-        let command = CreditRemittance::of(&remittance, payment, learnt);
+        let command = CreditRemittance::of(&remittance, payment, learnt).told_by(delivery.cloned());
         let id = command.request_id();
         match self.lanes.submit(center, command).await {
+            Ok(posted) if posted.replayed => {
+                self.keep_repeated(center, delivery, &remittance.id, posted.seq())
+                    .await?;
+            }
             Ok(_) => {}
             // The request id is made of the gateway's transaction. It was told in other words, or of another order.
             Err(LedgerError::RequestReused { .. }) => {
@@ -129,10 +150,45 @@ impl Remittances {
                 if remittance_of(&stored).as_deref() != Some(remittance.id.as_str()) {
                     return Ok(Err(RejectedNotice::OtherOrder));
                 }
+                if let Outcome::Posted(posted) = stored.outcome() {
+                    self.keep_repeated(center, delivery, &remittance.id, posted.seq())
+                        .await?;
+                }
             }
             Err(error) => return Err(error),
         }
         Ok(Ok(self.remittance(center, &remittance.id).await?))
+    }
+
+    /// Keeps a notification of a payment that was in the ledger before. One that was written with the payment is not written again.
+    async fn keep_repeated(
+        &self,
+        center: &Center,
+        delivery: Option<&Delivery>,
+        remittance: &RemittanceId,
+        seq: Seq,
+    ) -> Result<(), LedgerError> {
+        let Some(delivery) = delivery else {
+            return Ok(());
+        };
+        let verdict = Verdict::believed(Effect::Repeated(seq), remittance.as_str());
+        let mut conn = self.lanes.database().lane.acquire().await?;
+        Ok(delivery::insert(&mut conn, center.no, delivery, &verdict).await?)
+    }
+
+    /// Keeps a notification that was believed and did not bring money in for an order of ours. `number` is the order's or refund's.
+    pub async fn keep(&self, delivery: &Delivery, effect: Effect, number: &str) -> Result<(), LedgerError> {
+        let center = self.center_told(Some(number)).await?;
+        let mut conn = self.lanes.database().lane.acquire().await?;
+        Ok(delivery::insert(&mut conn, center, delivery, &Verdict::believed(effect, number)).await?)
+    }
+
+    /// The center that an order's or refund's number tells, if it is ours.
+    async fn center_told(&self, number: Option<&str>) -> Result<CenterNo, LedgerError> {
+        match number.and_then(center_of_number) {
+            Some(no) if self.custody.center_of_number(no).await?.is_some() => Ok(no),
+            _ => Ok(NO_CENTER),
+        }
     }
 
     /// Credits what is left of a remittance's payment in suspense, if its detainee is active again and no refund of it is on
@@ -192,18 +248,20 @@ impl Remittances {
         reason: &str,
         order_number: Option<&str>,
         body: &[u8],
+        delivery: Option<&Delivery>,
     ) -> Result<(), LedgerError> {
         let told = order_number.and_then(parse_order_number);
-        let center = match &told {
-            Some((no, _)) => self.custody.center_of_number(*no).await?,
-            None => None,
-        };
-        let no = center.as_ref().map_or(NO_CENTER, |center| center.no);
+        let no = self.center_told(order_number).await?;
         tracing::warn!(channel, reason, "a notification changed nothing");
         let body = body.get(..REJECTED_BYTES_MAX).unwrap_or(body);
         let now = self.lanes.clock().now();
+        let center = self.custody.center_of_number(no).await?;
         let mut tx = self.lanes.database().lane.begin().await?;
         store::insert_rejected(&mut tx, no, channel, reason, now, body).await?;
+        if let Some(delivery) = delivery {
+            let verdict = Verdict::changed_nothing(reason, order_number);
+            delivery::insert(&mut tx, no, delivery, &verdict).await?;
+        }
         if let (Some(field), Some(center), Some((_, id))) = (reason.strip_prefix("other_"), center, told)
             && let Some(remittance) = store::remittance(&mut tx, &center, &id).await?
         {
@@ -267,8 +325,14 @@ impl Remittances {
                     Err(rejected) => {
                         let told = format!("{paid:?}");
                         let reason = rejected.to_string();
-                        self.reject(&remittance.channel, &reason, Some(&paid.order_number), told.as_bytes())
-                            .await?;
+                        self.reject(
+                            &remittance.channel,
+                            &reason,
+                            Some(&paid.order_number),
+                            told.as_bytes(),
+                            None,
+                        )
+                        .await?;
                         Ok(remittance)
                     }
                 }
@@ -349,6 +413,13 @@ pub fn contradiction(
         facts,
         at,
     )
+}
+
+/// The center's number, with which numbers of ours at gateways begin (after an `F` those of refunds).
+fn center_of_number(number: &str) -> Option<CenterNo> {
+    let digits = number.strip_prefix('F').unwrap_or(number).split('-').next()?;
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().ok()).flatten().map(CenterNo)
 }
 
 /// As precise as it is kept, so that records and rows tell the same instant.

@@ -9,6 +9,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{
     confirm::Learnt,
+    delivery::{Delivery, Effect, NotificationRows},
     entity::{LegState, PaymentFacts, Remittance},
     parties::{self, PartiesRoom},
     posting,
@@ -39,6 +40,8 @@ pub struct CreditRemittance {
     payment: PaymentFacts,
     learnt: Learnt,
     facts: CreditFacts,
+    /// The notification that told it, which is kept with what it brings about.
+    delivery: Option<Delivery>,
 }
 
 impl CreditRemittance {
@@ -74,6 +77,20 @@ impl CreditRemittance {
             payment: payment.clone(),
             learnt,
             facts,
+            delivery: None,
+        }
+    }
+
+    /// The same, told by a notification.
+    #[must_use]
+    pub fn told_by(self, delivery: Option<Delivery>) -> CreditRemittance {
+        CreditRemittance { delivery, ..self }
+    }
+
+    /// Keeps the notification that told it.
+    fn keep_delivery(&self, rows: &mut Rows, effect: Effect) {
+        if let (Some(delivery), Some(kept)) = (&self.delivery, rows.of::<NotificationRows>()) {
+            kept.push(delivery, effect, self.own.remittance.as_str());
         }
     }
 
@@ -206,6 +223,7 @@ impl Command for CreditRemittance {
                     work::raise(rows, suspense::item(&told, entry.seq, excess, at));
                     self.put_into_suspense(state, rows, payment, at)?;
                 }
+                self.keep_delivery(rows, Effect::Credited(entry.seq));
                 self.reach(state, rows, (LegState::Credited, None), entry, "")
             }
             Some(Facts::Suspense(facts)) => {
@@ -216,6 +234,7 @@ impl Command for CreditRemittance {
                     None => suspense::item(facts, entry.seq, self.amount, at),
                 };
                 work::raise(rows, item);
+                self.keep_delivery(rows, Effect::Suspended(entry.seq));
                 self.put_into_suspense(state, rows, payment, deadline.unwrap_or(at))?;
                 let parties = state.room_mut::<PartiesRoom>()?;
                 let state_reached = match deadline {

@@ -3,6 +3,7 @@
 //! # Layout
 //! - `entity`: states, order numbers and the rhythm of asking, pure.
 //! - `create`: a quote and an order at the gateway. `confirm`: what the gateway says of it, however it is learnt.
+//! - `delivery`: every notification as it is kept.
 //! - `credit`: the one transaction that brings a payment into the ledger. [`suspense`]: payments that cannot be credited.
 //!
 //! # Invariants
@@ -14,6 +15,7 @@
 mod confirm;
 mod create;
 mod credit;
+mod delivery;
 mod entity;
 mod error;
 mod parties;
@@ -27,6 +29,7 @@ mod verify;
 pub use confirm::{Learnt, Paid, RejectedNotice, contradiction};
 pub use create::{METHOD, NewRemittance};
 pub use credit::{CreditRemittance, recorded_at, want_split};
+pub use delivery::{Delivery, Effect, KeptNotification, Verdict};
 pub use entity::{Leg, LegState, PaymentFacts, Remittance, order_number, parse_order_number};
 pub use error::RemittanceRefusal;
 pub use returns::DueReturn;
@@ -38,6 +41,7 @@ pub use store::{PostedPayment, RemittanceFilter, posted_in_tx};
 pub use verify::RemittancesCheck;
 
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::{
     custody::Custody,
@@ -90,6 +94,19 @@ impl Remittances {
     ) -> Result<Vec<Remittance>, LedgerError> {
         let mut conn = self.lanes.database().read.acquire().await?;
         Ok(store::remittances(&mut conn, center, filter, limit).await?)
+    }
+
+    /// Up to `limit` notifications before one, the latest first: those that tell a center, or with none those that tell no center
+    /// of ours.
+    pub async fn notifications(
+        &self,
+        center: Option<&Center>,
+        before: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<KeptNotification>, LedgerError> {
+        let center = center.map_or(confirm::NO_CENTER, |center| center.no);
+        let mut conn = self.lanes.database().read.acquire().await?;
+        Ok(delivery::list(&mut conn, center, before, limit).await?)
     }
 
     /// The transaction that credited a remittance.

@@ -45,6 +45,7 @@ impl Check for RemittancesCheck {
             let followed = self.follow(page)?;
             legs(conn, page, followed.rejected).await?;
             payments(conn, page).await?;
+            notifications(conn, page).await?;
             movements(conn, page, &followed.movements).await
         }
         .boxed()
@@ -234,6 +235,42 @@ async fn payments(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
         }
     }
     page.same_rows("suspended_payment", &explained, &stored.collect())
+}
+
+/// A notification that has to do with a transaction names the one of its own channel and remittance. Transactions of before
+/// notifications were kept, and those that were learnt by asking, have none.
+async fn notifications(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    let rows = sqlx::query!(
+        r#"select delivery_id, seq as "seq!", channel, subject, effect from notification
+           where center_id = $1 and seq > $2 and seq <= $3 order by delivery_id"#,
+        page.center.no.0,
+        page.after.0,
+        page.through.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut told = BTreeMap::new();
+    for record in page.records {
+        // A credit may put what is over the cap into suspense besides.
+        if let Some(Facts::Credit(facts)) = record.facts.clone() {
+            told.insert(record.seq, ("CREDITED", facts.channel, facts.remittance));
+        } else if let Some(facts) = put_aside(record) {
+            told.insert(record.seq, ("SUSPENDED", facts.channel, facts.remittance));
+        }
+    }
+    for row in rows {
+        let is_told = told.get(&row.seq).is_some_and(|(effect, channel, remittance)| {
+            (row.effect == "REPEATED" || row.effect == *effect) && row.channel == *channel && row.subject == *remittance
+        });
+        if !is_told {
+            let what = format!(
+                "{} {} by transaction {}, which says otherwise",
+                row.effect, row.subject, row.seq
+            );
+            return Err(page.row_differs("notification", row.delivery_id, what));
+        }
+    }
+    Ok(())
 }
 
 impl RemittancesCheck {

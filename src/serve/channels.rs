@@ -6,11 +6,11 @@ use anyhow::Context as _;
 
 use crate::{
     clock::Clock,
-    config::{self, ChannelKind, Config},
+    config::{self, ChannelKind, Config, SignatureStyle},
     gateway::{
         Channel, Channels, Gate,
         alipay::{self, AlipayChannel, AlipayConfig},
-        webhook::{WebhookChannel, WebhookConfig},
+        webhook::{NotificationStyle, WebhookChannel, WebhookConfig},
         wechat_pay::{self, WechatPayChannel, WechatPayConfig},
     },
     ids::CenterId,
@@ -62,10 +62,10 @@ fn channel(name: &str, told: &config::Channel, clock: &Clock) -> anyhow::Result<
                 base_url: told.common.base_url.clone().unwrap_or_default(),
                 secret: own.secret(name)?,
             };
+            let style = style(name, own)?;
             let channel = WebhookChannel::try_new(of_channel, clock.clone());
-            Ok(Arc::new(
-                channel.map_err(|error| config::invalid(name, "base_url", error))?,
-            ))
+            let channel = channel.map_err(|error| config::invalid(name, "base_url", error))?;
+            Ok(Arc::new(channel.with_notifications(style)))
         }
         ChannelKind::Alipay(own) => {
             let of_channel = alipay(name, told.common.base_url.as_deref(), own)?;
@@ -82,6 +82,16 @@ fn channel(name: &str, told: &config::Channel, clock: &Clock) -> anyhow::Result<
             ))
         }
     }
+}
+
+fn style(name: &str, own: &config::Webhook) -> Result<NotificationStyle, config::ConfigError> {
+    let secret = own.secret(name)?;
+    let style = match own.signature {
+        SignatureStyle::Stripe => Ok(NotificationStyle::Stripe(secret)),
+        SignatureStyle::GovukPay => NotificationStyle::govuk_pay(&secret),
+        SignatureStyle::Adyen => NotificationStyle::adyen(&secret, own.merchant_account.as_deref().unwrap_or_default()),
+    };
+    style.map_err(|error| config::invalid(name, error.key, error))
 }
 
 fn alipay(name: &str, base_url: Option<&str>, own: &config::Alipay) -> anyhow::Result<AlipayConfig> {
@@ -120,4 +130,44 @@ fn wechat_pay(name: &str, base_url: Option<&str>, own: &config::WechatPay) -> an
             .map(public_key)
             .collect::<Result<_, _>>()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::config::ServeFlags;
+
+    #[test]
+    fn a_wrong_key_of_a_style_keeps_the_service_from_starting() {
+        for (own, told) in [
+            (
+                "secret = \"hunter2\"\nsignature = \"govuk_pay\"",
+                "channels.x.secret: a signing secret",
+            ),
+            (
+                "secret = \"hunter2\"\nsignature = \"adyen\"\nmerchant_account = \"M\"",
+                "channels.x.secret: an HMAC key of Adyen is 64 hexadecimal digits",
+            ),
+            (
+                "secret = \"hunter2\"\nsignature = \"adyen\"",
+                "channels.x.merchant_account: the merchant account",
+            ),
+        ] {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            let table = format!("[channels.x]\nkind = \"webhook\"\nbase_url = \"http://x\"\n{own}\n");
+            file.write_all(table.as_bytes()).unwrap();
+            let flags = ServeFlags {
+                config: Some(file.path().to_owned()),
+                ..ServeFlags::default()
+            };
+            let config = Config::layered(flags, std::iter::empty()).unwrap();
+            let error = open(&config, ([127, 0, 0, 1], 1).into(), &Clock::system())
+                .err()
+                .unwrap();
+            let error = format!("{error:#}");
+            assert!(error.contains(told) && !error.contains("hunter2"), "{error}");
+        }
+    }
 }

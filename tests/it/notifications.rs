@@ -14,13 +14,17 @@ use custody_ledger::{
     },
     ledger::{balance, chart},
     proto::{
-        ConfirmReleaseRequest, CreateReleaseRequest, GetRequestOutcomeRequest, RefreshRemittanceRequest, Release,
-        Remittance, RequestOutcome, remittance::State, request_outcome,
+        ConfirmReleaseRequest, CreateReleaseRequest, GatewayNotification, GetRequestOutcomeRequest,
+        ListNotificationsRequest, ListNotificationsResponse, RefreshRemittanceRequest, Release, Remittance,
+        RequestOutcome,
+        gateway_notification::{Effect, Verdict},
+        remittance::State,
+        request_outcome,
     },
 };
 use secrecy::SecretString;
 use time::{Duration, OffsetDateTime};
-use tonic::Code;
+use tonic::{Code, Status};
 use uuid::Uuid;
 
 use crate::{
@@ -135,11 +139,13 @@ async fn what_is_forged_stale_or_altered_changes_nothing() {
         .into_iter()
         .map(|(body, code, reason)| (signed(&body), body, code, reason));
     let mut kept = BTreeSet::new();
+    let mut codes = Vec::new();
     for (signature, body, code, reason) in cases.into_iter().chain(signed_cases) {
         let answer = post(&hall.service.address, "webhook", signature, body.clone()).await;
         assert_eq!(answer, code, "{reason}: {body}");
         assert_eq!(hall.seq().await, seq, "{reason}: {body}");
         kept.insert((reason, body));
+        codes.push((answer, reason));
     }
     // What nobody believed is kept too, the same for the same reason once.
     let kept: Vec<&str> = kept.iter().map(|(reason, _)| *reason).collect();
@@ -159,8 +165,68 @@ async fn what_is_forged_stale_or_altered_changes_nothing() {
     // The same order, told truly, is credited.
     assert_eq!(post(address, "webhook", signed(&good), good.clone()).await, 200);
     assert_eq!(hall.remittance(&ordered.name).await.state(), State::Credited);
+    every_delivery_is_kept(&hall, &ordered, &good, codes).await;
     assert_eq!(hall.balances("D1").await[0], "140.00");
     hall.verified().await;
+}
+
+async fn listed(hall: &Hall, token: &str, parent: &str) -> Result<Vec<GatewayNotification>, Status> {
+    let mut all = Vec::new();
+    let mut ask = ListNotificationsRequest {
+        parent: parent.into(),
+        page_size: 3,
+        ..ListNotificationsRequest::default()
+    };
+    loop {
+        let page: ListNotificationsResponse = hall.ask_as("RemittanceService/ListNotifications", token, &ask).await?;
+        all.extend(page.notifications);
+        if page.next_page_token.is_empty() {
+            return Ok(all);
+        }
+        ask.page_token = page.next_page_token;
+    }
+}
+
+/// The good and the bad, each as often as it was posted, with what it brought about.
+async fn every_delivery_is_kept(hall: &Hall, ordered: &Remittance, good: &str, mut codes: Vec<(u16, &str)>) {
+    let address = &hall.service.address;
+    assert_eq!(post(address, "webhook", signed(good), good.to_owned()).await, 200);
+    let told = listed(hall, &hall.token(Role::Auditor), "centers/C1").await.unwrap();
+    let told: Vec<_> = told.iter().filter(|one| one.verdict() == Verdict::Believed).collect();
+    let transaction = hall.remittance(&ordered.name).await.credit_transaction;
+    assert_eq!(told.len(), 2);
+    for (one, effect) in told.iter().zip([Effect::Repeated, Effect::Credited]) {
+        assert_eq!((one.effect(), one.transaction.as_str()), (effect, transaction.as_str()));
+        assert!(ordered.name.ends_with(&one.subject) && one.reason.is_empty());
+        assert_eq!((one.channel.as_str(), one.digest.len()), ("webhook", 64));
+        assert_eq!(usize::try_from(one.body_size).unwrap(), good.len());
+        assert!(one.headers.contains("custody-signature: t="), "{}", one.headers);
+    }
+    assert_eq!(told[0].digest, told[1].digest);
+    // What tells no center of ours, and what tells this one: together everything that was refused before.
+    let mut refused = listed(hall, &hall.everywhere(), "centers/-").await.unwrap();
+    refused.extend(listed(hall, &hall.token(Role::Finance), "centers/C1").await.unwrap());
+    let mut reasons: Vec<(u16, &str)> = refused
+        .iter()
+        .filter(|one| one.verdict() != Verdict::Believed)
+        .map(|one| {
+            let code = if one.verdict() == Verdict::Rejected { 200 } else { 400 };
+            assert_eq!((one.effect(), one.transaction.as_str()), (Effect::Unspecified, ""));
+            (code, one.reason.as_str())
+        })
+        .collect();
+    reasons.sort_unstable();
+    codes.sort_unstable();
+    assert_eq!(reasons, codes);
+    // Whoever sees one center does not see what tells none, and payers see none at all.
+    for (token, parent) in [
+        (hall.token(Role::Auditor), "centers/-"),
+        (hall.token(Role::Payer), "centers/C1"),
+        (hall.token(Role::Terminal), "centers/C1"),
+    ] {
+        let denied = listed(hall, &token, parent).await.unwrap_err();
+        assert_eq!(denied.code(), Code::PermissionDenied, "{parent}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

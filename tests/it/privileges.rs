@@ -43,6 +43,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("journal_transaction", "", ""),
     ("legal_status", "", ""),
     ("monthly_spending", "", "spent"),
+    ("notification", "", ""),
     ("payer", "", ""),
     ("payer_account_leg", "", ""),
     ("payer_identity", "", ""),

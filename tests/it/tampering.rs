@@ -359,6 +359,11 @@ async fn what_domains_keep_is_what_the_records_say() {
             "update remittance_leg set detail = 'x' where state = 'SUSPENDED'",
             " SUSPENDED: stored as",
         ),
+        (
+            "insert into notification values (1, gen_random_uuid(), 'webhook', now(), decode(repeat('00', 32), 'hex'), 1, '', 'BELIEVED',
+                 '', 'CREDITED', 'X', 1)",
+            ": CREDITED X by transaction 1, which says otherwise",
+        ),
         ("update remittance set amount = 1 where amount = 50", "remittance "),
         (
             "update remittance_leg set gateway_transaction = 'x' where state = 'PAID'",

@@ -245,7 +245,8 @@ impl Hall {
 
     /// Every row of every table but those that keep what was refused, and when to ask again.
     pub async fn everything(&self) -> Vec<String> {
-        const KEPT: [&str; 9] = [
+        const KEPT: [&str; 10] = [
+            "notification",
             "refused_request",
             "rejected_notification",
             "journal_head",

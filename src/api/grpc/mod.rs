@@ -9,6 +9,7 @@ pub mod deadline;
 pub mod distribution;
 pub mod ledger;
 pub mod name;
+mod notification;
 pub mod page;
 pub mod payer;
 pub mod reconciliation;

@@ -9,6 +9,7 @@ use super::{
     auth::{actor, denied_status, until_expired},
     convert::{positive_amount_in, request, told, typed},
     name::{CenterName, DetaineeName, PayerName, RemittanceName},
+    notification,
     page::Page,
     payer::PayerApi,
     remittance_view::{RemittanceStream, Views},
@@ -25,9 +26,10 @@ use crate::{
     ledger::{Center, LedgerError},
     proto::{
         Approval, CreatePayerLinkRequest, CreatePayerRequest, CreateRemittanceRequest, GetPayerRequest,
-        GetRemittanceRequest, ListPayerLinksRequest, ListPayerLinksResponse, ListPayersRequest, ListPayersResponse,
-        ListRemittancesRequest, ListRemittancesResponse, Payer, PayerLink, RefreshRemittanceRequest, Remittance,
-        ReviewRemittanceRequest, WatchRemittanceRequest, remittance_service_server::RemittanceService,
+        GetRemittanceRequest, ListNotificationsRequest, ListNotificationsResponse, ListPayerLinksRequest,
+        ListPayerLinksResponse, ListPayersRequest, ListPayersResponse, ListRemittancesRequest, ListRemittancesResponse,
+        Payer, PayerLink, RefreshRemittanceRequest, Remittance, ReviewRemittanceRequest, WatchRemittanceRequest,
+        remittance_service_server::RemittanceService,
     },
     refund::{Review, ask_for_review},
     remittance::{self, NewRemittance, RemittanceFilter, Remittances},
@@ -218,6 +220,13 @@ impl RemittanceService for RemittanceApi {
             remittances,
             next_page_token,
         }))
+    }
+
+    async fn list_notifications(
+        &self,
+        call: Request<ListNotificationsRequest>,
+    ) -> Result<Response<ListNotificationsResponse>, Status> {
+        notification::list(&self.custody, &self.remittances, call).await
     }
 
     async fn refresh_remittance(

@@ -1,14 +1,19 @@
-//! The first channel: a JSON API over HTTP, with HMAC signatures in Stripe's style on requests and notifications.
+//! The first channel: a JSON API over HTTP, with HMAC signatures in Stripe's style on requests. Notifications are in that style too,
+//! or, by configuration, in that of GOV.UK Pay or Adyen.
 //!
 //! # Layout
 //! - `signature`: the header `Custody-Signature`.
 //! - `wire`: every path and body, which the simulator shares.
 //! - `client`: signed calls with a time limit.
-//! - `notification`: verification and reading of notifications.
+//! - `style`: the styles of notifications, and their keys.
+//! - `notification`, `govuk_pay`, `adyen`: verification and reading of notifications, style by style.
 
+mod adyen;
 mod client;
+pub mod govuk_pay;
 mod notification;
 pub mod signature;
+mod style;
 pub mod wire;
 
 use futures::future::BoxFuture;
@@ -16,6 +21,7 @@ use http::HeaderMap;
 use secrecy::SecretString;
 use time::{Date, OffsetDateTime};
 
+pub use self::style::{NotificationStyle, StyleError};
 use self::{
     client::Client,
     wire::{MoneyBody, NewPaymentBody, NewRefundBody, OrderState, PaymentBody, RefundBody, RefundOutcome},
@@ -37,14 +43,14 @@ pub struct WebhookConfig {
     pub id: String,
     /// Where the gateway's API lives, for example `https://gateway.example/` or `http://127.0.0.1:7500`.
     pub base_url: String,
-    /// Shared with the gateway; signs requests and verifies notifications.
+    /// Shared with the gateway; signs requests and verifies notifications, unless these have another style.
     pub secret: SecretString,
 }
 
 /// A gateway that speaks the API of [`wire`].
 pub struct WebhookChannel {
     id: String,
-    secret: SecretString,
+    style: NotificationStyle,
     client: Client,
 }
 
@@ -54,9 +60,15 @@ impl WebhookChannel {
         let client = Client::new(&config.base_url, config.secret.clone(), clock)?;
         Ok(WebhookChannel {
             id: config.id,
-            secret: config.secret,
+            style: NotificationStyle::Stripe(config.secret),
             client,
         })
+    }
+
+    /// The channel with notifications in another style.
+    #[must_use]
+    pub fn with_notifications(self, style: NotificationStyle) -> Self {
+        WebhookChannel { style, ..self }
     }
 }
 
@@ -144,20 +156,11 @@ impl Channel for WebhookChannel {
         body: &[u8],
         now: OffsetDateTime,
     ) -> Result<Notification, NotificationError> {
-        notification::parse(&self.secret, headers, body, now)
+        self.style.parse(headers, body, now)
     }
 
     fn notification_answer(&self, verdict: NotificationVerdict) -> NotificationAnswer {
-        let (code, body) = match verdict {
-            NotificationVerdict::Accepted => (200, r#"{"received":true}"#),
-            NotificationVerdict::Rejected => (400, r#"{"received":false}"#),
-            NotificationVerdict::TryLater => (503, r#"{"received":false}"#),
-        };
-        NotificationAnswer {
-            code,
-            content_type: "application/json",
-            body,
-        }
+        self.style.answer(verdict)
     }
 }
 

@@ -109,7 +109,7 @@ pub(in super::super) fn refund(gateway: &Gateway, refund: &Refund) -> Result<Let
     })
 }
 
-fn sealed(side: &WechatPay, kind: &str, told: &impl Serialize) -> Result<SealedBody, Refusal> {
+pub(super) fn sealed(side: &WechatPay, kind: &str, told: &impl Serialize) -> Result<SealedBody, Refusal> {
     // 12 characters.
     let nonce = Uuid::new_v4().simple().to_string()[..12].to_owned();
     let ciphertext = side.platform.api_v3_key.seal(&nonce, kind, &encode(told)?);

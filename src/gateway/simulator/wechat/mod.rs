@@ -5,11 +5,13 @@
 //!
 //! # Layout
 //! - `api`: the endpoints. `letter`: notifications. `bill`: bills. `keys`: the key material of both sides.
+//! - `press`: notifications made in advance, for load.
 
 mod api;
 mod bill;
 pub mod keys;
 pub(super) mod letter;
+pub mod press;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
