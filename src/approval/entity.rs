@@ -33,6 +33,17 @@ impl Person {
     }
 }
 
+/// Whether two names of the journal are one person's, in whatever role.
+pub fn is_one_person(one: &str, other: &str) -> bool {
+    let subject = |actor: &str| {
+        actor
+            .split_once('/')
+            .map_or(actor, |(_, subject)| subject)
+            .to_ascii_lowercase()
+    };
+    subject(one) == subject(other)
+}
+
 /// Which way somebody decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -248,6 +259,12 @@ mod tests {
             reason: String::new(),
             at: approval.created_at,
         });
+    }
+
+    #[test]
+    fn a_person_is_known_in_every_role() {
+        assert!(is_one_person("finance/alice", "finance/alice") && is_one_person("finance/alice", "admin/Alice"));
+        assert!(!is_one_person("finance/alice", "finance/alice2") && !is_one_person("finance/alice", "alice/finance"));
     }
 
     #[test]

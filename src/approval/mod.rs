@@ -24,7 +24,7 @@ use futures::future::BoxFuture;
 use time::{Duration, OffsetDateTime};
 
 pub use desk::{Approved, Desk, Done, Kind, Runner};
-pub use entity::{Approval, ApprovalState, Decision, End, Person, Verdict};
+pub use entity::{Approval, ApprovalState, Decision, End, Person, Verdict, is_one_person};
 pub use error::ApprovalRefusal;
 pub use verify::ApprovalsCheck;
 

@@ -383,7 +383,7 @@ impl PayerLink {
 
 /// Whether two names of the journal may be one person's: staff may have several roles under one subject.
 fn is_same_person(one: &str, other: &str) -> bool {
-    let subject = |name: &str| name.split_once('/').map(|(_, subject)| subject.to_owned());
+    let subject = |name: &str| name.split_once('/').map(|(_, subject)| subject.to_ascii_lowercase());
     let is_payer = |name: &str| name.starts_with("payer/");
     one == other || !is_payer(one) && !is_payer(other) && subject(one) == subject(other)
 }
@@ -416,6 +416,10 @@ mod tests {
     #[test]
     fn one_person_may_have_several_roles() {
         assert!(is_same_person("finance/alice", "admin/alice") && is_same_person("payer/P1", "payer/P1"));
+        assert!(
+            is_same_person("finance/alice", "admin/Alice"),
+            "whatever the case, as in approvals"
+        );
         assert!(!is_same_person("finance/alice", "finance/bob"));
         // A payer's id is no subject of staff.
         assert!(!is_same_person("payer/alice", "finance/alice"));

@@ -5,7 +5,9 @@ use futures::future::{BoxFuture, FutureExt as _};
 use super::{
     RefundRefusal as R, ReviewEnd,
     entity::{self, RefundRow, RefundState, next_ask, refund_number},
-    posting, store,
+    posting,
+    reverse::require_another,
+    store,
     unspent::Unspent,
 };
 use crate::{
@@ -78,7 +80,11 @@ impl CreateRefund {
         let source = match (&self.suspense, credited) {
             (Some(seq), _) => {
                 let payment = remittance.suspended.iter().find(|payment| payment.seq == *seq);
-                self.of_suspense(payment.ok_or(R::PaymentNotSuspended { transaction: *seq })?)?
+                let payment = payment.ok_or(R::PaymentNotSuspended { transaction: *seq })?;
+                if payment.is_reversed() {
+                    require_another(tx, *seq, &self.request.actor).await?;
+                }
+                self.of_suspense(payment)?
             }
             (None, Some(credit)) => self.of_account(tx, &remittance, credit).await?,
             (None, None) => {

@@ -81,6 +81,12 @@ pub enum RefundRefusal {
         /// The transaction that took it back.
         reversal: Seq,
     },
+    /// Whoever took the credit back does not send its money away, too.
+    #[error("somebody else than who made reversal {reversal} has to refund it")]
+    ReversedBySame {
+        /// The transaction that took it back.
+        reversal: Seq,
+    },
     /// All of the credit went back to its payer.
     #[error("all of the credit was refunded")]
     NothingToReverse {
@@ -144,6 +150,7 @@ impl From<RefundRefusal> for Refusal {
                 .with_fact("transaction", transaction)
                 .about("credit"),
             R::AlreadyReversed { reversal } => because(Reason::AlreadyReversed).with_fact("transaction", reversal),
+            R::ReversedBySame { reversal } => because(Reason::MakerIsChecker).with_fact("transaction", reversal),
             R::NothingToReverse { refunded } => because(Reason::NothingToReverse).with_fact("refunded", refunded),
             R::ReversalNotFound { reversal } => because(Reason::NotFound).with_fact("reversal", reversal).about("name"),
             R::NotInTransit { state } => because(Reason::NotInTransit).with_fact("state", state),

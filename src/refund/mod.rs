@@ -200,7 +200,8 @@ impl Refunds {
     /// Sets money of a remittance aside, and asks the gateway to pay it back. Answered as it was set aside, whatever the
     /// gateway says meanwhile; a gateway that cannot be reached is asked again later.
     ///
-    /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, ALREADY_REVERSED, UNDER_REVIEW, REFUND_EXCEEDS_ORIGINAL, REFUND_EXCEEDS_UNSPENT.
+    /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, ALREADY_REVERSED, MAKER_IS_CHECKER, UNDER_REVIEW, REFUND_EXCEEDS_ORIGINAL,
+    /// REFUND_EXCEEDS_UNSPENT.
     pub async fn create(&self, center: &Center, request: Request, new: NewRefund) -> Result<Posted, LedgerError> {
         let NewRefund {
             remittance,

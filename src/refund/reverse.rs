@@ -9,6 +9,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 
 use super::{RefundRefusal as R, Refunds, create::active_detainee, entity::credit_facts, store, unspent::Unspent};
 use crate::{
+    approval::is_one_person,
     custody::Detainee,
     distribution::reversal::{claim_in_tx, take_back_in_tx},
     ids::{DetaineeId, RemittanceId, Seq},
@@ -145,6 +146,18 @@ impl ReverseCredit {
         tx.touch_rules();
         Ok(())
     }
+}
+
+/// Refuses whoever took a credit back when they are to send its money away as well: by two people only it leaves the center, since
+/// what the detainee has spent of it is the center's until the claim is paid.
+pub(super) async fn require_another(tx: &mut JournalTx, reversal: Seq, actor: &str) -> Result<(), Declined> {
+    let center = tx.center().no;
+    let found = transaction::get(tx.conn(), center, reversal).await?;
+    let found = found.ok_or_else(|| broken(format!("reversal {reversal} is not in the journal")))?;
+    if is_one_person(&found.record.actor, actor) {
+        return Err(R::ReversedBySame { reversal }.into());
+    }
+    Ok(())
 }
 
 fn broken(error: impl std::fmt::Display) -> Declined {

@@ -203,7 +203,7 @@ impl Remittances {
         let head = center::head(&mut conn, center.no, false).await?;
         drop(conn);
         let remittance = self.remittance(center, id).await?;
-        let Some(payment) = remittance.own_suspended() else {
+        let Some(payment) = remittance.own_suspended().filter(|payment| payment.may_be_credited()) else {
             return Ok(remittance);
         };
         let detainee = self.custody.detainee(center, &remittance.detainee).await?;

@@ -1,7 +1,9 @@
 //! Debts, court orders, policies and reversals over the wire, and what verification notices of them.
 
 use custody_ledger::{
+    access::{Role, Scope},
     gateway::simulator::control::{NotifyOptions, RefundAnswer},
+    ids::CenterId,
     proto::{
         ChangeLegalStatusRequest, CourtOrder, CreateDebtRequest, CreateRefundRequest, CreditReversal, Debt, Detainee,
         Distribution, DistributionPolicy, EndCourtOrderRequest, GetCreditReversalRequest, GetDebtRequest,
@@ -123,7 +125,23 @@ async fn an_advance_is_repaid_and_a_wrong_credit_owes_it_again() {
         .refused("from the account", create, refund("").encode_to_vec())
         .await;
     assert!(refused.is(Code::FailedPrecondition, "ALREADY_REVERSED"), "{refused:?}");
-    let refunded: Refund = hall.ask(create, &refund(&reversal.transaction)).await.unwrap();
+    // Not by whoever took it back, in whatever role.
+    for role in [Role::Admin, Role::Finance] {
+        let asked = refund(&reversal.transaction).encode_to_vec();
+        let refused = hall
+            .refused_as("by the same person", create, &hall.token(role), asked)
+            .await;
+        assert!(refused.is(Code::PermissionDenied, "MAKER_IS_CHECKER"), "{refused:?}");
+    }
+    let scope = Scope {
+        center: Some(CenterId::parse("C1").unwrap()),
+        ..Scope::default()
+    };
+    let another = hall.service.token_of("bob", Role::Finance, scope);
+    let refunded: Refund = hall
+        .ask_as(create, &another, &refund(&reversal.transaction))
+        .await
+        .unwrap();
     let answer = RefundAnswer {
         failed: None,
         abnormal: false,

@@ -213,6 +213,9 @@ async fn a_payer_has_so_many_payments_a_month() {
     let late = economy.pay(&first.id).await;
     assert_eq!(late.state(), LegState::Suspended);
     assert_eq!(late.suspended[0].reason, "PAYMENT_COUNT_EXCEEDED");
+    // Whoever asks again before it is sent back does not get it credited.
+    assert_eq!(economy.look_again(&first.id).await.state(), LegState::Suspended);
+    assert_eq!(money(&economy, "D1").await, ["0.00", "50.00", "0.00"]);
     assert_eq!(send_back(&economy).await, 1);
     assert_eq!(money(&economy, "D1").await, ["0.00", "0.00", "50.00"]);
     let refused = economy.order(Uuid::new_v4(), "D2", "10").await.unwrap_err();

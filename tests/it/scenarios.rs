@@ -41,7 +41,7 @@ use custody_ledger::{
     commissary::ReturnLine,
     distribution::{CourtOrderState, NewCourtOrder, NewDebt, NewPolicy, parse_percent},
     ids::{CourtOrderId, ProductId, RemittanceId, Seq},
-    ledger::{LedgerError, Posted},
+    ledger::{LedgerError, Posted, Request},
     proto::{JournalRecord, journal_record::Facts},
     refund::NewRefund,
     remittance::LegState,
@@ -421,7 +421,11 @@ impl Scenario {
                     suspense: Some(*reversal),
                     ..NewRefund::of(self.remittances[remittance].clone(), cny(amount), "wrong person")
                 };
-                let request = request_with(request, "test/GiveBack", amount.as_bytes());
+                // By somebody else than who took it back.
+                let request = Request {
+                    actor: "finance/bob".into(),
+                    ..request_with(request, "test/GiveBack", amount.as_bytes())
+                };
                 economy.house.refunds.create(&economy.world.center, request, new).await
             }
         };

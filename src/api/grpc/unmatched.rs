@@ -101,7 +101,7 @@ fn line_in(line: Option<&BankLine>, center: &Center) -> Result<Line, Refusal> {
         bank_reference: told(&line.bank_reference, "bank_line.bank_reference")?,
         amount: positive_amount_in(line.amount.as_ref(), center.currency, "bank_line.amount")?,
         value_date: name::date(&line.value_date, "bank_line.value_date")?,
-        payer_name: told(&line.payer_name, "bank_line.payer_name")?,
+        payer_name: without_identity(told(&line.payer_name, "bank_line.payer_name")?, "bank_line.payer_name")?,
         payer_account: told(&line.payer_account, "bank_line.payer_account")?,
         custody_number: free(&line.custody_number, "bank_line.custody_number")?,
         detainee_name: free(&line.detainee_name, "bank_line.detainee_name")?,

@@ -166,16 +166,17 @@ impl Payers {
         detainee: &DetaineeId,
     ) -> Result<PayerLink, LedgerError> {
         locked(tx, center, payer).await?.require_active()?;
+        if let Some(link) = store::link(tx, center.no, payer, detainee).await? {
+            return Ok(link);
+        }
+        // Before it is told who is held here: whoever has asked for so many links learns nothing more by asking.
+        if store::count_links(tx, center.no, payer).await? >= LINKS_MAX {
+            return Err(R::TooManyLinks { payer: payer.clone() }.into());
+        }
         let held = custody::detainee_in_tx(tx, center, detainee).await?;
         held.ok_or_else(|| CustodyRefusal::DetaineeNotFound {
             detainee: detainee.clone(),
         })?;
-        if let Some(link) = store::link(tx, center.no, payer, detainee).await? {
-            return Ok(link);
-        }
-        if store::count_links(tx, center.no, payer).await? >= LINKS_MAX {
-            return Err(R::TooManyLinks { payer: payer.clone() }.into());
-        }
         Ok(PayerLink {
             payer: payer.clone(),
             detainee: detainee.clone(),

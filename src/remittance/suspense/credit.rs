@@ -129,7 +129,10 @@ impl Command for CreditSuspended {
         let known = state.room::<RemittanceRoom>()?.get(&own.remittance)?;
         let payment = known.payments.iter().find(|payment| payment.seq == self.payment);
         let is_as_it_was = match payment {
-            Some(payment) => !known.is_credited && payment.in_transit()?.is_zero() && payment.left()? == self.amount,
+            Some(payment) => {
+                let is_free = !known.is_credited && payment.may_be_credited();
+                is_free && payment.in_transit()?.is_zero() && payment.left()? == self.amount
+            }
             None => false,
         };
         let is_under_review = known.is_held && !known.is_decided;

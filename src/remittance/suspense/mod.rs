@@ -28,6 +28,7 @@ use crate::{
     ledger::Center,
     money::{Amount, MoneyError},
     proto::{HeldRemittanceWork, SuspendedPaymentWork, SuspenseFacts, WorkFacts, work_facts},
+    remittance::screening::PAYMENT_COUNT_EXCEEDED,
     work::{self, Closing, NewItem, WorkKind},
 };
 
@@ -91,6 +92,11 @@ impl SuspendedPayment {
     /// Whether it was credited and taken back: the same detainee does not get it again.
     pub fn is_reversed(&self) -> bool {
         self.reason == CREDIT_REVERSED
+    }
+
+    /// Whether it may be credited later: not what was paid more often than is accepted, which goes back whoever asks.
+    pub(super) fn may_be_credited(&self) -> bool {
+        self.reason != PAYMENT_COUNT_EXCEEDED
     }
 
     pub(super) fn add(&mut self, movement: Movement, amount: Amount) -> Result<(), MoneyError> {
