@@ -92,7 +92,8 @@ async fn story(play: &mut Play) -> anyhow::Result<String> {
     let gateway = play.stage.start_simulator().await?.to_owned();
     let service = play.stage.start_service().await?.to_owned();
     tell::say(format!(
-        "The service is on {service} with a PostgreSQL of its own, a simulated payment gateway on {gateway}. It is {TODAY}."
+        "The service is on {service} with a PostgreSQL of its own, simulated gateways (WeChat Pay 微信支付, Alipay 支付宝, \
+         and one with webhooks) on {gateway}. It is {TODAY}."
     ));
     acts::open::play(play).await?;
     acts::remit::play(play).await?;
@@ -100,6 +101,7 @@ async fn story(play: &mut Play) -> anyhow::Result<String> {
     acts::give_back::play(play).await?;
     acts::refund::play(play).await?;
     acts::release::play(play).await?;
+    acts::storm::play(play).await?;
     next_day(play).await?;
     acts::settle::play(play).await?;
     acts::bill::play(play).await?;

@@ -16,7 +16,7 @@ use crate::{
     access::{Actor, Issuer, Role, Scope, TokenKey},
     clock::Clock,
     db::embedded::{self, Embedded},
-    gateway::simulator::SimulatorControl,
+    gateway::simulator::{SimulatorControl, alipay::keys::AlipayKeys, wechat::keys::WechatPayKeys},
     ids::{CenterId, PayerId, TerminalId},
     launch::{self, Program},
 };
@@ -82,16 +82,31 @@ impl Stage {
         self.home.path()
     }
 
-    /// Starts the simulator. Its first clock is the stage's; later it is turned with it.
+    /// Starts the simulator with all its faces, and writes down the keys and channels for the service. Its first clock is the
+    /// stage's; later it is turned with it.
     pub async fn start_simulator(&mut self) -> anyhow::Result<&str> {
+        let (wechat, alipay) = (self.keys("wechat")?, self.keys("alipay")?);
+        let wechat_keys = WechatPayKeys::load_or_generate(&wechat).context("keys of WeChat Pay")?;
+        let alipay_keys = AlipayKeys::load_or_generate(&alipay).context("keys of Alipay")?;
         let mut command = launch::own("gateway-simulator")?;
         command
             .args(["--listen", "127.0.0.1:0", "--dev", "--dev-clock", &self.now()?])
+            .arg("--wechat-keys")
+            .arg(&wechat)
+            .arg("--alipay-keys")
+            .arg(&alipay)
             .env("CUSTODY_GATEWAY_SECRET", self.secret.expose_secret())
             .stderr(self.log()?);
         let simulator = Program::start(command, "gateway simulator ready on ")
             .await
             .context("the gateway's simulator")?;
+        // Where it listens is known only now.
+        let url = format!("http://{}", simulator.address());
+        let channels = [
+            wechat_keys.service_table("wechat", &wechat, &url)?,
+            alipay_keys.service_table("alipay", &alipay, &url),
+        ];
+        fs::write(self.channels_path(), channels.join("\n")).context("the channels")?;
         Ok(self.simulator.insert(simulator).address())
     }
 
@@ -103,6 +118,8 @@ impl Stage {
             .args(["--listen", "127.0.0.1:0", "--dev", "--dev-clock", &self.now()?])
             .args(["--gateway-url", &gateway, "--data-dir"])
             .arg(self.directory())
+            .arg("--config")
+            .arg(self.channels_path())
             .env("CUSTODY_GATEWAY_SECRET", self.secret.expose_secret())
             .stderr(self.log()?);
         let service = Program::start(command, "custody ready on ")
@@ -204,6 +221,18 @@ impl Stage {
 
     fn now(&self) -> anyhow::Result<String> {
         Ok(self.clock.now().format(&Rfc3339)?)
+    }
+
+    /// A directory for the keys of a gateway, with its whole path.
+    fn keys(&self, gateway: &str) -> anyhow::Result<PathBuf> {
+        let path = self.directory().join("gateways").join(gateway);
+        fs::create_dir_all(&path)?;
+        Ok(path.canonicalize()?)
+    }
+
+    /// The configuration of the channels beside the webhook's.
+    fn channels_path(&self) -> PathBuf {
+        self.directory().join("channels.toml")
     }
 
     fn log_path(&self) -> PathBuf {

@@ -21,6 +21,9 @@ async fn the_demonstration_ends_with_its_proof() {
     assert!(last.starts_with("proof holds: lakeside "), "{last}");
     for part in [
         "200 of 200 orders",
+        "微信 wechat is paid by weixin://",
+        "支付宝 alipay is paid by http://",
+        "12 of 12 credited exactly once",
         "AMOUNT_DIFFERS",
         "kill -9",
         "verified: 2 centers",

@@ -1,9 +1,9 @@
-//! The gateway's bill of the day: one amount in it is wrong, and found; then the gateway sends a corrected bill.
+//! The gateways' bills of the day: one amount in it is wrong, and found; then that gateway sends a corrected bill.
 
 use anyhow::Context as _;
 use futures::stream;
 
-use super::{Play, Remitted};
+use super::{CHANNELS, Play, Remitted, channel_called};
 use crate::{
     demo::{
         TODAY,
@@ -24,7 +24,8 @@ use crate::{
     },
 };
 
-const CHANNEL: &str = "webhook";
+/// The channel whose bill finance fetches itself once more.
+const CORRECTED: &str = "webhook";
 /// Whose payment the bill gets wrong, and how.
 const WRONG: (&str, &str) = ("F03", "590.00");
 /// How much of a bill is sent at once, in bytes.
@@ -32,7 +33,7 @@ const CHUNK_BYTES: usize = 512;
 
 /// Plays it.
 pub async fn play(play: &mut Play) -> anyhow::Result<()> {
-    tell::act(8, "The gateway's bill is reconciled", "渠道对账");
+    tell::act(9, "The gateways' bills are reconciled", "渠道对账");
     let (payer, wrong_amount) = WRONG;
     let wrong = play
         .remitted
@@ -51,23 +52,26 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
     ));
     let (mut rows, mut both_sides) = (Vec::new(), Vec::new());
     for house in &HOUSES {
-        let breaks = u32::from(house.id == wrong.center);
-        let reconciled = fetch(play, house.id).await?;
-        check(play, house.id, &reconciled, breaks)?;
-        rows.push(row(&house.short(), "fetched 拉取", &reconciled));
-        let found = breaks_of(play, house.id, &reconciled.name).await?;
-        same(format!("breaks of {}", house.id), breaks, found.len())?;
-        if let [found] = found.as_slice() {
-            check_break(found, wrong, wrong_amount)?;
-            both_sides.extend(evidence(found));
+        for (channel, _) in CHANNELS {
+            let breaks = u32::from((house.id, channel) == (wrong.center, wrong.channel));
+            let reconciled = fetch(play, house.id, channel).await?;
+            check(play, (house.id, channel), &reconciled, breaks)?;
+            rows.push(row(&house.short(), channel, "fetched 拉取", &reconciled));
+            let found = breaks_of(play, house.id, &reconciled.name).await?;
+            same(format!("breaks of {}", reconciled.name), breaks, found.len())?;
+            if let [found] = found.as_slice() {
+                check_break(found, wrong, wrong_amount)?;
+                both_sides.extend(evidence(found));
+            }
         }
     }
     gateway.change_bill_amount(&change(wrong.amount)).await?;
     let corrected = import(play, wrong.center).await?;
-    check(play, wrong.center, &corrected, 0)?;
-    rows.push(row("湖滨 Lakeside", "corrected 更正", &corrected));
+    check(play, (wrong.center, CORRECTED), &corrected, 0)?;
+    rows.push(row("湖滨 Lakeside", CORRECTED, "corrected 更正", &corrected));
     let head = [
         "center 监所",
+        "channel 渠道",
         "bill 账单",
         "matched 相符",
         "breaks 差错",
@@ -75,7 +79,7 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
         "refunded: bill / ledger 退款",
         "fees 手续费",
     ];
-    tell::table(head, &[2, 3, 4, 5, 6], rows);
+    tell::table(head, &[3, 4, 5, 6, 7], rows);
     tell::say(
         "The break, with the evidence of both sides; in the corrected bill it is gone. Each fee is recorded once:",
     );
@@ -89,8 +93,10 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
     ];
     tell::table(head, &[4], both_sides);
     for house in &HOUSES {
-        let fees = fees(play, house.id)?;
-        play.books.charge(house.id, fees)?;
+        for (channel, _) in CHANNELS {
+            let fees = fees(play, (house.id, channel))?;
+            play.books.charge(house.id, fees)?;
+        }
     }
     Ok(())
 }
@@ -103,15 +109,15 @@ fn day() -> anyhow::Result<time::Date> {
 }
 
 /// The service fetches the bill by itself.
-async fn fetch(play: &Play, center: &str) -> anyhow::Result<Reconciliation> {
+async fn fetch(play: &Play, center: &str, channel: &str) -> anyhow::Result<Reconciliation> {
     let request = FetchBillRequest {
         parent: center_name(center),
-        channel: CHANNEL.to_owned(),
+        channel: channel.to_owned(),
         bill_date: TODAY.to_owned(),
     };
     let finance = play.stage.finance(center)?;
     done(
-        format!("the bill of {center}"),
+        format!("the bill of {channel} for {center}"),
         finance.reconciliation().fetch_bill(request).await,
     )
 }
@@ -119,7 +125,7 @@ async fn fetch(play: &Play, center: &str) -> anyhow::Result<Reconciliation> {
 /// Finance fetches the bill from the gateway's own site and sends it in.
 async fn import(play: &Play, center: &str) -> anyhow::Result<Reconciliation> {
     let config = WebhookConfig {
-        id: CHANNEL.to_owned(),
+        id: CORRECTED.to_owned(),
         base_url: play.stage.gateway_url()?,
         secret: play.stage.secret(),
     };
@@ -128,7 +134,7 @@ async fn import(play: &Play, center: &str) -> anyhow::Result<Reconciliation> {
         .await?;
     let header = ImportBillHeader {
         parent: center_name(center),
-        channel: CHANNEL.to_owned(),
+        channel: CORRECTED.to_owned(),
         bill_date: TODAY.to_owned(),
     };
     let message = |content| ImportBillRequest { content: Some(content) };
@@ -142,24 +148,40 @@ async fn import(play: &Play, center: &str) -> anyhow::Result<Reconciliation> {
     done(format!("the corrected bill of {center}"), imported)
 }
 
-/// What was remitted in a center, by our own notes.
-fn paid(play: &Play, center: &str) -> anyhow::Result<Vec<Amount>> {
-    let ours = play.remitted.iter().filter(|remitted| remitted.center == center);
+/// What was remitted in a center over a channel, by our own notes.
+fn paid(play: &Play, place: (&'static str, &'static str)) -> anyhow::Result<Vec<Amount>> {
+    let is_there = |remitted: &&Remitted| (remitted.center, remitted.channel) == place;
+    let ours = play.remitted.iter().filter(is_there);
     ours.map(|remitted| cny(remitted.amount)).collect()
 }
 
-fn fees(play: &Play, center: &str) -> anyhow::Result<Amount> {
-    let fees: Vec<Amount> = paid(play, center)?
-        .into_iter()
-        .map(Books::fee)
-        .collect::<anyhow::Result<_>>()?;
-    Ok(Amount::sum(fees, zero()?.currency())?)
+/// What went back to payers in a center over a channel.
+fn paid_back<'a>(play: &'a Play, place: (&'static str, &'static str)) -> &'a [Amount] {
+    play.refunds.get(&place).map(Vec::as_slice).unwrap_or_default()
 }
 
-fn check(play: &Play, center: &str, reconciled: &Reconciliation, breaks: u32) -> anyhow::Result<()> {
+/// The fees of the payments, less what WeChat Pay gives back of a fee with a refund; the others give back nothing.
+fn fees(play: &Play, place: (&'static str, &'static str)) -> anyhow::Result<Amount> {
+    let sum = |amounts: &[Amount]| -> anyhow::Result<Amount> {
+        let fees: Vec<Amount> = amounts.iter().copied().map(Books::fee).collect::<anyhow::Result<_>>()?;
+        Ok(Amount::sum(fees, zero()?.currency())?)
+    };
+    let kept = sum(&paid(play, place)?)?;
+    match place.1 {
+        "wechat" => Ok(kept.checked_sub(sum(paid_back(play, place))?)?),
+        _ => Ok(kept),
+    }
+}
+
+fn check(
+    play: &Play,
+    place: (&'static str, &'static str),
+    reconciled: &Reconciliation,
+    breaks: u32,
+) -> anyhow::Result<()> {
     let what = |what: &str| format!("{what} of {}", reconciled.name);
-    let payments = paid(play, center)?;
-    let refunds = play.refunds.get(center).map(Vec::as_slice).unwrap_or_default();
+    let payments = paid(play, place)?;
+    let refunds = paid_back(play, place);
     let entries = u32::try_from(payments.len() + refunds.len())?;
     let currency = zero()?.currency();
     same(what("breaks"), breaks, reconciled.break_count)?;
@@ -179,7 +201,7 @@ fn check(play: &Play, center: &str, reconciled: &Reconciliation, breaks: u32) ->
     )?;
     same(
         what("fees in the bill"),
-        fees(play, center)?,
+        fees(play, place)?,
         text(reconciled.bill_fees.as_ref()),
     )?;
     if breaks == 0 {
@@ -228,10 +250,11 @@ fn check_break(found: &Break, wrong: &Remitted, wrong_amount: &str) -> anyhow::R
     same("the ledger's source", &wrong.name, &ledger.source)
 }
 
-fn row(center: &str, bill: &str, reconciled: &Reconciliation) -> [String; 7] {
+fn row(center: &str, channel: &str, bill: &str, reconciled: &Reconciliation) -> [String; 8] {
     let two = |bill, ledger| format!("{} / {}", text(bill), text(ledger));
     [
         center.to_owned(),
+        channel_called(channel).to_owned(),
         bill.to_owned(),
         reconciled.matched_count.to_string(),
         reconciled.break_count.to_string(),

@@ -10,6 +10,7 @@ pub mod refund;
 pub mod release;
 pub mod remit;
 pub mod settle;
+pub mod storm;
 
 use std::collections::BTreeMap;
 
@@ -32,8 +33,23 @@ pub struct Play {
     pub books: Books,
     pub remitted: Vec<Remitted>,
     pub bought: Vec<Bought>,
-    /// What went back to payers, by center.
-    pub refunds: BTreeMap<&'static str, Vec<Amount>>,
+    /// What went back to payers, by center and channel.
+    pub refunds: BTreeMap<(&'static str, &'static str), Vec<Amount>>,
+}
+
+/// The gateways: the channel of each, and what it is called on the page.
+pub const CHANNELS: [(&str, &str); 3] = [
+    ("wechat", "微信 wechat"),
+    ("alipay", "支付宝 alipay"),
+    ("webhook", "网关 webhook"),
+];
+
+/// What a channel is called on the page.
+pub fn channel_called(channel: &str) -> &str {
+    CHANNELS
+        .iter()
+        .find(|(id, _)| *id == channel)
+        .map_or(channel, |(_, name)| name)
 }
 
 /// A remittance that was credited.
@@ -41,6 +57,7 @@ pub struct Remitted {
     pub center: &'static str,
     pub payer: &'static str,
     pub detainee: &'static str,
+    pub channel: &'static str,
     /// `centers/{center}/remittances/{remittance}`.
     pub name: String,
     /// Its number at the gateway.

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use super::{Play, balances, remit};
+use super::{Play, balances, channel_called, remit};
 use crate::{
     demo::{
         books::{cny, money, text},
@@ -28,7 +28,7 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
         .find(|remitted| remitted.payer == PAYER)
         .context("no remittance")?;
     let (center, detainee, name) = (remitted.center, remitted.detainee, remitted.name.clone());
-    let original = remitted.amount;
+    let (original, channel) = (remitted.amount, remitted.channel);
     let payer = play.stage.payer(center, PAYER)?;
     let finance = play.stage.finance(center)?;
 
@@ -44,7 +44,10 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
     };
     let too_much = finance.refund().create_refund(ask("900.00", "too much")).await;
     let (_, why) = refused("a refund of more than is unspent", "REFUND_EXCEEDS_UNSPENT", too_much)?;
-    tell::say(format!("李娜 Li Na asks for 900.00 of her {original}. Refused: {why}"));
+    tell::say(format!(
+        "李娜 Li Na paid {original} by {}, and asks for 900.00 of it. Refused: {why}",
+        channel_called(channel)
+    ));
 
     let refund = done("refund", finance.refund().create_refund(ask(AMOUNT, "1")).await)?;
     let ended = go(play, &finance, &refund).await?;
@@ -73,7 +76,7 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
         ended.state().as_str_name().replace("STATE_", ""),
     ];
     tell::table(head, &[2, 3, 4, 5], [row]);
-    play.refunds.entry(center).or_default().push(cny(AMOUNT)?);
+    play.refunds.entry((center, channel)).or_default().push(cny(AMOUNT)?);
     Ok(())
 }
 

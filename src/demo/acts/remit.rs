@@ -1,10 +1,10 @@
-//! Families remit: eight payments, of which one is told four times, one is forged, and one is never told.
+//! Families remit: eight payments over three gateways, of which one is told four times, one is forged, and one is never told.
 
 use std::time::Duration;
 
 use anyhow::bail;
 
-use super::{Play, Remitted, balances};
+use super::{Play, Remitted, balances, channel_called};
 use crate::{
     demo::{
         books::{cny, money, text},
@@ -38,6 +38,7 @@ enum Notice {
 
 struct Planned {
     payer: &'static str,
+    channel: &'static str,
     amount: &'static str,
     court: &'static str,
     savings: &'static str,
@@ -45,10 +46,16 @@ struct Planned {
     notice: Notice,
 }
 
-const fn planned(payer: &'static str, amount: &'static str, parts: [&'static str; 3], notice: Notice) -> Planned {
+const fn planned(
+    (payer, channel): (&'static str, &'static str),
+    amount: &'static str,
+    parts: [&'static str; 3],
+    notice: Notice,
+) -> Planned {
     let [court, savings, rest] = parts;
     Planned {
         payer,
+        channel,
         amount,
         court,
         savings,
@@ -59,16 +66,26 @@ const fn planned(payer: &'static str, amount: &'static str, parts: [&'static str
 
 /// Payments, and how each should be split: court, savings, available.
 const PLAN: [Planned; 8] = [
-    planned("F01", "500.00", ["200.00", "50.00", "250.00"], Notice::Once),
-    planned("F02", "300.00", ["0.00", "30.00", "270.00"], Notice::Duplicated),
-    planned("F03", "600.00", ["0.00", "60.00", "540.00"], Notice::Tampered),
+    planned(("F01", "wechat"), "500.00", ["200.00", "50.00", "250.00"], Notice::Once),
+    planned(
+        ("F02", "wechat"),
+        "300.00",
+        ["0.00", "30.00", "270.00"],
+        Notice::Duplicated,
+    ),
+    planned(
+        ("F03", "webhook"),
+        "600.00",
+        ["0.00", "60.00", "540.00"],
+        Notice::Tampered,
+    ),
     // 10 % would be 100.00, but savings stop at 80.00.
-    planned("F04", "1000.00", ["0.00", "80.00", "920.00"], Notice::Once),
-    planned("F05", "200.00", ["0.00", "10.00", "190.00"], Notice::Lost),
-    planned("F06", "800.00", ["0.00", "40.00", "760.00"], Notice::Once),
+    planned(("F04", "wechat"), "1000.00", ["0.00", "80.00", "920.00"], Notice::Once),
+    planned(("F05", "alipay"), "200.00", ["0.00", "10.00", "190.00"], Notice::Lost),
+    planned(("F06", "alipay"), "800.00", ["0.00", "40.00", "760.00"], Notice::Once),
     // 5 % would be 7.525; what is less than a fen is not saved.
-    planned("F07", "150.50", ["0.00", "7.52", "142.98"], Notice::Once),
-    planned("F08", "400.00", ["0.00", "20.00", "380.00"], Notice::Once),
+    planned(("F07", "wechat"), "150.50", ["0.00", "7.52", "142.98"], Notice::Once),
+    planned(("F08", "webhook"), "400.00", ["0.00", "20.00", "380.00"], Notice::Once),
 ];
 
 /// Plays it.
@@ -92,6 +109,7 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
                 rows.push([
                     tracking_code(&remitted.name),
                     payer.name.to_owned(),
+                    channel_called(planned.channel).to_owned(),
                     called(payer.detainee),
                     planned.amount.to_owned(),
                     planned.court.to_owned(),
@@ -107,6 +125,7 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
     let head = [
         "tracking code 查询码",
         "payer 汇款人",
+        "channel 渠道",
         "detainee 在押人员",
         "amount 金额",
         "court 法院",
@@ -114,7 +133,7 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
         "available 可用",
         "notifications 通知",
     ];
-    tell::table(head, &[3, 4, 5, 6], rows);
+    tell::table(head, &[4, 5, 6, 7], rows);
     one_credit_each(play).await?;
     refusals(play).await
 }
@@ -136,12 +155,13 @@ async fn remit(
         payer: payer_name(center, planned.payer),
         detainee: detainee_name(center, detainee),
         amount: money(planned.amount),
-        channel: "webhook".to_owned(),
+        channel: planned.channel.to_owned(),
         request_id: request_id(&["remittance", planned.payer]),
         in_app_payer: String::new(),
     };
     let remittance = done("remittance", desk.remittance().create_remittance(request).await)?;
     expect_state(&remittance, State::Pending)?;
+    way_to_pay(play, &remittance)?;
     let order = remittance.order_number.clone();
     let gateway = play.stage.gateway()?;
     let options = PayOptions {
@@ -179,6 +199,7 @@ async fn remit(
         center,
         payer: planned.payer,
         detainee,
+        channel: planned.channel,
         name: remittance.name,
         order_number: order,
         amount: planned.amount,
@@ -233,16 +254,29 @@ async fn lost(desk: &Desk, remittance: &Remittance) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What the first payer of each channel is shown to pay by.
+fn way_to_pay(play: &Play, remittance: &Remittance) -> anyhow::Result<()> {
+    let channel = remittance.channel.as_str();
+    // The real Alipay's begins with https://qr.alipay.com/; the simulated one has no such name.
+    let begins = if channel == "wechat" { "weixin://" } else { "http://" };
+    let way = &remittance.payment_url;
+    same(format!("{channel}'s way to pay, {way}"), true, way.starts_with(begins))?;
+    if !play.remitted.iter().any(|remitted| remitted.channel == channel) {
+        tell::say(format!("{} is paid by {way}", channel_called(channel)));
+    }
+    Ok(())
+}
+
 fn center_of(name: &str) -> &str {
     name.split('/').nth(1).unwrap_or_default()
 }
 
-async fn read(desk: &Desk, name: &str) -> anyhow::Result<Remittance> {
+pub async fn read(desk: &Desk, name: &str) -> anyhow::Result<Remittance> {
     let request = GetRemittanceRequest { name: name.to_owned() };
     done("remittance", desk.remittance().get_remittance(request).await)
 }
 
-fn expect_state(remittance: &Remittance, state: State) -> anyhow::Result<()> {
+pub fn expect_state(remittance: &Remittance, state: State) -> anyhow::Result<()> {
     same(&remittance.name, state.as_str_name(), remittance.state().as_str_name())
 }
 
@@ -263,15 +297,20 @@ async fn wait(play: &Play, subject: &str, enough: impl Fn(&[Delivery]) -> bool) 
     let gateway = play.stage.gateway()?;
     for _ in 0..NOTICE_MAX_MS / LOOK_MS {
         let mut deliveries = gateway.deliveries().await?;
-        deliveries.retain(|delivery| delivery.subject == subject);
+        deliveries.retain(|delivery| ours(delivery) == subject);
         if enough(&deliveries) {
             return Ok(deliveries);
         }
         tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
     }
     let deliveries = gateway.deliveries().await?;
-    let last = deliveries.iter().rfind(|delivery| delivery.subject == subject);
+    let last = deliveries.iter().rfind(|delivery| ours(delivery) == subject);
     bail!("the notifications of {subject} did not arrive in {NOTICE_MAX_MS} ms; the last: {last:?}")
+}
+
+/// Our number of what a notification tells: Alipay's numbers have a `_` where ours have a `-`.
+pub fn ours(delivery: &Delivery) -> String {
+    delivery.subject.replace('_', "-")
 }
 
 async fn distribution(play: &Play, remitted: &Remitted) -> anyhow::Result<Distribution> {
