@@ -97,7 +97,7 @@ async fn a_storm_leaves_the_gateways_books_and_the_ledger_equal() {
         ..FaultRates::default()
     };
     house.control.set_faults(&calm).await.unwrap();
-    let reckoned = reckoning::reckon(&mut house).await;
+    let reckoned = reckoning::reckon(&house).await;
     println!("storm: {reckoned:?}");
     // A storm in which something never happened shows nothing of it.
     assert_eq!(reckoned.lacking(), [""; 0], "{reckoned:?}");

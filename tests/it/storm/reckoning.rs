@@ -267,7 +267,7 @@ async fn bring_further(caller: &Caller, process: &Process) -> Vec<String> {
 }
 
 /// Waits until nothing is open, and compares.
-pub async fn reckon(house: &mut House) -> Reckoned {
+pub async fn reckon(house: &House) -> Reckoned {
     let caller = house.caller();
     let process = Process::over(&house.service.private_url(), Clock::system(), 64);
     let count: usize = Sides::read(&caller).await.remittances.iter().map(Vec::len).sum();
@@ -374,7 +374,7 @@ async fn clearing(process: &Process, sides: &Sides, number: usize, channel: usiz
         .await
         .unwrap();
     let no = found.unwrap_or_else(|| panic!("{owner} has no clearing account in {}", center.id));
-    let clearing = balance::now(&mut conn, &center, &[no]).await.unwrap().0[0];
+    let clearing = balance::now(&mut *conn, &center, &[no]).await.unwrap().0[0];
     assert_eq!(clearing, held, "{owner} in {}", center.id);
 }
 
