@@ -30,7 +30,7 @@ const CALLERS: usize = 12;
 /// How often the power is cut: the service's and PostgreSQL's in turn.
 const CUTS: usize = 4;
 /// The remittances of the small storm.
-const REMITTANCES: usize = 240;
+const REMITTANCES: usize = 160;
 const SEED: u64 = 20_261_124;
 
 fn told<T: std::str::FromStr>(variable: &str, otherwise: T) -> T {
@@ -55,7 +55,7 @@ fn faults(seed: u64) -> FaultRates {
         slow_per_mille: 60,
         slow_max_ms: 400,
         refunds: RefundMode::ByItself,
-        refuse_refund_per_mille: 150,
+        refuse_refund_per_mille: 250,
         strand_refund_per_mille: 150,
         delay_refund_per_mille: 300,
         refund_delay_max_ms: 800,
