@@ -30,7 +30,7 @@
 //!
 //! Power cuts and outages:
 //! - `faults` of the service and its PostgreSQL; `hanging_database` one that is there and does not answer;
-//!   `gateway_power_cuts` between the gateway and the ledger
+//!   `gateway_power_cuts` between the gateway and the ledger; `storm` all of it at once, by a seed, and the books compared
 //!
 //! The house's own order: `tidy` rules for the sources; `offline` what is generated and committed is up to date.
 
@@ -71,6 +71,7 @@ mod service;
 mod settlement;
 mod several_centers;
 mod simulated_faults;
+mod storm;
 mod suspense;
 mod tampering;
 mod tidy;

@@ -42,10 +42,17 @@ impl Service {
 
     /// Starts it with further environment variables.
     pub async fn start_with(database_url: Option<&str>, environment: &[(&str, &str)]) -> Service {
-        let directory = tempfile::Builder::new()
-            .prefix("custody-it-")
-            .tempdir_in("/tmp")
-            .unwrap();
+        Service::start_in(Service::directory(), database_url, environment).await
+    }
+
+    /// A directory for a service that is to be started.
+    pub fn directory() -> TempDir {
+        let mut new = tempfile::Builder::new();
+        new.prefix("custody-it-").tempdir_in("/tmp").unwrap()
+    }
+
+    /// Starts it in a directory, with the settings that stand there as `custody.toml`, if they do.
+    pub async fn start_in(directory: TempDir, database_url: Option<&str>, environment: &[(&str, &str)]) -> Service {
         let (child, address) = launch(directory.path(), database_url, environment, "127.0.0.1:0").await;
         Service {
             directory,
@@ -182,7 +189,12 @@ async fn launch(
     environment: &[(&str, &str)],
     listen: &str,
 ) -> (Child, String) {
-    let mut child = command(directory, database_url, listen)
+    let mut command = command(directory, database_url, listen);
+    let settings = directory.join("custody.toml");
+    if settings.exists() {
+        command.arg("--config").arg(settings);
+    }
+    let mut child = command
         .stdout(Stdio::piped())
         .env("RUST_LOG", "warn")
         .envs(environment.iter().copied())
