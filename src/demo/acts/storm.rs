@@ -1,8 +1,11 @@
 //! A storm: a dozen small payments over WeChat Pay and Alipay while notifications are lost, repeated, reordered, late or forged.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 use super::{
     CHANNELS, Play, Remitted, balances, channel_called,
@@ -17,7 +20,7 @@ use crate::{
         tell,
     },
     gateway::simulator::{
-        control::{Delivery, DeliveryState, PayOptions},
+        control::{Delivery, DeliveryState, PayOptions, SimulatorControl},
         faults::FaultRates,
     },
     proto::{CreateRemittanceRequest, ListStatementLinesRequest, RefreshRemittanceRequest, remittance::State},
@@ -36,6 +39,8 @@ const PAYERS: [(&str, &str); 6] = [
 const AMOUNT: &str = "20.00";
 /// How long all notifications may take, in seconds.
 const CALM_MAX_S: u64 = 60;
+/// The pause between two looks at them, in milliseconds.
+const CALM_PAUSE_MS: u64 = 50;
 
 /// The weather. The seed says where it strikes.
 fn rates() -> FaultRates {
@@ -76,16 +81,31 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
             play.remitted.push(remitted);
         }
     }
-    let deliveries = gateway.wait_for_deliveries(Duration::from_secs(CALM_MAX_S)).await?;
-    let deliveries = deliveries.get(before..).context("notifications are gone")?;
+    let deliveries = calm(&gateway, before).await?;
     gateway.set_faults(&FaultRates::default()).await?;
     let mut asked = BTreeMap::new();
     for remitted in &play.remitted[first..] {
         let count = asked.entry(remitted.channel).or_insert(0_usize);
-        *count += usize::from(settle_down(play, remitted, deliveries).await?);
+        *count += usize::from(settle_down(play, remitted, &deliveries).await?);
     }
-    show(&play.remitted[first..], deliveries, &asked)?;
+    show(&play.remitted[first..], &deliveries, &asked)?;
     once_each(play, first).await
+}
+
+/// Waits until none of the notifications after the first `before` is on its way: those of earlier acts are their own.
+async fn calm(gateway: &SimulatorControl, before: usize) -> anyhow::Result<Vec<Delivery>> {
+    let end = Instant::now() + Duration::from_secs(CALM_MAX_S);
+    loop {
+        let own = gateway.deliveries().await?.split_off(before);
+        if own.iter().all(|delivery| delivery.state != DeliveryState::Sending) {
+            return Ok(own);
+        }
+        ensure!(
+            Instant::now() < end,
+            "notifications are on their way for {CALM_MAX_S} s"
+        );
+        tokio::time::sleep(Duration::from_millis(CALM_PAUSE_MS)).await;
+    }
 }
 
 /// Orders and pays one.
