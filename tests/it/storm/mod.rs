@@ -99,6 +99,8 @@ async fn a_storm_leaves_the_gateways_books_and_the_ledger_equal() {
     house.control.set_faults(&calm).await.unwrap();
     let reckoned = reckoning::reckon(&house).await;
     println!("storm: {reckoned:?}");
+    // Its PostgreSQL ends with it.
+    house.service.stop().await;
     // A storm in which something never happened shows nothing of it.
     assert_eq!(reckoned.lacking(), [""; 0], "{reckoned:?}");
 }
