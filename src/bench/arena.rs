@@ -215,6 +215,11 @@ async fn open_center(custody: &Custody, commissary: &Commissary, name: &str) -> 
     let currency = Currency::parse("CNY")?;
     let plenty = Amount::from_decimal(Decimal::from(ENDOWMENT), currency)?;
     let mut settings = Settings::defaults(currency)?;
+    // Load is not suspicious here.
+    settings.payment_count_max = Settings::UNLIMITED;
+    settings.screening.payment_max = Settings::UNLIMITED;
+    settings.screening.payer_max = Settings::UNLIMITED;
+    settings.screening.detainee_max = Settings::UNLIMITED;
     settings.tier_limits.insert(1, plenty);
     // Nothing that is measured is refused.
     settings.balance_cap = plenty.checked_mul(2)?;
