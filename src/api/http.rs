@@ -117,10 +117,7 @@ impl Notifications {
         let (order_number, rejected) = match notification {
             Notification::Payment(notice) => {
                 let paid = paid(notice);
-                let confirmed = self
-                    .remittances
-                    .confirm_told(channel, &paid, delivery)
-                    .await?;
+                let confirmed = self.remittances.confirm_told(channel, &paid, delivery).await?;
                 let rejected = match confirmed {
                     Err(RejectedNotice::UnknownOrder) if self.is_taken(channel, &paid).await? => {
                         let kept = self.remittances.keep(delivery, Effect::Unmatched, &paid.order_number);

@@ -195,11 +195,7 @@ pub(super) async fn remittance(
 }
 
 /// What a payment of a remittance is booked by: one query, for it is asked once for every notification.
-pub(super) async fn order(
-    conn: &mut PgConnection,
-    center: &Center,
-    id: RemittanceId,
-) -> sqlx::Result<Option<Order>> {
+pub(super) async fn order(conn: &mut PgConnection, center: &Center, id: RemittanceId) -> sqlx::Result<Option<Order>> {
     let row = sqlx::query!(
         r#"select r.payer_id, r.detainee_id, r.amount, r.channel, r.clearing_no, r.created_at,
                   legs.gateway_transaction as "gateway_transaction?", legs.seq as "seq?"

@@ -15,8 +15,8 @@ use tracing::{Span, debug_span, error};
 use uuid::Uuid;
 
 use super::{
-    AHEAD_MAX, ANSWER_S_MAX, Answer, BATCH_MAX, IDLE_S, LOAD_ROUNDS_MAX, STATE_KEYS_MAX, Ticket, Work, batch::Batch, fold::fold, instruments::Instruments, repeats::Repeats, state::State,
-    writer::Writers,
+    AHEAD_MAX, ANSWER_S_MAX, Answer, BATCH_MAX, IDLE_S, LOAD_ROUNDS_MAX, STATE_KEYS_MAX, Ticket, Work, batch::Batch,
+    fold::fold, instruments::Instruments, repeats::Repeats, state::State, writer::Writers,
 };
 use crate::{
     clock::Clock,
@@ -366,7 +366,9 @@ impl Task {
         };
         let loaded = async {
             let mut lent = self.database.batch.lend().await.map_err(unreachable_or_failed)?;
-            in_time(state.load(&mut lent.conn)).await.map_err(unreachable_or_failed)?;
+            in_time(state.load(&mut lent.conn))
+                .await
+                .map_err(unreachable_or_failed)?;
             lent.give_back();
             Ok::<(), Attempt>(())
         };
