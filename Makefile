@@ -32,7 +32,7 @@ check:
 bench: setup
 	cargo build --release
 	target/release/custody bench --all
-	target/release/custody bench --notifications
+	target/release/custody bench --notifications --seconds 4
 
 offline-data: setup
 	scripts/offline-data

@@ -23,7 +23,7 @@ use crate::{
     clock::Clock,
     gateway::{Gate, Notification, NotificationError, NotificationVerdict, PaymentNotice, RefundNotice},
     ledger::LedgerError,
-    remittance::{Delivery, Effect, Learnt, Paid, RejectedNotice, Remittances},
+    remittance::{Delivery, Effect, Paid, RejectedNotice, Remittances},
 };
 
 /// The largest notification that is read, in bytes.
@@ -117,10 +117,7 @@ impl Notifications {
         let (order_number, rejected) = match notification {
             Notification::Payment(notice) => {
                 let paid = paid(notice);
-                let confirmed = self
-                    .remittances
-                    .confirm_told(channel, &paid, Learnt::ByNotification, Some(delivery))
-                    .await?;
+                let confirmed = self.remittances.confirm_told(channel, &paid, delivery).await?;
                 let rejected = match confirmed {
                     Err(RejectedNotice::UnknownOrder) if self.is_taken(channel, &paid).await? => {
                         let kept = self.remittances.keep(delivery, Effect::Unmatched, &paid.order_number);

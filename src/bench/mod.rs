@@ -49,7 +49,7 @@ pub struct BenchFlags {
     /// Notifications of WeChat Pay instead of purchases: verified, decrypted, credited and distributed.
     #[arg(long, conflicts_with = "all")]
     notifications: bool,
-    /// Orders made for notifications; when they run out, the measurement ends. [default: enough for 5,000 a second]
+    /// Orders made for notifications; when they run out, the measurement ends. [default: enough for 4,000 a second]
     #[arg(long, requires = "notifications")]
     orders: Option<usize>,
 }

@@ -33,7 +33,7 @@ use crate::{
 /// The most detainees that orders are spread over: each needs a link of its own.
 const DETAINEES_MAX: usize = 500;
 /// Orders made for each second that is measured, unless told: more than can be credited.
-const ORDERS_PER_S: usize = 5000;
+const ORDERS_PER_S: usize = 4000;
 /// Longest latency that is told apart, in microseconds.
 const LATENCY_MAX_US: u64 = 60_000_000;
 /// The most bytes of an answer.

@@ -42,6 +42,7 @@ pub struct Order {
 /// Opens orders of 10.00 in the first center, spread over its detainees, by the domain's own way; only the gateway is not asked, as
 /// nothing of that is measured.
 pub async fn open(url: &str, data_dir: &Path, detainees: usize, count: usize) -> anyhow::Result<Vec<Order>> {
+    store::wait_for_disk(url, false).await?;
     let (database, clock) = (Database::connect(url)?, Clock::system());
     let lanes = Lanes::new(database.clone(), clock.clone(), ORDERS_IN_FLIGHT);
     let custody = Custody::new(database.clone(), clock.clone());
@@ -85,6 +86,7 @@ pub async fn open(url: &str, data_dir: &Path, detainees: usize, count: usize) ->
     lanes.close().await;
     database.close().await;
     store::forget_polls(url).await?;
+    store::wait_for_disk(url, true).await?;
     Ok(orders)
 }
 

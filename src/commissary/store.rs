@@ -266,8 +266,9 @@ pub(super) async fn offers(
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     sqlx::query!(
         "select p.product_id, p.vendor_id, p.category, p.price, p.available, p.version, v.payable_no
-         from product p join vendor v on v.center_id = p.center_id and v.vendor_id = p.vendor_id
-         where p.center_id = $1 and p.product_id = any($2)",
+         from unnest($2::text[]) k (product_id),
+              lateral (select * from product where center_id = $1 and product_id = k.product_id offset 0) p
+              join vendor v on v.center_id = $1 and v.vendor_id = p.vendor_id",
         center.no.0,
         &ids,
     )
@@ -295,7 +296,9 @@ pub(super) async fn spending(
 ) -> sqlx::Result<HashMap<String, BTreeMap<Date, Amount>>> {
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let rows = sqlx::query!(
-        "select detainee_id, month, spent from monthly_spending where center_id = $1 and detainee_id = any($2)",
+        "select m.detainee_id, m.month, m.spent
+         from unnest($2::text[]) k (detainee_id),
+              lateral (select * from monthly_spending where center_id = $1 and detainee_id = k.detainee_id offset 0) m",
         center.no.0,
         &ids,
     )
@@ -316,8 +319,10 @@ pub(super) async fn returned(
 ) -> sqlx::Result<HashMap<Seq, HashMap<i32, i64>>> {
     let purchases: Vec<i64> = purchases.iter().map(|seq| seq.0).collect();
     let rows = sqlx::query!(
-        r#"select purchase_seq, line, sum(quantity) as "quantity!" from return_line
-           where center_id = $1 and purchase_seq = any($2) group by purchase_seq, line"#,
+        r#"select r.purchase_seq, r.line, sum(r.quantity) as "quantity!"
+           from unnest($2::bigint[]) k (purchase_seq),
+                lateral (select * from return_line where center_id = $1 and purchase_seq = k.purchase_seq offset 0) r
+           group by r.purchase_seq, r.line"#,
         center.no.0,
         &purchases,
     )

@@ -31,6 +31,8 @@ impl SettingsRoom {
 }
 
 impl Room for SettingsRoom {
+    const IS_FIXED_UNLESS_LOADED: bool = true;
+
     fn is_wanting(&self) -> bool {
         self.wanted
     }
@@ -113,6 +115,8 @@ impl DetaineeRoom {
 }
 
 impl Room for DetaineeRoom {
+    const IS_FIXED_UNLESS_LOADED: bool = true;
+
     fn is_wanting(&self) -> bool {
         self.0.is_wanting()
     }

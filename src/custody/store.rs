@@ -368,11 +368,12 @@ pub(super) async fn standings(
 ) -> sqlx::Result<HashMap<String, Standing>> {
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     sqlx::query!(
-        r#"select detainee_id, state, tier, account_base,
+        r#"select d.detainee_id, d.state, d.tier, d.account_base,
                   coalesce((select s.is_convicted from legal_status s
                             where s.center_id = d.center_id and s.detainee_id = d.detainee_id
                             order by s.number desc limit 1), false) as "is_convicted!"
-           from detainee d where center_id = $1 and detainee_id = any($2)"#,
+           from unnest($2::text[]) k (detainee_id),
+                lateral (select * from detainee where center_id = $1 and detainee_id = k.detainee_id offset 0) d"#,
         center.0,
         &ids,
     )

@@ -67,6 +67,8 @@ impl Database {
         let lane = options.clone().options(role).options([
             // Measured: with several centers, or without statistics, custom plans and sequential scans make a batch 50 to 100
             // times slower. Nothing the lanes ask needs either.
+            // Rows of several keys are read key by key: `unnest($2::…[]) k (key), lateral (select … where key = k.key offset 0)`.
+            // For `key = any($2)`, a plan made while the table is short reads all of the center's rows ever after.
             ("plan_cache_mode", "force_generic_plan"),
             ("enable_seqscan", "off"),
             ("synchronous_commit", "on"),

@@ -99,10 +99,11 @@ pub(super) async fn court_orders(
                             where e.center_id = o.center_id and e.detainee_id = o.detainee_id
                               and e.court_order_id = o.court_order_id
                             order by e.number desc limit 1), 'RESUMED') as "event!"
-           from court_order o
+           from unnest($2::text[]) k (detainee_id),
+                lateral (select * from court_order where center_id = $1 and detainee_id = k.detainee_id offset 0) o
            left join court_order_collected c
              on c.center_id = o.center_id and c.detainee_id = o.detainee_id and c.court_order_id = o.court_order_id
-           where o.center_id = $1 and o.detainee_id = any($2) order by o.detainee_id, o.position"#,
+           order by o.detainee_id, o.position"#,
         center.no.0,
         &ids,
     )
@@ -211,8 +212,10 @@ pub(super) async fn debts(
         DebtRow,
         r#"select d.seq, d.detainee_id, d.kind, d.document, d.amount, d.is_consented, d.recorded_at,
                   coalesce(r.repaid, 0) as "repaid!"
-           from debt d left join debt_repaid r on r.center_id = d.center_id and r.seq = d.seq
-           where d.center_id = $1 and d.detainee_id = any($2) order by d.detainee_id, d.seq"#,
+           from unnest($2::text[]) k (detainee_id),
+                lateral (select * from debt where center_id = $1 and detainee_id = k.detainee_id offset 0) d
+           left join debt_repaid r on r.center_id = d.center_id and r.seq = d.seq
+           order by d.detainee_id, d.seq"#,
         center.no.0,
         &ids,
     )

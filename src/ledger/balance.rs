@@ -101,7 +101,8 @@ pub async fn now(db: impl PgExecutor<'_>, center: &Center, accounts: &[AccountNo
         "select b.balance, h.seq
          from journal_head h
          cross join unnest($2::integer[]) with ordinality a (no, position)
-         join account_balance b on b.center_id = h.center_id and b.account_no = a.no
+         cross join lateral (
+             select balance from account_balance where center_id = $1 and account_no = a.no offset 0) b
          where h.center_id = $1 order by a.position",
         center.no.0,
         &numbers,

@@ -205,7 +205,9 @@ pub(super) async fn lookup(
 ) -> sqlx::Result<HashMap<Uuid, Stored>> {
     let mut found = HashMap::new();
     let posted = sqlx::query!(
-        "select request_id, record from journal_transaction where center_id = $1 and request_id = any($2)",
+        "select t.request_id, t.record
+         from unnest($2::uuid[]) k (request_id),
+              lateral (select * from journal_transaction where center_id = $1 and request_id = k.request_id offset 0) t",
         center.0,
         ids,
     )
@@ -223,8 +225,9 @@ pub(super) async fn lookup(
         found.insert(row.request_id, stored);
     }
     let answered = sqlx::query!(
-        "select request_id, method, actor, request, refusal, resource, recorded_at from refused_request
-         where center_id = $1 and request_id = any($2)",
+        "select r.request_id, r.method, r.actor, r.request, r.refusal, r.resource, r.recorded_at
+         from unnest($2::uuid[]) k (request_id),
+              lateral (select * from refused_request where center_id = $1 and request_id = k.request_id offset 0) r",
         center.0,
         ids,
     )

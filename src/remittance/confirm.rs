@@ -7,7 +7,7 @@ use super::{
     create::leg,
     credit::METHOD,
     delivery::{self, Delivery, Effect, Verdict},
-    entity::{LegState, PaymentFacts, Remittance, next_poll, order_number, parse_order_number},
+    entity::{LegState, Order, PaymentFacts, Remittance, next_poll, order_number, parse_order_number},
     error::RemittanceRefusal as R,
     store,
     suspense::CreditSuspended,
@@ -89,75 +89,72 @@ impl Remittances {
         paid: &Paid,
         learnt: Learnt,
     ) -> Result<Result<Remittance, RejectedNotice>, LedgerError> {
-        self.confirm_told(channel, paid, learnt, None).await
+        match self.take(channel, paid, learnt, None).await? {
+            Ok((center, id)) => Ok(Ok(self.remittance(&center, &id).await?)),
+            Err(rejected) => Ok(Err(rejected)),
+        }
     }
 
     /// The same, told by a notification, which is kept by the statement that brings the money in; or, when the money is there
-    /// already, by itself.
+    /// already, by itself. The remittance is not read again: a gateway only wants to hear that it was heard.
     pub async fn confirm_told(
+        &self,
+        channel: &str,
+        paid: &Paid,
+        delivery: &Delivery,
+    ) -> Result<Result<(), RejectedNotice>, LedgerError> {
+        let taken = self.take(channel, paid, Learnt::ByNotification, Some(delivery)).await?;
+        Ok(taken.map(|_| ()))
+    }
+
+    /// Brings a payment into the ledger, if it is not there.
+    async fn take(
         &self,
         channel: &str,
         paid: &Paid,
         learnt: Learnt,
         delivery: Option<&Delivery>,
-    ) -> Result<Result<Remittance, RejectedNotice>, LedgerError> {
-        let Some((center, remittance)) = self.by_order_number(&paid.order_number).await? else {
+    ) -> Result<Result<(Center, RemittanceId), RejectedNotice>, LedgerError> {
+        let Some((center, order)) = self.order(&paid.order_number).await? else {
             return Ok(Err(RejectedNotice::UnknownOrder));
         };
-        if remittance.channel != channel {
+        if order.channel != channel {
             return Ok(Err(RejectedNotice::OtherChannel));
         }
-        if remittance.amount != paid.amount {
+        if order.amount != paid.amount {
             return Ok(Err(RejectedNotice::OtherAmount));
+        }
+        if let Some((transaction, seq)) = &order.posted
+            && *transaction == paid.gateway_transaction
+        {
+            self.keep_repeated(&center, delivery, &order.id, *seq).await?;
+            return Ok(Ok((center, order.id)));
         }
         let payment = PaymentFacts {
             gateway_transaction: paid.gateway_transaction.clone(),
             paid_at: microseconds(paid.paid_at.to_offset(UtcOffset::UTC)),
         };
-        self.bring_in(&center, remittance, &payment, learnt, delivery).await
-    }
-
-    /// Brings a payment of a remittance into the ledger, if it is not there.
-    async fn bring_in(
-        &self,
-        center: &Center,
-        remittance: Remittance,
-        payment: &PaymentFacts,
-        learnt: Learnt,
-        delivery: Option<&Delivery>,
-    ) -> Result<Result<Remittance, RejectedNotice>, LedgerError> {
-        let is_own = remittance
-            .payment()
-            .is_some_and(|own| own.gateway_transaction == payment.gateway_transaction);
-        if is_own && remittance.is_posted() {
-            if let Some(seq) = remittance.seq() {
-                self.keep_repeated(center, delivery, &remittance.id, seq).await?;
-            }
-            return Ok(Ok(remittance));
-        }
-        let command = CreditRemittance::of(&remittance, payment, learnt).told_by(delivery.cloned());
-        let id = command.request_id();
-        match self.lanes.submit(center, command).await {
+        let command = CreditRemittance::of(&order, &payment, learnt).told_by(delivery.cloned());
+        let request = command.request_id();
+        match self.lanes.submit(&center, command).await {
             Ok(posted) if posted.replayed => {
-                self.keep_repeated(center, delivery, &remittance.id, posted.seq())
-                    .await?;
+                self.keep_repeated(&center, delivery, &order.id, posted.seq()).await?;
             }
             Ok(_) => {}
             // The request id is made of the gateway's transaction. It was told in other words, or of another order.
             Err(LedgerError::RequestReused { .. }) => {
                 let mut conn = self.lanes.database().lane.acquire().await?;
-                let stored = outcome::own(&mut conn, center, id, METHOD).await?;
-                if remittance_of(&stored).as_deref() != Some(remittance.id.as_str()) {
+                let stored = outcome::own(&mut conn, &center, request, METHOD).await?;
+                if remittance_of(&stored).as_deref() != Some(order.id.as_str()) {
                     return Ok(Err(RejectedNotice::OtherOrder));
                 }
                 if let Outcome::Posted(posted) = stored.outcome() {
-                    self.keep_repeated(center, delivery, &remittance.id, posted.seq())
-                        .await?;
+                    self.keep_repeated(&center, delivery, &order.id, posted.seq()).await?;
                 }
             }
             Err(error) => return Err(error),
         }
-        Ok(Ok(self.remittance(center, &remittance.id).await?))
+        Ok(Ok((center, order.id)))
     }
 
     /// Keeps a notification of a payment that was in the ledger before. One that was written with the payment is not written again.
@@ -227,8 +224,8 @@ impl Remittances {
         self.remittance(center, id).await
     }
 
-    /// The remittance that an order number names.
-    async fn by_order_number(&self, number: &str) -> Result<Option<(Center, Remittance)>, LedgerError> {
+    /// The order that a number names.
+    pub async fn order(&self, number: &str) -> Result<Option<(Center, Order)>, LedgerError> {
         let Some((no, id)) = parse_order_number(number) else {
             return Ok(None);
         };
@@ -236,8 +233,8 @@ impl Remittances {
             return Ok(None);
         };
         let mut conn = self.lanes.database().read.acquire().await?;
-        let found = store::remittance(&mut conn, &center, &id).await?;
-        Ok(found.map(|remittance| (center, remittance)))
+        let found = store::order(&mut conn, &center, id).await?;
+        Ok(found.map(|order| (center, order)))
     }
 
     /// Keeps a notification that changed nothing. `order_number` is as it says, if it was believed at all. What contradicts what

@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 use super::{
     confirm::Learnt,
     delivery::{Delivery, Effect, NotificationRows},
-    entity::{LegState, PaymentFacts, Remittance},
+    entity::{LegState, Order, PaymentFacts},
     parties::{self, PartiesRoom},
     posting,
     screening::{self, Accepted, BALANCE_CAP_EXCEEDED, PAYMENT_COUNT_EXCEEDED},
@@ -47,33 +47,33 @@ pub struct CreditRemittance {
 impl CreditRemittance {
     /// Brings a payment of a remittance into the ledger. The same payment always makes the same command, and the channel's
     /// transaction makes its request id, so that a payment is booked once however often it is learnt of.
-    pub fn of(remittance: &Remittance, payment: &PaymentFacts, learnt: Learnt) -> CreditRemittance {
+    pub fn of(order: &Order, payment: &PaymentFacts, learnt: Learnt) -> CreditRemittance {
         let facts = CreditFacts {
-            remittance: remittance.id.to_string(),
-            detainee: remittance.detainee.to_string(),
-            payer: remittance.payer.to_string(),
-            channel: remittance.channel.clone(),
+            remittance: order.id.to_string(),
+            detainee: order.detainee.to_string(),
+            payer: order.payer.to_string(),
+            channel: order.channel.clone(),
             gateway_transaction: payment.gateway_transaction.clone(),
             paid_at: Some(record::timestamp(payment.paid_at)),
-            amount: remittance.amount.to_string(),
+            amount: order.amount.to_string(),
             ..CreditFacts::default()
         };
         let request = Request {
-            id: RequestId::derived(&[&remittance.channel, &payment.gateway_transaction]),
+            id: RequestId::derived(&[&order.channel, &payment.gateway_transaction]),
             method: METHOD,
             body: record::canonical(&facts),
-            actor: format!("gateway/{}", remittance.channel),
+            actor: format!("gateway/{}", order.channel),
         };
         CreditRemittance {
             request,
             own: Accepted {
-                remittance: remittance.id.clone(),
-                payer: remittance.payer.clone(),
-                detainee: remittance.detainee.clone(),
-                ordered_at: remittance.created_at,
+                remittance: order.id.clone(),
+                payer: order.payer.clone(),
+                detainee: order.detainee.clone(),
+                ordered_at: order.created_at,
             },
-            clearing: remittance.clearing,
-            amount: remittance.amount,
+            clearing: order.clearing,
+            amount: order.amount,
             payment: payment.clone(),
             learnt,
             facts,

@@ -145,6 +145,27 @@ pub struct Remittance {
     pub suspended: Vec<SuspendedPayment>,
 }
 
+/// What a payment of a remittance is booked by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// The remittance.
+    pub id: RemittanceId,
+    /// Who ordered it.
+    pub payer: PayerId,
+    /// Who gets the money.
+    pub detainee: DetaineeId,
+    /// How much.
+    pub amount: Amount,
+    /// The channel it is paid by.
+    pub channel: String,
+    /// The channel's clearing account.
+    pub clearing: AccountNo,
+    /// When it was ordered.
+    pub created_at: OffsetDateTime,
+    /// The gateway's number of its own payment, if that is in the ledger, and the last transaction that moved it.
+    pub posted: Option<(String, Seq)>,
+}
+
 impl Remittance {
     /// Where it stands.
     pub fn state(&self) -> LegState {

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    entity::{Leg, LegState, PaymentFacts, Remittance},
+    entity::{Leg, LegState, Order, PaymentFacts, Remittance},
     suspense,
 };
 use crate::{
@@ -194,11 +194,41 @@ pub(super) async fn remittance(
     Ok(with_legs(conn, center, row.into_iter().collect()).await?.pop())
 }
 
+/// What a payment of a remittance is booked by: one query, for it is asked once for every notification.
+pub(super) async fn order(conn: &mut PgConnection, center: &Center, id: RemittanceId) -> sqlx::Result<Option<Order>> {
+    let row = sqlx::query!(
+        r#"select r.payer_id, r.detainee_id, r.amount, r.channel, r.clearing_no, r.created_at,
+                  legs.gateway_transaction as "gateway_transaction?", legs.seq as "seq?"
+           from remittance r,
+                lateral (select max(gateway_transaction) as gateway_transaction, max(seq) as seq from remittance_leg l
+                         where l.center_id = r.center_id and l.remittance_id = r.remittance_id) legs
+           where r.center_id = $1 and r.remittance_id = $2"#,
+        center.no.0,
+        id.as_str(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| {
+        Ok(Order {
+            id,
+            payer: PayerId::parse(&row.payer_id).map_err(decoding)?,
+            detainee: DetaineeId::parse(&row.detainee_id).map_err(decoding)?,
+            amount: center.amount(row.amount)?,
+            channel: row.channel,
+            clearing: AccountNo(row.clearing_no),
+            created_at: row.created_at,
+            posted: row.gateway_transaction.zip(row.seq.map(Seq)),
+        })
+    })
+    .transpose()
+}
+
 async fn legs(conn: &mut PgConnection, center: CenterNo, ids: &[String]) -> sqlx::Result<HashMap<String, Vec<Leg>>> {
     let rows = sqlx::query!(
-        r#"select remittance_id, state, at, detail, payment_url, gateway_transaction, paid_at, seq, deadline,
-                prepay as "prepay: Json<BTreeMap<String, String>>" from remittance_leg
-         where center_id = $1 and remittance_id = any($2)"#,
+        r#"select l.remittance_id, l.state, l.at, l.detail, l.payment_url, l.gateway_transaction, l.paid_at, l.seq, l.deadline,
+                  l.prepay as "prepay: Json<BTreeMap<String, String>>"
+           from unnest($2::text[]) k (remittance_id),
+                lateral (select * from remittance_leg where center_id = $1 and remittance_id = k.remittance_id offset 0) l"#,
         center.0,
         ids,
     )

@@ -173,8 +173,10 @@ async fn a_credit_asked_for_again_in_a_later_batch_is_a_replay() {
     bench.pay(&remittance, PayOptions::default()).await;
     let paid = bench.remittances.remittance(center, &remittance.id).await.unwrap();
     assert_eq!(paid.state(), LegState::Credited);
+    let number = order_number(center.no, &paid.id);
+    let (_, order) = bench.remittances.order(&number).await.unwrap().unwrap();
     for lanes in [&process.lanes, &bench.world.another_process().lanes] {
-        let command = CreditRemittance::of(&paid, paid.payment().unwrap(), Learnt::ByQuery);
+        let command = CreditRemittance::of(&order, paid.payment().unwrap(), Learnt::ByQuery);
         let (again, bought) = tokio::join!(
             lanes.submit(center, command),
             buy(process, center, Uuid::new_v4(), "D1", &[("RICE", 1)])

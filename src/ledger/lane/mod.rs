@@ -52,10 +52,6 @@ use writer::Writers;
 
 /// Most commands decided and committed together.
 const BATCH_MAX: usize = 512;
-/// How many of the commands that were in the lane before a batch waits for, in percent.
-const GATHERED_PERCENT: usize = 60;
-/// Longest a batch waits for them, in milliseconds.
-const GATHER_MS_MAX: u64 = 20;
 /// Most times a batch is folded again because another process wrote, or because a connection was lost. All connections may
 /// have been lost at once, and those of the general pool are noticed one by one.
 const REFOLD_ATTEMPTS_MAX: u32 = 8 + db::LANE_CONNECTIONS_MAX;

@@ -18,6 +18,9 @@ use crate::{
 
 /// A domain's part of a lane's memory. Keys are asked for by the domain's own methods and loaded together.
 pub trait Room: Default + Send + Sync + 'static {
+    /// Whether a batch changes only such keys of it as are loaded: every command that writes what it reads asks for it first.
+    /// What is not loaded can then be read while a batch is being written.
+    const IS_FIXED_UNLESS_LOADED: bool = false;
     /// Whether keys were asked for that are not loaded.
     fn is_wanting(&self) -> bool;
     /// How many keys it holds.
@@ -27,6 +30,7 @@ pub trait Room: Default + Send + Sync + 'static {
 }
 
 trait AnyRoom: Send + Sync {
+    fn is_fixed_unless_loaded(&self) -> bool;
     fn is_wanting(&self) -> bool;
     fn keys(&self) -> usize;
     fn load<'a>(&'a mut self, conn: &'a mut PgConnection, center: &'a Center) -> BoxFuture<'a, sqlx::Result<()>>;
@@ -35,6 +39,9 @@ trait AnyRoom: Send + Sync {
 }
 
 impl<R: Room> AnyRoom for R {
+    fn is_fixed_unless_loaded(&self) -> bool {
+        R::IS_FIXED_UNLESS_LOADED
+    }
     fn is_wanting(&self) -> bool {
         Room::is_wanting(self)
     }
@@ -122,6 +129,13 @@ impl State {
         !self.balances.wanted.is_empty() || self.rooms.values().any(|room| room.is_wanting())
     }
 
+    /// Whether everything wanted is as it was before the batches that are being written, and as it will be after them. Balances
+    /// are: nothing is posted to an account whose balance is not loaded.
+    pub(super) fn wants_only_fixed(&self) -> bool {
+        let mut wanting = self.rooms.values().filter(|room| room.is_wanting());
+        wanting.all(|room| room.is_fixed_unless_loaded())
+    }
+
     pub(super) async fn load(&mut self, conn: &mut PgConnection) -> sqlx::Result<()> {
         for room in self.rooms.values_mut().filter(|room| room.is_wanting()) {
             room.load(conn, &self.center).await?;
@@ -187,8 +201,9 @@ impl Balances {
         let numbers: Vec<i32> = self.wanted.drain().map(|no| no.0).collect();
         let rows = sqlx::query!(
             "select b.account_no, b.balance, b.floor, a.code
-             from account_balance b join account a on a.center_id = b.center_id and a.account_no = b.account_no
-             where b.center_id = $1 and b.account_no = any($2)",
+             from unnest($2::integer[]) k (account_no),
+                  lateral (select * from account_balance where center_id = $1 and account_no = k.account_no offset 0) b
+                  join account a on a.center_id = $1 and a.account_no = b.account_no",
             center.no.0,
             &numbers,
         )

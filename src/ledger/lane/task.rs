@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::{
@@ -15,9 +15,8 @@ use tracing::{Span, debug_span, error};
 use uuid::Uuid;
 
 use super::{
-    AHEAD_MAX, ANSWER_S_MAX, Answer, BATCH_MAX, GATHER_MS_MAX, GATHERED_PERCENT, IDLE_S, LOAD_ROUNDS_MAX,
-    STATE_KEYS_MAX, Ticket, Work, batch::Batch, fold::fold, instruments::Instruments, repeats::Repeats, state::State,
-    writer::Writers,
+    AHEAD_MAX, ANSWER_S_MAX, Answer, BATCH_MAX, IDLE_S, LOAD_ROUNDS_MAX, STATE_KEYS_MAX, Ticket, Work, batch::Batch,
+    fold::fold, instruments::Instruments, repeats::Repeats, state::State, writer::Writers,
 };
 use crate::{
     clock::Clock,
@@ -61,7 +60,6 @@ struct Sent {
     decided: Decided,
     last: Option<Seq>,
     _spans: Vec<Span>,
-    began: Instant,
     outcome: oneshot::Receiver<Result<(), Attempt>>,
 }
 
@@ -93,10 +91,6 @@ pub(super) struct Task {
     folded: Option<Folded>,
     sent: Option<Sent>,
     is_closed: bool,
-    /// How many commands were in the lane when its last batch ended: those of the batch and those that waited.
-    crowd: usize,
-    /// How long the last batch took.
-    took: Duration,
 }
 
 impl Task {
@@ -122,8 +116,6 @@ impl Task {
             folded: None,
             sent: None,
             is_closed: false,
-            crowd: 0,
-            took: Duration::ZERO,
         }
     }
 
@@ -169,21 +161,14 @@ impl Task {
         self.waiting.len() + self.folded.as_ref().map_or(0, |folded| folded.decided.tickets.len())
     }
 
-    /// Waits for more to commit together. Whoever was just answered often asks again at once; a batch begun with the first of
-    /// them makes all others wait for its commit, and a commit costs the same for one as for many. So the lane waits until
-    /// most of those it had before are there, but not longer than two batches take. It never waits for one caller alone.
+    /// Takes what has arrived at the sockets already. It does not wait for more: what comes while a batch is written makes the
+    /// next one, so that batches grow by themselves as long as PostgreSQL is slower than the callers.
     async fn gather(&mut self) {
-        // First, whatever has arrived at the sockets already.
         tokio::task::yield_now().await;
         let room = BATCH_MAX.saturating_sub(self.at_hand());
         if room > 0 && !self.queue.is_empty() {
             self.drain(room).await;
         }
-        let wanted = (self.crowd * GATHERED_PERCENT / 100).min(BATCH_MAX);
-        let longest = (self.took * 2).min(Duration::from_millis(GATHER_MS_MAX));
-        let more = async { while self.at_hand() < wanted && self.drain(wanted - self.at_hand()).await > 0 {} };
-        // What has not come by then is for the next batch.
-        let _ = timeout(longest, more).await;
     }
 
     /// Folds what is at hand and sends it, or does what must be done before. Nothing is being written.
@@ -223,12 +208,10 @@ impl Task {
             outcome = &mut sent.outcome => outcome,
             _ = self.drain(room), if can_fold => {
                 self.sent = Some(sent);
-                self.fold_waiting();
+                while self.fold_waiting() == Stop::Unloaded && self.load_ahead().await {}
                 return;
             }
         };
-        self.took = sent.began.elapsed();
-        self.crowd = sent.decided.tickets.len() + self.at_hand() + self.queue.len();
         // Writers end with the process only.
         match outcome.unwrap_or(Err(Attempt::Unreachable)) {
             Ok(()) => self.settle(sent),
@@ -240,14 +223,12 @@ impl Task {
         }
     }
 
-    /// Answers what was written. The next batch goes first, if it is worth sending, so that nobody waits for the answers.
+    /// Answers what was written. The next batch goes first, so that PostgreSQL does not wait for the answers.
     fn settle(&mut self, sent: Sent) {
         if self.state.as_ref().is_some_and(|state| state.keys() >= STATE_KEYS_MAX) && self.folded.is_none() {
             self.state = None;
         }
-        if self.at_hand() * 100 >= self.crowd * GATHERED_PERCENT {
-            self.send();
-        }
+        self.send();
         self.announce(sent.last);
         sent.decided.answer();
     }
@@ -272,7 +253,6 @@ impl Task {
         self.sent = Some(Sent {
             last: batch.last(),
             _spans: decided.tickets.iter().map(|ticket| ticket.span(batch.len())).collect(),
-            began: Instant::now(),
             outcome: self.writers.write(batch),
             decided,
         });
@@ -377,6 +357,28 @@ impl Task {
         self.load(&mut state, hot).await?;
         self.state = Some(state);
         Ok(())
+    }
+
+    /// Loads what is wanted while a batch is being written, if that batch cannot change it. Whether anything was loaded.
+    async fn load_ahead(&mut self) -> bool {
+        let Some(mut state) = self.state.take_if(|state| state.wants_only_fixed()) else {
+            return false;
+        };
+        let loaded = async {
+            let mut lent = self.database.batch.lend().await.map_err(unreachable_or_failed)?;
+            in_time(state.load(&mut lent.conn))
+                .await
+                .map_err(unreachable_or_failed)?;
+            lent.give_back();
+            Ok::<(), Attempt>(())
+        };
+        if loaded.await.is_err() {
+            // Asked again, and answered for, once the batch is written.
+            self.unfold();
+            return false;
+        }
+        self.state = Some(state);
+        true
     }
 
     pub(super) async fn fresh_state(&self) -> Result<State, Attempt> {

@@ -22,10 +22,10 @@ pub(super) async fn open_for(
     let rows = sqlx::query!(
         r#"select r.detainee_id as "detainee_id!", r.remittance_id as "remittance_id!", r.amount as "amount!",
                   r.expires_at as "until?"
-           from remittance r
-           where r.center_id = $1 and r.detainee_id = any($2)
-             and r.expires_at > (select recorded_at from journal_head where center_id = $1)
-             and not exists (select from remittance_leg l where l.center_id = r.center_id
+           from unnest($2::text[]) k (detainee_id),
+                lateral (select * from remittance where center_id = $1 and detainee_id = k.detainee_id
+                         and expires_at > (select recorded_at from journal_head where center_id = $1) offset 0) r
+           where not exists (select from remittance_leg l where l.center_id = r.center_id
                              and l.remittance_id = r.remittance_id and l.state in ('FAILED', 'EXPIRED', 'PAID'))
            union all
            select r.detainee_id, r.remittance_id, r.amount, null
@@ -66,11 +66,13 @@ pub(super) async fn accepted(
         r#"with late as (
                select recorded_at - interval '62 days' as since from journal_head where center_id = $1),
            lately as (
-               select r.payer_id, r.detainee_id, r.remittance_id, r.created_at from remittance r
-               where r.center_id = $1 and r.payer_id = any($2) and r.created_at >= (select since from late)
+               select r.* from unnest($2::text[]) k (payer_id), lateral (
+                   select payer_id, detainee_id, remittance_id, created_at from remittance
+                   where center_id = $1 and payer_id = k.payer_id and created_at >= (select since from late) offset 0) r
                union
-               select r.payer_id, r.detainee_id, r.remittance_id, r.created_at from remittance r
-               where r.center_id = $1 and r.detainee_id = any($3) and r.created_at >= (select since from late))
+               select r.* from unnest($3::text[]) k (detainee_id), lateral (
+                   select payer_id, detainee_id, remittance_id, created_at from remittance
+                   where center_id = $1 and detainee_id = k.detainee_id and created_at >= (select since from late) offset 0) r)
            select payer_id as "payer_id!", detainee_id as "detainee_id!", remittance_id as "remittance_id!",
                   created_at as "created_at!"
            from lately

@@ -22,8 +22,10 @@ pub(in crate::remittance) async fn payments(
     remittances: &[String],
 ) -> sqlx::Result<HashMap<String, Vec<SuspendedPayment>>> {
     let rows = sqlx::query!(
-        "select seq, remittance_id, gateway_transaction, paid_at, amount, reason, recorded_at from suspended_payment
-         where center_id = $1 and remittance_id = any($2) order by seq",
+        "select p.seq, p.remittance_id, p.gateway_transaction, p.paid_at, p.amount, p.reason, p.recorded_at
+         from unnest($2::text[]) k (remittance_id),
+              lateral (select * from suspended_payment where center_id = $1 and remittance_id = k.remittance_id offset 0) p
+         order by p.seq",
         center.no.0,
         remittances,
     )
@@ -34,7 +36,9 @@ pub(in crate::remittance) async fn payments(
     }
     let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
     let moved = sqlx::query!(
-        "select payment_seq, kind, amount from suspense_movement where center_id = $1 and payment_seq = any($2)",
+        "select m.payment_seq, m.kind, m.amount
+         from unnest($2::bigint[]) k (seq),
+              lateral (select * from suspense_movement where center_id = $1 and payment_seq = k.seq offset 0) m",
         center.no.0,
         &seqs,
     )
@@ -246,10 +250,12 @@ pub(super) async fn standings(
 ) -> sqlx::Result<HashMap<String, Standing>> {
     let ids: Vec<String> = remittances.iter().map(ToString::to_string).collect();
     let rows = sqlx::query!(
-        r#"select remittance_id, bool_or(state = 'PAID') as "is_paid!", bool_or(state = 'SUSPENDED') as "is_suspended!",
+        r#"select l.remittance_id, bool_or(state = 'PAID') as "is_paid!", bool_or(state = 'SUSPENDED') as "is_suspended!",
                   bool_or(state = 'CREDITED') as "is_credited!", bool_or(state = 'HELD') as "is_held!",
                   bool_or(state in ('RELEASED', 'REJECTED')) as "is_decided!"
-           from remittance_leg where center_id = $1 and remittance_id = any($2) group by remittance_id"#,
+           from unnest($2::text[]) k (remittance_id),
+                lateral (select * from remittance_leg where center_id = $1 and remittance_id = k.remittance_id offset 0) l
+           group by l.remittance_id"#,
         center.no.0,
         &ids,
     )
