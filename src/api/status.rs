@@ -78,7 +78,8 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         | Reason::ApprovalClosed
         | Reason::WorkItemClosed
         | Reason::EndedByMoney
-        | Reason::NotInSuspense => Code::FailedPrecondition,
+        | Reason::NotInSuspense
+        | Reason::ApprovalRequired => Code::FailedPrecondition,
         Reason::PayerNotVerified
         | Reason::PayerRevoked
         | Reason::TooManyPaymentAccounts

@@ -4,7 +4,7 @@
 //! transaction, so that it is sent once, whoever looks and whatever dies in between. From there on it is a refund like any other;
 //! when the gateway cannot pay it, it is in suspense again, for people.
 
-use super::{NewRefund, Refunds, ReviewEnd, entity::next_ask};
+use super::{Allowed, NewRefund, Refunds, entity::next_ask};
 use crate::{
     ids::RequestId,
     ledger::{Center, LedgerError, Request},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The method that such a refund's request names. No caller can call it.
-const METHOD: &str = "custody.v1.RefundService/ReturnPayment";
+pub const METHOD: &str = "custody.v1.RefundService/ReturnPayment";
 /// Why a payment goes back that was held for review.
 pub const REVIEW_TIMED_OUT: &str = "REVIEW_TIMED_OUT";
 
@@ -62,7 +62,8 @@ impl Refunds {
         };
         let new = NewRefund {
             suspense: Some(payment.seq),
-            review: is_held.then_some(ReviewEnd::TimedOut),
+            allowed: Allowed::ByItself,
+            ends_review: is_held,
             ..NewRefund::of(remittance.id.clone(), left, reason)
         };
         self.create(center, request, new).await.map(drop)
