@@ -34,7 +34,7 @@ alter table debt
     add column approval_no bigint,
     add constraint debt_approval foreign key (center_id, approval_no) references approval_grant (center_id, approval_no),
     add constraint debt_approval_unique unique (center_id, approval_no),
-    add constraint debt_advance_two_people check ((kind = 'ADVANCE') = (approval_no is not null));
+    add constraint debt_advance_two_people check (kind <> 'ADVANCE' or approval_no is not null);
 
 alter table credit_reversal
     add column approval_no bigint not null,

@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("approval", "", ""),
     ("approval_decision", "", ""),
     ("approval_end", "", ""),
+    ("approval_grant", "", ""),
     ("approval_open", "d", "attempts next_at"),
     ("bill", "", ""),
     ("bill_entry", "", ""),
