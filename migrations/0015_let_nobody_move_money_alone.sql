@@ -77,3 +77,19 @@ alter table unmatched_end
     add constraint unmatched_end_approval foreign key (center_id, approval_no)
         references approval_grant (center_id, approval_no),
     add constraint unmatched_end_approval_unique unique (center_id, approval_no);
+
+-- A refund that the gateway cannot pay to where the money came from is paid by the bank, where several people have said.
+create table refund_redirect (
+    center_id     integer     not null,
+    seq           bigint      not null,
+    destination   text        not null,
+    approval_no   bigint      not null,
+    redirected_at timestamptz not null,
+    constraint refund_redirect_pkey primary key (center_id, seq),
+    constraint refund_redirect_refund foreign key (center_id, seq) references refund (center_id, seq),
+    constraint refund_redirect_approval foreign key (center_id, approval_no)
+        references approval_grant (center_id, approval_no),
+    constraint refund_redirect_approval_unique unique (center_id, approval_no),
+    constraint refund_redirect_destination check (destination <> '')
+);
+grant select, insert on refund_redirect to custody_service;

@@ -79,7 +79,8 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         | Reason::WorkItemClosed
         | Reason::EndedByMoney
         | Reason::NotInSuspense
-        | Reason::ApprovalRequired => Code::FailedPrecondition,
+        | Reason::ApprovalRequired
+        | Reason::RefundNotAbnormal => Code::FailedPrecondition,
         Reason::PayerNotVerified
         | Reason::PayerRevoked
         | Reason::TooManyPaymentAccounts

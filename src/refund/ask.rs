@@ -24,6 +24,8 @@ pub(super) enum Payout {
     Release,
     /// A credit is taken back into suspense.
     Reversal,
+    /// A refund that the gateway cannot pay goes to a bank account.
+    Redirect,
 }
 
 impl Payout {
@@ -44,6 +46,11 @@ impl Payout {
                 title: "take an erroneous credit back",
                 title_zh: "冲正错误入账",
             },
+            Payout::Redirect => Kind {
+                name: "refund.redirect",
+                title: "pay an abnormal refund by the bank",
+                title_zh: "异常退款改退银行账户",
+            },
         }
     }
 
@@ -53,6 +60,7 @@ impl Payout {
             Payout::Refund => "custody.v1.RefundService/RunRefund",
             Payout::Release => "custody.v1.RefundService/RunRelease",
             Payout::Reversal => "custody.v1.RefundService/RunReversal",
+            Payout::Redirect => "custody.v1.RefundService/RunRedirect",
         }
     }
 }
@@ -139,8 +147,8 @@ impl Refunds {
     }
 
     /// What runs here when others have allowed it.
-    pub fn runners(&self) -> [Arc<dyn Runner>; 3] {
-        [Payout::Refund, Payout::Release, Payout::Reversal].map(|payout| {
+    pub fn runners(&self) -> [Arc<dyn Runner>; 4] {
+        [Payout::Refund, Payout::Release, Payout::Reversal, Payout::Redirect].map(|payout| {
             let refunds = self.clone();
             Arc::new(PayoutRunner { payout, refunds }) as Arc<dyn Runner>
         })
@@ -196,6 +204,7 @@ impl PayoutRunner {
             Payout::Refund => self.refund(center, request, approved).await?,
             Payout::Release => self.release(center, request, approved).await?,
             Payout::Reversal => self.reverse(center, request, approved).await?,
+            Payout::Redirect => return self.refunds.redirect(center, &approved).await,
         };
         Ok(Done::Transaction(posted.seq()))
     }

@@ -68,6 +68,8 @@ pub struct Refund {
     pub state: RefundState,
     /// The transaction that ended it.
     pub end: Option<JournalRecord>,
+    /// The bank account that it goes to instead of where the money came from.
+    pub redirected_to: Option<String>,
 }
 
 /// A refund as it is stored.

@@ -86,6 +86,12 @@ pub enum RefundRefusal {
         /// The payout.
         release: Seq,
     },
+    /// The gateway does not wait to be told where the refund goes, or was told.
+    #[error("the gateway does not wait to be told where refund {refund} goes")]
+    NotAbnormal {
+        /// The refund.
+        refund: Seq,
+    },
     /// No remittance was credited by this transaction.
     #[error("transaction {transaction} credited no remittance")]
     NotACredit {
@@ -168,6 +174,7 @@ impl From<RefundRefusal> for Refusal {
                 .with_fact("allowed", allowed)
                 .with_fact("balance", balance),
             R::CreatedBySame { release } => because(Reason::MakerIsChecker).with_fact("release", release),
+            R::NotAbnormal { refund } => because(Reason::RefundNotAbnormal).with_fact("refund", refund),
             R::NotACredit { transaction } => because(Reason::NotFound)
                 .with_fact("transaction", transaction)
                 .about("credit"),

@@ -4,6 +4,7 @@
 //! - `unspent`: whose money is not spent yet. `entity`: numbers, states, decisions.
 //! - `create`: setting money aside. `outcome`: taking it to the gateway, and what becomes of it.
 //! - `ask`: what others have to allow, and what then runs.
+//! - `redirect`: refunds that the gateway cannot pay.
 //! - `release`: the whole balance of a person who leaves. `reverse`: a credit that should not have been made.
 //! - `returns`: what goes back by itself. `review`: two people end the review of a payment. `journey`, `words`: what payers are told.
 //!
@@ -22,6 +23,7 @@ mod error;
 mod journey;
 mod outcome;
 mod posting;
+mod redirect;
 mod release;
 mod returns;
 mod reverse;
@@ -288,6 +290,7 @@ impl Refunds {
             requested: self.record(center, row.seq).await?,
             state: row.state,
             end,
+            redirected_to: self.redirected_to(center, row.seq).await?,
         })
     }
 

@@ -1,14 +1,19 @@
-//! Sending back what goes back by itself: what was over the cap, and what nobody released from its review in time.
+//! Sending back what goes back by itself: what was over the cap, what nobody released from its review in time, and what has been in
+//! suspense for as long as people had to find out whose it is.
 //!
 //! The money is in suspense, with a row that tells when it is due. Setting it aside for the refund takes that row away in the same
 //! transaction, so that it is sent once, whoever looks and whatever dies in between. From there on it is a refund like any other;
 //! when the gateway cannot pay it, it is in suspense again, for people.
 
+use time::OffsetDateTime;
+
 use super::{Allowed, NewRefund, Refunds, entity::next_ask};
 use crate::{
-    ids::RequestId,
-    ledger::{Center, LedgerError, Request},
-    remittance::{DueReturn, Remittances},
+    ids::{RemittanceId, RequestId},
+    ledger::{Center, Declined, LedgerError, Request},
+    proto::{SuspendedPaymentWork, work_facts},
+    remittance::{self, DueReturn, Remittances},
+    work::{Item, ItemFilter, WorkKind, WorkQueue},
 };
 
 /// The method that such a refund's request names. No caller can call it.
@@ -34,6 +39,72 @@ impl Refunds {
             }
         }
         Ok(due.len())
+    }
+
+    /// Sends back up to `limit` payments of a center whose time in suspense is over, whose payer is known and can be paid by the way
+    /// the money came; how many. The others stay with their work items, which are overdue, and so does what comes back.
+    ///
+    /// The request is made of the item and the day: several processes that look do it once, and what was refused today (the gateway's
+    /// channel is not configured, say) is tried again tomorrow.
+    pub async fn return_aged(
+        &self,
+        remittances: &Remittances,
+        center: &Center,
+        limit: i64,
+    ) -> Result<usize, LedgerError> {
+        let now = self.lanes.clock().now();
+        let due = ItemFilter {
+            open: true,
+            due_before: Some(now),
+            kind: Some(WorkKind::SuspendedPayment),
+            ..ItemFilter::default()
+        };
+        let items = WorkQueue::new(self.lanes.clone()).list(center, &due, limit).await?;
+        let mut sent = 0;
+        for item in &items {
+            let Some(work_facts::Facts::SuspendedPayment(facts)) = &item.facts.facts else {
+                continue;
+            };
+            if self.channels.get(&facts.channel).is_none() {
+                continue;
+            }
+            match self.send_aged(remittances, center, item, facts, now).await {
+                Ok(()) => sent += 1,
+                Err(error) => {
+                    tracing::warn!(center = %center.id, item = %item.id, %error, "what is due in suspense cannot go back yet");
+                }
+            }
+        }
+        Ok(sent)
+    }
+
+    async fn send_aged(
+        &self,
+        remittances: &Remittances,
+        center: &Center,
+        item: &Item,
+        facts: &SuspendedPaymentWork,
+        now: OffsetDateTime,
+    ) -> Result<(), LedgerError> {
+        let remittance = RemittanceId::parse(&facts.remittance).map_err(|_| LedgerError::Internal)?;
+        let remittance = remittances.remittance(center, &remittance).await?;
+        let mut payments = remittance.suspended.iter();
+        let payment = payments.find(|payment| remittance::suspense::subject(payment.seq) == item.subject);
+        let payment = payment.ok_or(LedgerError::Internal)?;
+        let left = payment.left().map_err(Declined::from)?;
+        let day = center.zone.business_date(now).to_string();
+        let request = Request {
+            id: RequestId::derived(&["aged", item.id.as_str(), &day]),
+            method: METHOD,
+            body: format!("{} {left} {}", item.id, payment.reason).into_bytes(),
+            actor: "job/aged".to_owned(),
+        };
+        let new = NewRefund {
+            suspense: Some(payment.seq),
+            allowed: Allowed::ByItself,
+            ..NewRefund::of(remittance.id.clone(), left, payment.reason.as_str())
+        };
+        self.create(center, request, new).await.map(drop)
     }
 
     async fn send_back(&self, remittances: &Remittances, center: &Center, due: &DueReturn) -> Result<(), LedgerError> {

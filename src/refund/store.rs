@@ -175,6 +175,47 @@ pub async fn succeeded_in_tx(
     .collect()
 }
 
+/// Where a refund goes that the gateway cannot pay.
+pub(super) struct RedirectRow {
+    pub destination: String,
+    pub approval: i64,
+}
+
+pub(super) async fn redirect(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    refund: Seq,
+) -> sqlx::Result<Option<RedirectRow>> {
+    sqlx::query_as!(
+        RedirectRow,
+        "select destination, approval_no as approval from refund_redirect where center_id = $1 and seq = $2",
+        center.0,
+        refund.0,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+pub(super) async fn insert_redirect(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    refund: Seq,
+    (destination, approval): (&str, i64),
+    at: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into refund_redirect (center_id, seq, destination, approval_no, redirected_at) values ($1, $2, $3, $4, $5)",
+        center.0,
+        refund.0,
+        destination,
+        approval,
+        at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// There is nothing more to ask.
 pub(super) async fn delete_open(conn: &mut PgConnection, center: CenterNo, refund: Seq) -> sqlx::Result<()> {
     sqlx::query!(

@@ -115,10 +115,10 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         remittances,
         refunds,
         custody.clone(),
-        watched,
+        watched.clone(),
         stop.clone(),
     ));
-    let deciding = tokio::spawn(jobs::approvals::run(desk, custody, stop.clone()));
+    let deciding = tokio::spawn(jobs::approvals::run(desk, custody, watched, stop.clone()));
     announce(&format!("custody ready on {address}"))?;
     let served = server::serve(listener, router, stop.clone()).await;
     stop.cancel();

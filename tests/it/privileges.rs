@@ -64,6 +64,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("reconciliation_break", "", ""),
     ("refund", "", ""),
     ("refund_leg", "", ""),
+    ("refund_redirect", "", ""),
     ("refund_open", "d", "attempts next_at"),
     ("refused_request", "", ""),
     ("rejected_notification", "", ""),

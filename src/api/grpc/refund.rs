@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::{
-    approval::{approval_asked, approval_told},
+    approval::{approval_asked, approval_out, approval_told},
     auth::{actor, denied_status},
     convert::{
         detainee_name, money, money_text, payer_name, positive_amount_in, remittance_name, request, timestamp, told,
@@ -20,16 +20,16 @@ use super::{
 };
 use crate::{
     api::status::internal,
-    approval::Person,
+    approval::{Desk, Person},
     custody::Custody,
     ids::{DetaineeId, PayerId, RemittanceId, Seq},
     ledger::{Center, LedgerError},
     money::Amount,
     proto::{
-        ConfirmReleaseRequest, CreateRefundRequest, CreateReleaseRequest, CreditReversal, FailReleaseRequest,
+        Approval, ConfirmReleaseRequest, CreateRefundRequest, CreateReleaseRequest, CreditReversal, FailReleaseRequest,
         GetCreditReversalRequest, GetRefundRequest, GetReleaseRequest, GetUnspentRequest, JournalRecord,
         ListRefundsRequest, ListRefundsResponse, ListReleasesRequest, ListReleasesResponse, OutcomeFacts,
-        RefreshRefundRequest, Refund, Release, ReverseCreditRequest, TransactionKind, Unspent, UnspentRemittance,
+        RedirectRefundRequest, RefreshRefundRequest, Refund, Release, ReverseCreditRequest, TransactionKind, Unspent, UnspentRemittance,
         journal_record::Facts, refund, refund_service_server::RefundService, release,
     },
     refund::{self as domain, RefundState, Refunds},
@@ -39,15 +39,17 @@ use crate::{
 #[derive(Clone)]
 pub struct RefundApi {
     refunds: Refunds,
+    desk: Desk,
     custody: Custody,
     linked: Linked,
 }
 
 impl RefundApi {
     /// The service; `linked` tells which detainees a payer may see.
-    pub fn new(refunds: Refunds, custody: Custody, linked: Linked) -> RefundApi {
+    pub fn new(refunds: Refunds, desk: Desk, custody: Custody, linked: Linked) -> RefundApi {
         RefundApi {
             refunds,
+            desk,
             custody,
             linked,
         }
@@ -110,6 +112,7 @@ fn refund_out(refund: &domain::Refund, center: &Center) -> Result<Refund, Status
             seq => transaction_name(center, seq),
         },
         approval: approval_told(center, facts.rejection.as_ref().or(facts.approval.as_ref())),
+        redirected_to: refund.redirected_to.clone().unwrap_or_default(),
     })
 }
 
@@ -250,6 +253,7 @@ impl RefundService for RefundApi {
                     requested: (**record).clone(),
                     state: RefundState::Requested,
                     end: None,
+                    redirected_to: None,
                 };
                 refund_out(&refund, &center)?
             }
@@ -325,6 +329,22 @@ impl RefundService for RefundApi {
         let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
         let refund = self.refunds.refresh(&center, Seq(name.seq)).await?;
         Ok(Response::new(refund_out(&refund, &center)?))
+    }
+
+    async fn redirect_refund(&self, call: Request<RedirectRefundRequest>) -> Result<Response<Approval>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let name = RefundName::parse(&message.name, "name")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let method = "custody.v1.RefundService/RedirectRefund";
+        let request = request(&message.request_id, method, message, actor)?;
+        let to = (Seq(name.seq), told(&message.destination, "destination")?);
+        let reason = told(&message.reason, "reason")?;
+        let (approval, replayed) = self
+            .refunds
+            .request_redirect(&center, request, Person::of(actor), to, reason)
+            .await?;
+        Ok(respond(approval_out(&self.desk, &approval, &center), replayed))
     }
 
     async fn create_release(&self, call: Request<CreateReleaseRequest>) -> Result<Response<Release>, Status> {
