@@ -53,29 +53,48 @@ impl Refunds {
         limit: i64,
     ) -> Result<usize, LedgerError> {
         let now = self.lanes.clock().now();
-        let due = ItemFilter {
+        let queue = WorkQueue::new(self.lanes.clone());
+        let mut due = ItemFilter {
             open: true,
             due_before: Some(now),
             kind: Some(WorkKind::SuspendedPayment),
             ..ItemFilter::default()
         };
-        let items = WorkQueue::new(self.lanes.clone()).list(center, &due, limit).await?;
         let mut sent = 0;
-        for item in &items {
-            let Some(work_facts::Facts::SuspendedPayment(facts)) = &item.facts.facts else {
-                continue;
-            };
-            if self.channels.get(&facts.channel).is_none() {
-                continue;
+        // Those that cannot go back stay due; they must not keep the others from their turn.
+        loop {
+            let items = queue.list(center, &due, limit).await?;
+            for item in &items {
+                sent += usize::from(self.send_if_possible(remittances, center, item, now).await);
             }
-            match self.send_aged(remittances, center, item, facts, now).await {
-                Ok(()) => sent += 1,
-                Err(error) => {
-                    tracing::warn!(center = %center.id, item = %item.id, %error, "what is due in suspense cannot go back yet");
+            match items.last() {
+                Some(last) if i64::try_from(sent).unwrap_or(i64::MAX) < limit => {
+                    due.after = Some((last.deadline_at, last.id.to_string()));
                 }
+                _ => return Ok(sent),
             }
         }
-        Ok(sent)
+    }
+
+    /// Whether a payment was sent back.
+    async fn send_if_possible(
+        &self,
+        remittances: &Remittances,
+        center: &Center,
+        item: &Item,
+        now: OffsetDateTime,
+    ) -> bool {
+        let Some(work_facts::Facts::SuspendedPayment(facts)) = &item.facts.facts else {
+            return false;
+        };
+        if self.channels.get(&facts.channel).is_none() {
+            return false;
+        }
+        let sent = self.send_aged(remittances, center, item, facts, now).await;
+        if let Err(error) = &sent {
+            tracing::warn!(center = %center.id, item = %item.id, %error, "what is due in suspense cannot go back yet");
+        }
+        sent.is_ok()
     }
 
     async fn send_aged(

@@ -95,6 +95,11 @@ impl Economy {
         }
     }
 
+    /// The gateways there are.
+    pub fn channels(&self) -> &Channels {
+        &self.channels
+    }
+
     /// Goes to bed and gets up in the morning of a later date.
     pub fn move_to(&mut self, date: Date) {
         self.world.process = Process::over(&self.world.db.url, Clock::starting_at(morning(date)), 4096);

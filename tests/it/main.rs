@@ -34,6 +34,7 @@
 //!
 //! The house's own order: `tidy` rules for the sources; `offline` what is generated and committed is up to date.
 
+mod aged;
 mod alipay;
 mod all_domains;
 mod approvals;
