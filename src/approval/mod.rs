@@ -1,8 +1,9 @@
 //! Two people for one decision: one asks, others allow, and what was allowed then runs once.
 //!
 //! A room that needs two people asks with [`Approvals::ask`], or with [`Approvals::ask_or_run`] where only some of what it does
-//! needs them: the kind, the encoded command that will run, what it is about and why. Others decide at the [`Desk`], which knows for each kind the [`Runner`] that runs it. Whoever gives the last approval
-//! that is needed runs it; when the process dies in between, the same decision again, or the job ([`Desk::look`]), runs it.
+//! needs them: the kind, the encoded command that will run, what it is about and why. Others decide at the [`Desk`], which knows
+//! for each kind the [`Runner`] that runs it. Whoever gives the last approval that is needed runs it; when the process dies in
+//! between, the same decision again, or the job ([`Desk::look`]), runs it.
 //!
 //! # Layout
 //! - `entity`: where an approval stands, and how many people it needs, pure. `desk`: deciding and running.
@@ -133,7 +134,10 @@ impl Approvals {
     ) -> Result<(Approval, bool), LedgerError> {
         let asked = self.ask_if_needed(center, asking, question).await?;
         asked.ok_or_else(|| {
-            tracing::error!(method = asking.request.method, "what always needs others is said to need nobody");
+            tracing::error!(
+                method = asking.request.method,
+                "what always needs others is said to need nobody"
+            );
             LedgerError::Internal
         })
     }

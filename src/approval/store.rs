@@ -347,7 +347,8 @@ impl Row {
     }
 }
 
-/// The first approval that has a grant although not everybody needed has allowed it, or none although they have, for verification.
+/// The first approval that has a grant although not everybody needed has allowed it, or none although they have; for
+/// verification.
 pub(super) async fn first_wrongly_granted(conn: &mut PgConnection, center: CenterNo) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar!(
         "select a.approval_no from approval a

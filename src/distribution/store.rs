@@ -270,11 +270,7 @@ impl DebtRow {
     }
 }
 
-pub(super) async fn insert_debt(
-    conn: &mut PgConnection,
-    center: &Center,
-    debt: &Debt,
-) -> sqlx::Result<()> {
+pub(super) async fn insert_debt(conn: &mut PgConnection, center: &Center, debt: &Debt) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into debt (center_id, seq, detainee_id, kind, document, amount, is_consented, recorded_at, approval_no)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt as _};
 
-use super::{
-    Allowed, NewRefund, Refunds, create::CreateRefund, release::OpenRelease, reverse::ReverseCredit,
-};
+use super::{Allowed, NewRefund, Refunds, create::CreateRefund, release::OpenRelease, reverse::ReverseCredit};
 use crate::{
     approval::{Answered, Approved, Asking, Done, Kind, Person, Runner, unreadable},
     ids::{DetaineeId, RemittanceId, Seq},
@@ -137,11 +135,7 @@ impl Refunds {
             reason: reason.clone(),
             approval: None,
         };
-        let asking = Asking {
-            request,
-            maker,
-            reason,
-        };
+        let asking = Asking { request, maker, reason };
         let asked = self.approvals.ask(center, &asking, &question).await?;
         self.approvals.answered(center, asked).await
     }

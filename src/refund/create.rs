@@ -49,12 +49,7 @@ struct Source {
 impl CreateRefund {
     /// The remittance, and what the refund takes its money from, once it is known that it can. `through` is the last transaction
     /// that counts.
-    async fn source(
-        &self,
-        conn: &mut Conn,
-        center: &Center,
-        through: Seq,
-    ) -> Result<(Remittance, Source), Declined> {
+    async fn source(&self, conn: &mut Conn, center: &Center, through: Seq) -> Result<(Remittance, Source), Declined> {
         let remittance = remittance::remittance_in_tx(conn, center, &self.new.remittance).await?;
         let remittance = remittance.ok_or_else(|| self.not_there())?;
         if self.channels.get(&remittance.channel).is_none() {
@@ -103,7 +98,10 @@ impl CreateRefund {
         let (subject, place) = if source.is_suspense {
             (format!("transactions/{}", source.seq), "in suspense".to_owned())
         } else {
-            (format!("remittances/{id}"), format!("of detainee {}", remittance.detainee))
+            (
+                format!("remittances/{id}"),
+                format!("of detainee {}", remittance.detainee),
+            )
         };
         Ok(Some(NewApproval {
             kind: Payout::Refund.kind().name,

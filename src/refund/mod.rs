@@ -12,8 +12,8 @@
 //! 1. A refund is at most what is unspent of its remittance, or left of it in suspense, and all refunds of a payment are at
 //!    most what was paid.
 //! 2. A refund has one outcome: its request id is made of the refund's number.
-//! 3. Money in suspense, and 500.00 and more, goes out by several people, or by itself when the rules say. Whoever creates a release
-//!    payout never says that it was paid.
+//! 3. Money in suspense, and 500.00 and more, goes out by several people, or by itself when the rules say. Whoever creates a
+//!    release payout never says that it was paid.
 //! 4. Whatever is lost in between (an answer, a notification, a process) is found again by asking the gateway.
 
 mod ask;

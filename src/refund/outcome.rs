@@ -188,7 +188,10 @@ impl Refunds {
             gateway::RefundState::Processing | gateway::RefundState::Unknown => return Ok(()),
             // The gateway has the money until somebody says where it goes. It stays in transit, and is asked about again.
             gateway::RefundState::Abnormal { gateway_refund, reason } => {
-                let (facts, told) = (self.facts(center, row).await?, (gateway_refund.as_str(), reason.as_str()));
+                let (facts, told) = (
+                    self.facts(center, row).await?,
+                    (gateway_refund.as_str(), reason.as_str()),
+                );
                 return match self.abnormal(center, row, &facts, told).await? {
                     Some(state) => Box::pin(self.apply(center, row, &state)).await,
                     None => Ok(()),
@@ -299,7 +302,10 @@ impl EndRefund {
         } else {
             let detainee = custody::detainee_in_tx(tx.conn(), &center, &row.detainee).await?;
             let detainee = detainee.ok_or_else(|| Declined::Broken(format!("detainee {} is gone", row.detainee)))?;
-            (TransactionKind::RefundFailed, vec![posting::failed(&detainee, row.amount)])
+            (
+                TransactionKind::RefundFailed,
+                vec![posting::failed(&detainee, row.amount)],
+            )
         };
         if row.from_suspense {
             let movement = match self.end {

@@ -27,7 +27,8 @@ pub(super) fn succeeded(clearing: AccountNo, amount: Amount) -> Posting {
     Posting::new(chart::REFUNDS_IN_TRANSIT, clearing, amount)
 }
 
-/// The gateway paid it to the center's bank account, and the bank to the payer: Dr bank, Cr clearing; Dr refunds in transit, Cr bank.
+/// The gateway paid it to the center's bank account, and the bank to the payer: Dr bank, Cr clearing; Dr refunds in transit,
+/// Cr bank.
 pub(super) fn redirected(clearing: AccountNo, amount: Amount) -> Vec<Posting> {
     vec![
         Posting::new(chart::BANK, clearing, amount),

@@ -92,11 +92,7 @@ impl Refunds {
         (refund, destination): (Seq, String),
         reason: String,
     ) -> Result<(Approval, bool), LedgerError> {
-        let asking = Asking {
-            request,
-            maker,
-            reason,
-        };
+        let asking = Asking { request, maker, reason };
         self.approvals
             .ask(center, &asking, &Redirect { refund, destination })
             .await

@@ -192,7 +192,10 @@ impl OpenRelease {
         } = self.leaving(tx.conn(), &center).await?;
         self.check_allowed(amount)?;
         let opened_by = person_of(&self.request.actor);
-        let by = (opened_by.as_str(), self.allowed.as_ref().map(|(_, approval)| approval.approval));
+        let by = (
+            opened_by.as_str(),
+            self.allowed.as_ref().map(|(_, approval)| approval.approval),
+        );
         store::insert_release(tx.conn(), center.no, moment.seq, &self.detainee, amount, by).await?;
         // With nothing to pay out there is nothing to wait for.
         let state = if amount.is_zero() {

@@ -1,5 +1,5 @@
-//! Sending back what goes back by itself: what was over the cap, what nobody released from its review in time, and what has been in
-//! suspense for as long as people had to find out whose it is.
+//! Sending back what goes back by itself: what was over the cap, what nobody released from its review in time, and what has been
+//! in suspense for as long as people had to find out whose it is.
 //!
 //! The money is in suspense, with a row that tells when it is due. Setting it aside for the refund takes that row away in the same
 //! transaction, so that it is sent once, whoever looks and whatever dies in between. From there on it is a refund like any other;
@@ -41,11 +41,11 @@ impl Refunds {
         Ok(due.len())
     }
 
-    /// Sends back up to `limit` payments of a center whose time in suspense is over, whose payer is known and can be paid by the way
-    /// the money came; how many. The others stay with their work items, which are overdue, and so does what comes back.
+    /// Sends back up to `limit` payments of a center whose time in suspense is over, and that can go back the way they came; how
+    /// many. The others stay with their work items, which are overdue. What comes back has an item with a deadline of its own.
     ///
-    /// The request is made of the item and the day: several processes that look do it once, and what was refused today (the gateway's
-    /// channel is not configured, say) is tried again tomorrow.
+    /// The request is made of the item and the day: several processes that look do it once, and what was refused today is tried
+    /// again tomorrow.
     pub async fn return_aged(
         &self,
         remittances: &Remittances,

@@ -107,11 +107,7 @@ pub async fn ask(
     remittance: RemittanceId,
     reason: String,
 ) -> Result<(Approval, bool), LedgerError> {
-    let asking = Asking {
-        request,
-        maker,
-        reason,
-    };
+    let asking = Asking { request, maker, reason };
     approvals.ask(center, &asking, &EndReview { review, remittance }).await
 }
 

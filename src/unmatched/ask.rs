@@ -110,8 +110,13 @@ impl Runner for CreditRunner {
             let detainee = DetaineeId::parse(&told.detainee).map_err(unreadable)?;
             let amount = Amount::parse(&told.amount, center.currency).map_err(unreadable)?;
             let request = approved.request(credit::METHOD);
-            let command =
-                CreditUnmatched::new(request, (Seq(told.seq), amount), detainee, told.matched_by, approved.facts);
+            let command = CreditUnmatched::new(
+                request,
+                (Seq(told.seq), amount),
+                detainee,
+                told.matched_by,
+                approved.facts,
+            );
             let posted = self.0.submit(center, command).await?;
             Ok(Done::Transaction(posted.seq()))
         }

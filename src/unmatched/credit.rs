@@ -12,9 +12,7 @@ use crate::{
     db::{self, Conn},
     distribution::room::{collect, split},
     ids::{DetaineeId, Seq},
-    ledger::{
-        Asked, Center, Command, Declined, Draft, Entry, Moment, Request, Room, Rows, State, chart,
-    },
+    ledger::{Asked, Center, Command, Declined, Draft, Entry, Moment, Request, Room, Rows, State, chart},
     money::Amount,
     proto::{ApprovalFacts, TransactionKind, UnmatchedCreditFacts, journal_record::Facts},
     remittance::{recorded_at, want_split},

@@ -193,11 +193,7 @@ impl UnmatchedSums {
         reason: String,
     ) -> Result<(Approval, bool), LedgerError> {
         let way = Way::Credit(detainee, Vec::new());
-        let asking = Asking {
-            request,
-            maker,
-            reason,
-        };
+        let asking = Asking { request, maker, reason };
         self.approvals.ask(center, &asking, &Leave { sum, way }).await
     }
 
@@ -212,11 +208,7 @@ impl UnmatchedSums {
         sum: Seq,
         reason: String,
     ) -> Result<(Approval, bool), LedgerError> {
-        let asking = Asking {
-            request,
-            maker,
-            reason,
-        };
+        let asking = Asking { request, maker, reason };
         let way = Way::Return;
         self.approvals.ask(center, &asking, &Leave { sum, way }).await
     }

@@ -83,12 +83,16 @@ async fn ended(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     )
     .fetch_all(conn)
     .await?;
-    let stored = rows
-        .into_iter()
-        .map(|row| {
-            let end = (row.end_seq, row.state, row.detainee_id, row.amount, Some(row.approval_no));
-            (row.seq, end)
-        });
+    let stored = rows.into_iter().map(|row| {
+        let end = (
+            row.end_seq,
+            row.state,
+            row.detainee_id,
+            row.amount,
+            Some(row.approval_no),
+        );
+        (row.seq, end)
+    });
     let mut told = BTreeMap::new();
     for record in page.records {
         let (end, amount, approval) = match &record.facts {

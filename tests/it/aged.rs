@@ -31,9 +31,15 @@ async fn looked(economy: &Economy) -> usize {
     let theirs = Refunds::new(other.lanes.clone(), other.custody.clone(), economy.channels().clone());
     let (ours, theirs) = (open(&economy.house.refunds), open(&theirs));
     for _ in 0..2 {
-        tokio::join!(look(&ours, &economy.world.process.custody), look(&theirs, &other.custody));
+        tokio::join!(
+            look(&ours, &economy.world.process.custody),
+            look(&theirs, &other.custody)
+        );
     }
-    let all = economy.house.refunds.list(&economy.world.center, None, None, None, None, 10);
+    let all = economy
+        .house
+        .refunds
+        .list(&economy.world.center, None, None, None, None, 10);
     all.await.unwrap().len()
 }
 
@@ -50,16 +56,22 @@ async fn what_is_in_suspense_for_seven_days_goes_back_once() {
     economy.move_to(date!(2031 - 05 - 14));
     assert_eq!(overdue(&economy).await, [true]);
     // Without a way back it stays, and is overdue.
-    let (lanes, custody) = (economy.world.process.lanes.clone(), economy.world.process.custody.clone());
+    let (lanes, custody) = (
+        economy.world.process.lanes.clone(),
+        economy.world.process.custody.clone(),
+    );
     let cut_off = Refunds::new(lanes, custody.clone(), Channels::default());
     let stays = Open::Aged(economy.house.remittances.clone(), cut_off);
     assert_eq!(look(&stays, &custody).await, 0);
     assert_eq!(overdue(&economy).await, [true]);
 
     assert_eq!(looked(&economy).await, 1);
-    assert_eq!(overdue(&economy).await, []);
+    assert_eq!(overdue(&economy).await, [] as [bool; 0]);
     let refunds = &economy.house.refunds;
-    let all = refunds.list(&economy.world.center, None, None, None, None, 10).await.unwrap();
+    let all = refunds
+        .list(&economy.world.center, None, None, None, None, 10)
+        .await
+        .unwrap();
     let first = custody_ledger::ids::Seq(all[0].requested.seq);
     assert_eq!(all[0].requested.actor, "job/aged");
     // The payer's account is closed: it is in suspense again, for another seven days.
@@ -69,9 +81,12 @@ async fn what_is_in_suspense_for_seven_days_goes_back_once() {
     economy.world.verified().await;
     economy.move_to(date!(2031 - 05 - 22));
     assert_eq!(looked(&economy).await, 2);
-    let all = economy.house.refunds.list(&economy.world.center, None, None, None, None, 10);
+    let all = economy
+        .house
+        .refunds
+        .list(&economy.world.center, None, None, None, None, 10);
     let second = custody_ledger::ids::Seq(all.await.unwrap()[0].requested.seq);
     assert_eq!(economy.end_refund(second, false).await.state, RefundState::Succeeded);
-    assert_eq!(overdue(&economy).await, []);
+    assert_eq!(overdue(&economy).await, [] as [bool; 0]);
     economy.world.verified().await;
 }

@@ -150,7 +150,9 @@ impl Economy {
         let remittance = RemittanceId::parse(remittance).unwrap();
         let refunds = &self.house.refunds;
         let new = NewRefund::of(remittance, cny(amount), "wrong person");
-        let answered = refunds.request_refund(&self.world.center, request, others::maker(), new).await;
+        let answered = refunds
+            .request_refund(&self.world.center, request, others::maker(), new)
+            .await;
         self.allowed(answered).await
     }
 
@@ -200,7 +202,13 @@ impl Economy {
         let request = request_with(request, "test/Release", detainee.as_bytes());
         let refunds = &self.house.refunds;
         let answered = refunds
-            .request_release(&self.world.center, request, others::maker(), id(detainee), "cash desk".into())
+            .request_release(
+                &self.world.center,
+                request,
+                others::maker(),
+                id(detainee),
+                "cash desk".into(),
+            )
             .await;
         self.allowed(answered).await
     }

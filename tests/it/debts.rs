@@ -319,7 +319,13 @@ async fn what_is_owed_is_what_the_records_say() {
     let reason = "wrong person".to_owned();
     let asked = house
         .refunds
-        .request_reversal(&world.center, request("test/Reverse", b"3"), others::maker(), credits[0], reason)
+        .request_reversal(
+            &world.center,
+            request("test/Reverse", b"3"),
+            others::maker(),
+            credits[0],
+            reason,
+        )
         .await;
     assert_eq!(economy.allowed(asked).await.unwrap().seq().0, 6);
     let changes = [

@@ -168,9 +168,15 @@ async fn what_is_certain_is_credited_once_when_one_other_allows_it() {
         let answer = answer.unwrap_or_else(|status| panic!("{status:?}"));
         let sum = UnmatchedSum::decode(answer.message.as_slice()).unwrap();
         assert_eq!(sum.state(), unmatched_sum::State::Waiting, "{sum:?}");
-        assert_eq!((sum.waiting_reason.as_str(), sum.approval.as_str()), ("MATCHED", "centers/C1/approvals/1"));
+        assert_eq!(
+            (sum.waiting_reason.as_str(), sum.approval.as_str()),
+            ("MATCHED", "centers/C1/approvals/1")
+        );
     }
-    assert_eq!((hall.seq().await, hall.balances("D4").await[0].as_str()), (seq + 1, "0.00"));
+    assert_eq!(
+        (hall.seq().await, hall.balances("D4").await[0].as_str()),
+        (seq + 1, "0.00")
+    );
     let [approval] = &hall.open_approvals().await[..] else {
         panic!("one approval")
     };
@@ -191,7 +197,10 @@ async fn what_is_certain_is_credited_once_when_one_other_allows_it() {
     }
     let get = GetUnmatchedSumRequest { name: compare.name };
     let sum: UnmatchedSum = hall.ask("UnmatchedService/GetUnmatchedSum", &get).await.unwrap();
-    assert_eq!((sum.state(), sum.approval.as_str()), (unmatched_sum::State::Credited, ""));
+    assert_eq!(
+        (sum.state(), sum.approval.as_str()),
+        (unmatched_sum::State::Credited, "")
+    );
     assert_eq!(sum.detainee, "centers/C1/detainees/D4");
     assert_eq!(hall.seq().await, seq + 2);
     assert_eq!(hall.balances("D4").await[0], "120.00");

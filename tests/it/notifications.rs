@@ -329,7 +329,10 @@ async fn money_after_the_expiry_is_credited_and_after_the_release_is_in_suspense
         request_id: Uuid::new_v4().to_string(),
     };
     let bob = hall.person("bob", Role::Finance);
-    let _: Release = hall.ask_as("RefundService/ConfirmRelease", &bob, &confirm).await.unwrap();
+    let _: Release = hall
+        .ask_as("RefundService/ConfirmRelease", &bob, &confirm)
+        .await
+        .unwrap();
     hall.control.pay(&second.order_number, &late).await.unwrap();
     hall.delivered().await;
     assert_eq!(hall.remittance(&second.name).await.state(), State::Suspended);

@@ -304,10 +304,16 @@ async fn a_release_with_purchases_in_flight_pays_exactly_what_they_leave() {
     };
     for token in [finance.clone(), hall.token(Role::Admin)] {
         let refused = hall
-            .refused_as("own", "RefundService/ConfirmRelease", &token, ConfirmReleaseRequest {
-                request_id: new_id(),
-                ..confirm.clone()
-            }.encode_to_vec())
+            .refused_as(
+                "own",
+                "RefundService/ConfirmRelease",
+                &token,
+                ConfirmReleaseRequest {
+                    request_id: new_id(),
+                    ..confirm.clone()
+                }
+                .encode_to_vec(),
+            )
             .await;
         assert_eq!(refused.reason, "MAKER_IS_CHECKER", "{refused:?}");
     }

@@ -259,7 +259,13 @@ async fn what_was_paid_twice_or_came_through_suspense_is_told_once_each() {
     let second = bench.paid("50").await;
     let opened = bench
         .refunds
-        .request_release(center, request("test/Release", b""), others::maker(), id("D1"), "desk".into())
+        .request_release(
+            center,
+            request("test/Release", b""),
+            others::maker(),
+            id("D1"),
+            "desk".into(),
+        )
         .await
         .unwrap();
     let held = bench.remittances.refresh(center, &second.id).await.unwrap();
@@ -267,7 +273,12 @@ async fn what_was_paid_twice_or_came_through_suspense_is_told_once_each() {
     assert_eq!((bench.fetch().await.totals.matched, bench.breaks().await.len()), (3, 0));
     bench
         .refunds
-        .fail_release(center, request("test/Fail", b""), Seq(opened.record.unwrap().seq), "closed".into())
+        .fail_release(
+            center,
+            request("test/Fail", b""),
+            Seq(opened.record.unwrap().seq),
+            "closed".into(),
+        )
         .await
         .unwrap();
     bench.learn(&second).await;

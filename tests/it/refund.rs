@@ -335,7 +335,9 @@ async fn who_leaves_gets_everything_or_stays() {
     bench.remit("REM-1", "100").await;
     let open = || async {
         let asked = request("test/Release", b"D1");
-        let asked = bench.refunds.request_release(center, asked, others::maker(), id("D1"), "bank".into());
+        let asked = bench
+            .refunds
+            .request_release(center, asked, others::maker(), id("D1"), "bank".into());
         asked.await.map(|answered| answered.record.unwrap())
     };
     let refund = bench.refund(&bench.refunds, "REM-1", "10").await.unwrap();
@@ -379,7 +381,13 @@ async fn who_leaves_gets_everything_or_stays() {
     assert_eq!(detainee.state, DetaineeState::Released);
     let poor = bench
         .refunds
-        .request_release(center, request("test/Release", b"D2"), others::maker(), id("D2"), "bank".into())
+        .request_release(
+            center,
+            request("test/Release", b"D2"),
+            others::maker(),
+            id("D2"),
+            "bank".into(),
+        )
         .await;
     // Who has nothing leaves at once, and that is recorded.
     let poor = poor.unwrap().record.unwrap();
@@ -391,7 +399,15 @@ async fn who_leaves_gets_everything_or_stays() {
         .confirm_release(center, confirm(), Seq(poor.seq), "B1".into())
         .await;
     assert_eq!(reason(&late.unwrap_err()), "NOT_IN_TRANSIT");
-    assert!(bench.refunds.release(center, Seq(poor.seq)).await.unwrap().end.is_none());
+    assert!(
+        bench
+            .refunds
+            .release(center, Seq(poor.seq))
+            .await
+            .unwrap()
+            .end
+            .is_none()
+    );
     assert_eq!(
         bench.refunds.list_releases(center, None, None, 10).await.unwrap().len(),
         3

@@ -83,7 +83,9 @@ async fn runs_once_by_others<R: Message + Default>(hall: &Hall, method: &'static
             name: approval.name.clone(),
             reason: String::new(),
         };
-        let own = hall.ask_as::<Approval>("ApprovalService/Approve", &token, &approve).await;
+        let own = hall
+            .ask_as::<Approval>("ApprovalService/Approve", &token, &approve)
+            .await;
         let refused = Refused::of(&own.unwrap_err(), method);
         assert!(refused.is(Code::PermissionDenied, "MAKER_IS_CHECKER"), "{refused:?}");
     }
@@ -92,8 +94,15 @@ async fn runs_once_by_others<R: Message + Default>(hall: &Hall, method: &'static
     let needed = usize::try_from(approval.checkers_needed).unwrap();
     for (number, checker) in checkers.into_iter().take(needed).enumerate() {
         assert_eq!(hall.seq().await, seq, "{method} before {checker}");
-        let twice = tokio::join!(hall.approve(&approval.name, checker), hall.approve(&approval.name, checker));
-        let state = if number + 1 == needed { State::Executed } else { State::Pending };
+        let twice = tokio::join!(
+            hall.approve(&approval.name, checker),
+            hall.approve(&approval.name, checker)
+        );
+        let state = if number + 1 == needed {
+            State::Executed
+        } else {
+            State::Pending
+        };
         for told in [twice.0, twice.1] {
             assert_eq!(told.unwrap().state(), state, "{method} by {checker}");
         }
@@ -109,7 +118,10 @@ async fn an_advance_needs_another_and_a_damage_does_not() {
     let hall = Hall::open().await;
     let method = "DistributionService/CreateDebt";
     let advance: Debt = runs_once_by_others(&hall, method, &debt_of(&new_id(), "D1", "60.00")).await;
-    assert_eq!((advance.kind(), advance.approval.as_str()), (debt::Kind::Advance, "centers/C1/approvals/1"));
+    assert_eq!(
+        (advance.kind(), advance.approval.as_str()),
+        (debt::Kind::Advance, "centers/C1/approvals/1")
+    );
     let get = custody_ledger::proto::GetDebtRequest {
         name: advance.name.clone(),
     };
@@ -135,7 +147,9 @@ async fn a_credit_is_taken_back_and_refunded_by_two_people_each() {
     // Whoever took it back asks for no refund of it; somebody else does, and a third person allows it.
     let asked = refund_of(&wrong.name, &reversal.transaction, "50.00").encode_to_vec();
     let alice = hall.person("Alice", Role::Admin);
-    let own = hall.refused_as("own", "RefundService/CreateRefund", &alice, asked).await;
+    let own = hall
+        .refused_as("own", "RefundService/CreateRefund", &alice, asked)
+        .await;
     assert!(own.is(Code::PermissionDenied, "MAKER_IS_CHECKER"), "{own:?}");
     hall.verified().await;
 }
@@ -151,15 +165,23 @@ async fn money_leaves_suspense_and_much_leaves_an_account_by_two_people() {
     };
     hall.control.pay(&paid.order_number, &again).await.unwrap();
     hall.delivered().await;
-    let extra = hall.remittance(&paid.name).await.suspended_payments[0].transaction.clone();
+    let extra = hall.remittance(&paid.name).await.suspended_payments[0]
+        .transaction
+        .clone();
     let refund: Refund = runs_once_by_others(&hall, method, &refund_of(&paid.name, &extra, "30.00")).await;
     assert_eq!(refund.suspense_transaction, extra);
-    assert!(!refund.approval.is_empty() && !refund.refund_number.is_empty(), "{refund:?}");
+    assert!(
+        !refund.approval.is_empty() && !refund.refund_number.is_empty(),
+        "{refund:?}"
+    );
     assert_eq!(hall.control.refunds().await.unwrap().len(), 1);
     // What nobody allows stays where it is.
     let asked: Refund = hall.ask(method, &refund_of(&paid.name, &extra, "20.00")).await.unwrap();
     assert_eq!((asked.name.as_str(), asked.amount), ("", money("20.00")));
-    assert_eq!(hall.remittance(&paid.name).await.suspended_payments[0].left, money("20.00"));
+    assert_eq!(
+        hall.remittance(&paid.name).await.suspended_payments[0].left,
+        money("20.00")
+    );
 
     let much = hall.remit("D3", "700.00").await;
     let refund: Refund = hall.ask(method, &refund_of(&much.name, "", "100.00")).await.unwrap();
@@ -176,11 +198,17 @@ async fn much_is_paid_out_by_three_and_never_confirmed_by_who_created_it() {
     let (create, confirm) = ("RefundService/CreateRelease", "RefundService/ConfirmRelease");
     endow(&hall.process, &hall.center, "D3", "499.99").await;
     let small: Release = hall.ask(create, &release_of("D3")).await.unwrap();
-    assert_eq!((small.state(), small.approval.as_str()), (release::State::InTransit, ""));
+    assert_eq!(
+        (small.state(), small.approval.as_str()),
+        (release::State::InTransit, "")
+    );
     endow(&hall.process, &hall.center, "D1", "4910.00").await;
     let asked = release_of("D1");
     let much: Release = runs_once_by_others(&hall, create, &asked).await;
-    assert_eq!((&much.amount, much.state()), (&money("5000.00"), release::State::InTransit));
+    assert_eq!(
+        (&much.amount, much.state()),
+        (&money("5000.00"), release::State::InTransit)
+    );
     assert!(!much.approval.is_empty());
     let paid = |name: &str| ConfirmReleaseRequest {
         name: name.to_owned(),
@@ -191,7 +219,9 @@ async fn much_is_paid_out_by_three_and_never_confirmed_by_who_created_it() {
     for (release, people) in [(&small, ["T1", "t1"]), (&much, ["alice", "ALICE"])] {
         for (person, role) in people.into_iter().zip([Role::Finance, Role::Admin]) {
             let token = hall.person(person, role);
-            let own = hall.refused_as(person, confirm, &token, paid(&release.name).encode_to_vec()).await;
+            let own = hall
+                .refused_as(person, confirm, &token, paid(&release.name).encode_to_vec())
+                .await;
             assert!(own.is(Code::PermissionDenied, "MAKER_IS_CHECKER"), "{own:?}");
         }
         let mut calls = JoinSet::new();
@@ -217,16 +247,25 @@ async fn a_balance_that_grows_after_it_was_allowed_is_asked_for_again() {
     let (center, house) = (&economy.world.center, &economy.house);
     economy.world.endow("D1", "600").await;
     let body = request("test/Release", b"D1");
-    let ask = || house.refunds.request_release(center, body.clone(), others::maker(), id("D1"), "desk".into());
+    let ask = || {
+        house
+            .refunds
+            .request_release(center, body.clone(), others::maker(), id("D1"), "desk".into())
+    };
     let asked = ask().await.unwrap();
     // Less is allowed with it, more is not.
     economy.world.endow("D1", "0.01").await;
     let failed = economy.allowed(Ok(asked)).await.unwrap_err();
     assert_eq!(reason(&failed), "APPROVAL_REQUIRED");
     let again = ask().await.unwrap();
-    assert!(again.record.is_none() && again.replayed, "the same request has one outcome");
+    assert!(
+        again.record.is_none() && again.replayed,
+        "the same request has one outcome"
+    );
     let fresh = request("test/Release", b"D1 again");
-    let fresh = house.refunds.request_release(center, fresh, others::maker(), id("D1"), "desk".into());
+    let fresh = house
+        .refunds
+        .request_release(center, fresh, others::maker(), id("D1"), "desk".into());
     let fresh = fresh.await.unwrap();
     economy.world.buy("D1", &[("RICE", 1)]).await.unwrap();
     let opened = economy.allowed(Ok(fresh)).await.unwrap();
@@ -252,7 +291,11 @@ async fn a_process_that_dies_after_the_decision_leaves_it_to_the_job() {
         .await;
     let no = asked.unwrap().approval.unwrap().no;
     let bob = Person::named("finance/bob");
-    house.desk.write(center, no, &bob, Verdict::Approved, "ok".into()).await.unwrap();
+    house
+        .desk
+        .write(center, no, &bob, Verdict::Approved, "ok".into())
+        .await
+        .unwrap();
     assert_eq!(economy.world.available("D1").await, "0.00");
     let later = Clock::starting_at(datetime!(2031-05-06 04:00:00 UTC) + Duration::days(1));
     let process = Process::over(&economy.world.db.url, later, 64);
@@ -267,7 +310,9 @@ async fn a_process_that_dies_after_the_decision_leaves_it_to_the_job() {
 async fn broken(database: &Database, statement: &str) -> String {
     let mut tx = database.lane.begin().await.unwrap();
     let error = tx.execute(AssertSqlSafe(statement.to_owned())).await.unwrap_err();
-    constraint::name(&error).unwrap_or_else(|| panic!("{statement}: {error}")).to_owned()
+    constraint::name(&error)
+        .unwrap_or_else(|| panic!("{statement}: {error}"))
+        .to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -278,7 +323,13 @@ async fn the_database_itself_lets_nobody_do_it_alone() {
     world.endow("D1", "100").await;
     let opened = house
         .refunds
-        .request_release(center, request("test/Release", b"D1"), others::maker(), id("D1"), "desk".into())
+        .request_release(
+            center,
+            request("test/Release", b"D1"),
+            others::maker(),
+            id("D1"),
+            "desk".into(),
+        )
         .await
         .unwrap();
     let release = opened.record.unwrap().seq;
@@ -297,7 +348,13 @@ async fn the_database_itself_lets_nobody_do_it_alone() {
     let no = approval.no;
     house
         .desk
-        .write(center, no, &Person::named("finance/bob"), Verdict::Approved, String::new())
+        .write(
+            center,
+            no,
+            &Person::named("finance/bob"),
+            Verdict::Approved,
+            String::new(),
+        )
         .await
         .unwrap();
     let debt = |approval: &str| {
@@ -316,7 +373,9 @@ async fn the_database_itself_lets_nobody_do_it_alone() {
         )
     };
     let payout = |amount: &str, by: &str| {
-        format!("insert into release (center_id, seq, detainee_id, amount, opened_by) values (1, 92, 'D2', {amount}, '{by}')")
+        format!(
+            "insert into release (center_id, seq, detainee_id, amount, opened_by) values (1, 92, 'D2', {amount}, '{by}')"
+        )
     };
     let paid = |opened_by: &str, ended_by: &str| {
         format!("insert into release_end values (1, {release}, 93, 'PAID', '{opened_by}', '{ended_by}')")
@@ -344,7 +403,11 @@ async fn the_database_itself_lets_nobody_do_it_alone() {
         (reversal, "credit_reversal_approval"),
         (end, "unmatched_end_approval"),
     ] {
-        assert_eq!(broken(&world.process.database, &statement).await, constraint, "{statement}");
+        assert_eq!(
+            broken(&world.process.database, &statement).await,
+            constraint,
+            "{statement}"
+        );
     }
     // And the domain without the door.
     let refused = house

@@ -16,8 +16,9 @@ use crate::{
     ids::Seq,
     ledger::Center,
     proto::{
-        Approval, ApprovalDecision, ApprovalFacts, ApproveRequest, GetApprovalRequest, ListApprovalsRequest, ListApprovalsResponse,
-        RefuseRequest, approval::State, approval_decision, approval_service_server::ApprovalService,
+        Approval, ApprovalDecision, ApprovalFacts, ApproveRequest, GetApprovalRequest, ListApprovalsRequest,
+        ListApprovalsResponse, RefuseRequest, approval::State, approval_decision,
+        approval_service_server::ApprovalService,
     },
 };
 

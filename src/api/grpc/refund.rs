@@ -29,8 +29,8 @@ use crate::{
         Approval, ConfirmReleaseRequest, CreateRefundRequest, CreateReleaseRequest, CreditReversal, FailReleaseRequest,
         GetCreditReversalRequest, GetRefundRequest, GetReleaseRequest, GetUnspentRequest, JournalRecord,
         ListRefundsRequest, ListRefundsResponse, ListReleasesRequest, ListReleasesResponse, OutcomeFacts,
-        RedirectRefundRequest, RefreshRefundRequest, Refund, Release, ReverseCreditRequest, TransactionKind, Unspent, UnspentRemittance,
-        journal_record::Facts, refund, refund_service_server::RefundService, release,
+        RedirectRefundRequest, RefreshRefundRequest, Refund, Release, ReverseCreditRequest, TransactionKind, Unspent,
+        UnspentRemittance, journal_record::Facts, refund, refund_service_server::RefundService, release,
     },
     refund::{self as domain, RefundState, Refunds},
 };

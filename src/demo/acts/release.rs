@@ -44,7 +44,10 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
         bank_reference: "ICBC-20261123-0007".to_owned(),
         request_id: request_id(&[id, DETAINEE]),
     };
-    let own = finance.refund().confirm_release(confirm("release paid by its maker")).await;
+    let own = finance
+        .refund()
+        .confirm_release(confirm("release paid by its maker"))
+        .await;
     let (_, why) = refused("a payout confirmed by who created it", "MAKER_IS_CHECKER", own)?;
     tell::say(format!(
         "Whoever created the payout says that it was paid. Refused: {why} 双人复核"

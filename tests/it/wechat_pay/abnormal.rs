@@ -22,8 +22,11 @@ impl Bench {
     /// A refund of so much that is stuck at the gateway.
     async fn stuck(&self, amount: &str) -> Seq {
         let remittance = self.order("100.00").await;
-        self.pay(&remittance, custody_ledger::gateway::simulator::control::PayOptions::default())
-            .await;
+        self.pay(
+            &remittance,
+            custody_ledger::gateway::simulator::control::PayOptions::default(),
+        )
+        .await;
         let refund = self.refund(&remittance, amount).await;
         let abnormal = RefundAnswer {
             abnormal: true,
@@ -72,7 +75,9 @@ async fn an_abnormal_refund_is_paid_by_the_bank_when_two_people_say_so() {
     let body = request("test/Redirect", b"");
     let ask = |body| {
         let told = (refund, CARD.to_owned());
-        bench.refunds.request_redirect(center, body, others::maker(), told, "showed the card".into())
+        bench
+            .refunds
+            .request_redirect(center, body, others::maker(), told, "showed the card".into())
     };
     let (asked, replayed) = ask(body.clone()).await.unwrap();
     assert!(!replayed && asked.kind == "refund.redirect" && asked.summary.contains(CARD));
@@ -81,20 +86,37 @@ async fn an_abnormal_refund_is_paid_by_the_bank_when_two_people_say_so() {
     assert_eq!(reason(&pending), "APPROVAL_PENDING");
     let desk = others::desk(&bench.world.process, &bench.refunds);
     for own in ["terminal/T1", "finance/t1", "admin/T1"] {
-        let own = desk.decide(center, asked.no, &Person::named(own), Verdict::Approved, String::new());
-        assert_eq!(reason(&own.await.unwrap_err()), "MAKER_IS_CHECKER");
+        let own = Person::named(own);
+        let decided = desk.decide(center, asked.no, &own, Verdict::Approved, String::new());
+        assert_eq!(reason(&decided.await.unwrap_err()), "MAKER_IS_CHECKER");
     }
     let seq = refund;
     let bob = Person::named("finance/bob");
     let decide = || desk.decide(center, asked.no, &bob, Verdict::Approved, String::new());
     let (one, other) = tokio::join!(decide(), decide());
     assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
-    bench.control.wait_for_deliveries(std::time::Duration::from_secs(30)).await.unwrap();
+    bench
+        .control
+        .wait_for_deliveries(std::time::Duration::from_secs(30))
+        .await
+        .unwrap();
     let told = bench.refunds.get(center, seq).await.unwrap();
-    assert_eq!((told.state, told.redirected_to.as_deref()), (RefundState::Succeeded, Some(CARD)));
-    let legs: Vec<_> = told.end.unwrap().postings.iter().map(|leg| (leg.debit, leg.credit)).collect();
+    assert_eq!(
+        (told.state, told.redirected_to.as_deref()),
+        (RefundState::Succeeded, Some(CARD))
+    );
+    let legs: Vec<_> = told
+        .end
+        .unwrap()
+        .postings
+        .iter()
+        .map(|leg| (leg.debit, leg.credit))
+        .collect();
     assert_eq!((legs.len(), legs[0].0, legs[1].1), (2, chart::BANK.0, chart::BANK.0));
-    assert_eq!((bench.clearing("wechat").await, bench.bank().await), ("60.00".into(), "0.00".into()));
+    assert_eq!(
+        (bench.clearing("wechat").await, bench.bank().await),
+        ("60.00".into(), "0.00".into())
+    );
     assert_eq!(bench.items(refund).await[0].state(), ItemState::Done);
     let late = ask(request("test/Redirect", b"late")).await.unwrap_err();
     assert_eq!(reason(&late), "NOT_IN_TRANSIT");
@@ -107,25 +129,46 @@ async fn what_the_gateway_did_not_hear_it_is_told_again() {
     let center = &bench.world.center;
     let ordered = bench.order("50.00").await;
     bench
-        .pay(&ordered, custody_ledger::gateway::simulator::control::PayOptions::default())
+        .pay(
+            &ordered,
+            custody_ledger::gateway::simulator::control::PayOptions::default(),
+        )
         .await;
     let usual = bench.refund(&ordered, "5.00").await;
     let told = |refund| (refund, CARD.to_owned());
     let usual = bench
         .refunds
-        .request_redirect(center, request("test/Redirect", b"1"), others::maker(), told(usual), "x".into())
+        .request_redirect(
+            center,
+            request("test/Redirect", b"1"),
+            others::maker(),
+            told(usual),
+            "x".into(),
+        )
         .await;
     assert_eq!(reason(&usual.unwrap_err()), "REFUND_NOT_ABNORMAL");
     let unknown = bench
         .refunds
-        .request_redirect(center, request("test/Redirect", b"2"), others::maker(), told(Seq(99)), "x".into())
+        .request_redirect(
+            center,
+            request("test/Redirect", b"2"),
+            others::maker(),
+            told(Seq(99)),
+            "x".into(),
+        )
         .await;
     assert_eq!(reason(&unknown.unwrap_err()), "NOT_FOUND");
 
     let stuck = bench.stuck("30.00").await;
     let (asked, _) = bench
         .refunds
-        .request_redirect(center, request("test/Redirect", b"3"), others::maker(), told(stuck), "x".into())
+        .request_redirect(
+            center,
+            request("test/Redirect", b"3"),
+            others::maker(),
+            told(stuck),
+            "x".into(),
+        )
         .await
         .unwrap();
     // A process that does not reach the gateway runs what was allowed.
@@ -135,7 +178,11 @@ async fn what_the_gateway_did_not_hear_it_is_told_again() {
     assert_eq!(bench.refund_state(stuck).await, RefundState::Submitted);
     bench.world.verified().await;
     bench.refunds.refresh(center, stuck).await.unwrap();
-    bench.control.wait_for_deliveries(std::time::Duration::from_secs(30)).await.unwrap();
+    bench
+        .control
+        .wait_for_deliveries(std::time::Duration::from_secs(30))
+        .await
+        .unwrap();
     assert_eq!(bench.refund_state(stuck).await, RefundState::Succeeded);
     assert_eq!(bench.items(stuck).await[0].state(), ItemState::Done);
     bench.world.verified().await;
