@@ -337,7 +337,7 @@ async fn what_domains_keep_is_what_the_records_say() {
         ),
         ("update suspense_movement set amount = 14", "suspense_movement "),
         (
-            "update refund set from_suspense = not from_suspense",
+            "update refund set from_suspense = not from_suspense, by_itself = not from_suspense",
             "refund 8: stored as",
         ),
         ("update release set amount = 1", "release 13: stored as"),
