@@ -187,10 +187,11 @@ create table payer_link_leg (
     constraint payer_link_leg_relationship check ((state in ('REQUESTED', 'GRANTED')) = (relationship is not null)),
     constraint payer_link_leg_reason check (state in ('REQUESTED', 'GRANTED') or reason <> ''),
     constraint payer_link_leg_staff check (state not in ('APPROVED', 'REJECTED', 'GRANTED') or actor not like 'payer/%'),
-    -- The same person may have several roles.
+    -- The same person may have several roles, and be written in any case of letters.
     constraint payer_link_leg_two_people check (
         state not in ('APPROVED', 'REJECTED') or previous_actor like 'payer/%'
-        or split_part(actor, '/', 2) <> split_part(previous_actor, '/', 2)
+        or lower(substring(actor from position('/' in actor) + 1))
+            <> lower(substring(previous_actor from position('/' in previous_actor) + 1))
     )
 );
 

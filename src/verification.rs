@@ -1,19 +1,20 @@
 //! Verification put together: the ledger's replay with the checks of every domain.
 
 use crate::{
-    approval::ApprovalsCheck,
+    approval::{ApprovalsCheck, Need, is_large_payout},
     commissary::CommissaryCheck,
     custody::DetaineesCheck,
     db::{Conn, Database},
-    distribution::CollectedCheck,
+    distribution::{CollectedCheck, DebtKind},
     ledger::{
         Center,
         verify::{self, Check, Verified, VerifyError},
     },
+    money::{Amount, Currency},
     payer::PayersCheck,
-    proto::{ApprovalFacts, JournalRecord, journal_record::Facts},
+    proto::{JournalRecord, journal_record::Facts},
     reconciliation::FeesCheck,
-    refund::RefundsCheck,
+    refund::{RETURN_METHOD, RefundsCheck},
     remittance::RemittancesCheck,
     settlement::SettlementsCheck,
     unmatched::UnmatchedCheck,
@@ -31,20 +32,38 @@ fn checks() -> Vec<Box<dyn Check>> {
         Box::<SettlementsCheck>::default(),
         Box::<RefundsCheck>::default(),
         Box::<FeesCheck>::default(),
-        Box::new(ApprovalsCheck::new(approval_of)),
+        Box::new(ApprovalsCheck::new(need_of)),
         Box::<WorkCheck>::default(),
         Box::<UnmatchedCheck>::default(),
     ]
 }
 
-/// The approval that a record tells of, by the kinds that need one.
-fn approval_of(record: &JournalRecord) -> Option<&ApprovalFacts> {
-    match record.facts.as_ref()? {
-        Facts::UnmatchedCredit(facts) => facts.approval.as_ref(),
-        Facts::UnmatchedReturn(facts) => facts.approval.as_ref(),
-        Facts::Credit(facts) => facts.release.as_ref(),
-        Facts::Refund(facts) => facts.rejection.as_ref(),
-        _ => None,
+/// Whether a record needed several people, and which approval it tells of.
+fn need_of(record: &JournalRecord) -> Need<'_> {
+    let is_large = |amount: &str| {
+        let currency = Currency::parse(&record.currency_code);
+        let amount = currency.map(|currency| Amount::parse(amount, currency));
+        // What cannot be read is reported by the replay; here it needs more rather than less.
+        !matches!(amount, Ok(Ok(amount)) if !is_large_payout(amount))
+    };
+    let (needs, approval) = match &record.facts {
+        Some(Facts::UnmatchedCredit(facts)) => (true, &facts.approval),
+        Some(Facts::UnmatchedReturn(facts)) => (true, &facts.approval),
+        Some(Facts::CreditReversal(facts)) => (true, &facts.approval),
+        Some(Facts::Credit(facts)) => (false, &facts.release),
+        Some(Facts::Debt(facts)) => (facts.kind == DebtKind::Advance.name(), &facts.approval),
+        Some(Facts::Release(facts)) => (is_large(&facts.amount), &facts.approval),
+        Some(Facts::Refund(facts)) if facts.rejection.is_some() => (true, &facts.rejection),
+        Some(Facts::Refund(facts)) => {
+            let by_itself = record.method == RETURN_METHOD;
+            let needs = !by_itself && (record.reverses != 0 || is_large(&facts.amount));
+            (needs, &facts.approval)
+        }
+        _ => return Need::Nobody,
+    };
+    match approval {
+        None if !needs => Need::Nobody,
+        told => Need::Others(told.as_ref()),
     }
 }
 

@@ -265,6 +265,7 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.WorkService/TakeWorkItem", Work),
     ("custody.v1.WorkService/ResolveWorkItem", Work),
     ("custody.v1.WorkService/CancelWorkItem", Work),
+    ("custody.v1.RefundService/RedirectRefund", Refund),
     ("custody.v1.UnmatchedService/RecordBankLine", Match),
     ("custody.v1.UnmatchedService/GetUnmatchedSum", ReadUnmatched),
     ("custody.v1.UnmatchedService/ListUnmatchedSums", ReadUnmatched),

@@ -113,7 +113,12 @@ impl Doors {
             linked.clone(),
         );
         let settlement = SettlementApi::new(self.settlements.clone(), self.custody.clone());
-        let refund = RefundApi::new(self.refunds.clone(), self.custody.clone(), linked.clone());
+        let refund = RefundApi::new(
+            self.refunds.clone(),
+            self.desk.clone(),
+            self.custody.clone(),
+            linked.clone(),
+        );
         let reconciliation = ReconciliationApi::new(self.reconciliations.clone(), self.custody.clone());
         let custody = CustodyApi::new(self.custody.clone(), self.lanes.database().clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());

@@ -78,7 +78,9 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         | Reason::ApprovalClosed
         | Reason::WorkItemClosed
         | Reason::EndedByMoney
-        | Reason::NotInSuspense => Code::FailedPrecondition,
+        | Reason::NotInSuspense
+        | Reason::ApprovalRequired
+        | Reason::RefundNotAbnormal => Code::FailedPrecondition,
         Reason::PayerNotVerified
         | Reason::PayerRevoked
         | Reason::TooManyPaymentAccounts

@@ -184,6 +184,7 @@ impl Desk {
             Verdict::Approved => {
                 let decided = store::get(&mut tx, center, no).await?.ok_or(LedgerError::Internal)?;
                 if decided.is_approved() {
+                    store::insert_grant(&mut tx, center.no, &decided, now).await?;
                     store::set_next(&mut tx, center.no, no, now + LEASE).await?;
                 }
             }

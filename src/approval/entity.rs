@@ -6,13 +6,26 @@ use time::OffsetDateTime;
 use crate::{
     access::Actor,
     ids::{RequestId, Seq},
-    ledger::Refusal,
+    ledger::{LedgerError, Refusal},
     money::Amount,
     proto::ApprovalFacts,
 };
 
 /// From how much on three people are needed, in whole units of the center's currency.
 const THREE_PEOPLE_FROM: Decimal = Decimal::from_parts(5000, 0, 0, false, 0);
+/// From how much on a payout needs two people, in whole units of the center's currency.
+const TWO_PEOPLE_FROM: Decimal = Decimal::from_parts(500, 0, 0, false, 0);
+
+/// Whether a payout is one that a single person may not make.
+pub fn is_large_payout(amount: Amount) -> bool {
+    amount.value() >= TWO_PEOPLE_FROM
+}
+
+/// A command that was stored and cannot be read is a broken invariant.
+pub fn unreadable(error: impl std::fmt::Display) -> LedgerError {
+    tracing::error!(%error, "what was allowed cannot be read");
+    LedgerError::Internal
+}
 
 /// Somebody who asks or decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,17 +44,25 @@ impl Person {
             actor: actor.name(),
         }
     }
+
+    /// Whoever the journal names.
+    pub fn named(actor: &str) -> Person {
+        Person {
+            id: person_of(actor),
+            actor: actor.to_owned(),
+        }
+    }
+}
+
+/// Who a name of the journal is, in whatever role: its subject, in lower case.
+pub fn person_of(actor: &str) -> String {
+    let subject = actor.split_once('/').map_or(actor, |(_, subject)| subject);
+    subject.to_ascii_lowercase()
 }
 
 /// Whether two names of the journal are one person's, in whatever role.
 pub fn is_one_person(one: &str, other: &str) -> bool {
-    let subject = |actor: &str| {
-        actor
-            .split_once('/')
-            .map_or(actor, |(_, subject)| subject)
-            .to_ascii_lowercase()
-    };
-    subject(one) == subject(other)
+    person_of(one) == person_of(other)
 }
 
 /// Which way somebody decides.

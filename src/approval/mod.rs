@@ -1,8 +1,9 @@
 //! Two people for one decision: one asks, others allow, and what was allowed then runs once.
 //!
-//! A room that needs two people asks with [`Approvals::ask`]: the kind, the encoded command that will run, what it is about and
-//! why. Others decide at the [`Desk`], which knows for each kind the [`Runner`] that runs it. Whoever gives the last approval
-//! that is needed runs it; when the process dies in between, the same decision again, or the job ([`Desk::look`]), runs it.
+//! A room that needs two people asks with [`Approvals::ask`], or with [`Approvals::ask_or_run`] where only some of what it does
+//! needs them: the kind, the encoded command that will run, what it is about and why. Others decide at the [`Desk`], which knows
+//! for each kind the [`Runner`] that runs it. Whoever gives the last approval that is needed runs it; when the process dies in
+//! between, the same decision again, or the job ([`Desk::look`]), runs it.
 //!
 //! # Layout
 //! - `entity`: where an approval stands, and how many people it needs, pure. `desk`: deciding and running.
@@ -13,6 +14,8 @@
 //! 2. From 5,000.00 three people: one asks, two allow.
 //! 3. What was allowed runs under a request id derived from the approval, so that it happens once however often it is run.
 //! 4. There is one open approval for each subject.
+//! 5. What moves money by an approval names a grant: a row that exists only when everybody needed, each of them somebody else, has
+//!    allowed it.
 
 mod desk;
 mod entity;
@@ -20,18 +23,23 @@ mod error;
 mod store;
 mod verify;
 
+use std::{future::Future, sync::Arc};
+
 use futures::future::BoxFuture;
 use time::{Duration, OffsetDateTime};
 
 pub use desk::{Approved, Desk, Done, Kind, Runner};
-pub use entity::{Approval, ApprovalState, Decision, End, Person, Verdict, is_one_person};
+pub use entity::{
+    Approval, ApprovalState, Decision, End, Person, Verdict, is_large_payout, is_one_person, person_of, unreadable,
+};
 pub use error::ApprovalRefusal;
-pub use verify::ApprovalsCheck;
+pub use verify::{ApprovalsCheck, Need};
 
 use crate::{
     db::Conn,
-    ledger::{Center, Lanes, LedgerError, Outcome, Request, center, outcome},
+    ledger::{Center, Lanes, LedgerError, Outcome, Posted, Request, center, outcome, transaction},
     money::Amount,
+    proto::JournalRecord,
 };
 
 /// How long an approval can be decided, unless whoever asks says otherwise.
@@ -50,25 +58,42 @@ pub struct NewApproval {
     pub summary: String,
     /// How much it moves, if that is known before.
     pub amount: Option<Amount>,
-    /// Why.
-    pub reason: String,
     /// For how long it can be decided.
     pub valid: Duration,
 }
 
+/// Who asks, under which request, and why.
+#[derive(Debug, Clone)]
+pub struct Asking {
+    /// What identifies the request.
+    pub request: Request,
+    /// Who asks.
+    pub maker: Person,
+    /// Why.
+    pub reason: String,
+}
+
 /// Something that a room asks others to allow.
 pub trait Question: Send + Sync {
-    /// What identifies the request for it.
-    fn request(&self) -> &Request;
-    /// Who asks.
-    fn maker(&self) -> &Person;
-    /// Looks whether it can be done at all as things stand, and says what is asked for. The journal's head is locked.
+    /// Looks whether it can be done at all as things stand, and says what others have to allow; nothing when one person may do
+    /// it. The journal's head is locked.
     fn check<'a>(
         &'a self,
         conn: &'a mut Conn,
         center: &'a Center,
         now: OffsetDateTime,
-    ) -> BoxFuture<'a, Result<NewApproval, LedgerError>>;
+    ) -> BoxFuture<'a, Result<Option<NewApproval>, LedgerError>>;
+}
+
+/// What became of a request for something that others may have to allow.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// The transaction, if it is done by now.
+    pub record: Option<Arc<JournalRecord>>,
+    /// The approval, if it needs one.
+    pub approval: Option<Approval>,
+    /// Whether the request is a repetition.
+    pub replayed: bool,
 }
 
 /// Asking for approvals, and reading them.
@@ -101,8 +126,71 @@ impl Approvals {
     /// that it is a repetition. A refusal is kept, and answers the same request for ever.
     ///
     /// Errors: those of the question, APPROVAL_PENDING.
-    pub async fn ask(&self, center: &Center, question: &dyn Question) -> Result<(Approval, bool), LedgerError> {
-        let request = question.request();
+    pub async fn ask(
+        &self,
+        center: &Center,
+        asking: &Asking,
+        question: &dyn Question,
+    ) -> Result<(Approval, bool), LedgerError> {
+        let asked = self.ask_if_needed(center, asking, question).await?;
+        asked.ok_or_else(|| {
+            tracing::error!(
+                method = asking.request.method,
+                "what always needs others is said to need nobody"
+            );
+            LedgerError::Internal
+        })
+    }
+
+    /// Asks others to allow something, if anybody has to; otherwise runs it. The same request again is answered as it was the
+    /// first time, also when by now others would be needed, or not any more.
+    ///
+    /// Errors: those of the question and of the run, APPROVAL_PENDING.
+    pub async fn ask_or_run(
+        &self,
+        center: &Center,
+        asking: &Asking,
+        question: &dyn Question,
+        run: impl Future<Output = Result<Posted, LedgerError>>,
+    ) -> Result<Answered, LedgerError> {
+        if let Some(asked) = self.ask_if_needed(center, asking, question).await? {
+            return self.answered(center, asked).await;
+        }
+        let posted = run.await?;
+        Ok(Answered {
+            record: Some(posted.record),
+            approval: None,
+            replayed: posted.replayed,
+        })
+    }
+
+    /// An approval that was asked for, with what it made if it ran.
+    pub async fn answered(
+        &self,
+        center: &Center,
+        (approval, replayed): (Approval, bool),
+    ) -> Result<Answered, LedgerError> {
+        let record = match &approval.end {
+            Some((End::Executed(Some(seq)), _)) => {
+                let found = transaction::get(&self.lanes.database().read, center.no, *seq).await?;
+                Some(Arc::new(found.ok_or(LedgerError::Internal)?.record))
+            }
+            _ => None,
+        };
+        Ok(Answered {
+            record,
+            approval: Some(approval),
+            replayed,
+        })
+    }
+
+    async fn ask_if_needed(
+        &self,
+        center: &Center,
+        asking: &Asking,
+        question: &dyn Question,
+    ) -> Result<Option<(Approval, bool)>, LedgerError> {
+        let request = &asking.request;
         let mut tx = self.lanes.database().lane.begin().await?;
         let head = center::touch_rules_in_tx(&mut tx, center.no).await?;
         if let Some(stored) = outcome::find(&mut tx, center.no, request.id).await? {
@@ -114,16 +202,18 @@ impl Approvals {
                         replayed: true,
                     });
                 }
-                Outcome::Posted(_) => return Err(LedgerError::Internal),
+                // Done without others: the lane answers the repetition.
+                Outcome::Posted(_) => return Ok(None),
             };
             drop(tx);
-            return Ok((self.get(center, no).await?, true));
+            return Ok(Some((self.get(center, no).await?, true)));
         }
         // After the last transaction, whatever the clocks of other processes say.
         let now = self.lanes.clock().now().max(head.recorded_at + Duration::MICROSECOND);
-        let asked = self.put(&mut tx, center, question, now).await;
+        let asked = self.put(&mut tx, center, asking, question, now).await;
         let outcome = match &asked {
-            Ok(no) => Ok(format!("{COLLECTION}{no}")),
+            Ok(None) => return Ok(None),
+            Ok(Some(no)) => Ok(format!("{COLLECTION}{no}")),
             // Whoever refuses has written nothing yet.
             Err(LedgerError::Refused { refusal, .. }) => Err(refusal),
             Err(error) => return Err(error.clone()),
@@ -131,17 +221,23 @@ impl Approvals {
         let kept = outcome.as_ref().map(String::as_str).map_err(|refusal| *refusal);
         outcome::keep_in_tx(&mut tx, center, &head, request, kept, now).await?;
         tx.commit().await?;
-        Ok((self.get(center, asked?).await?, false))
+        match asked? {
+            Some(no) => Ok(Some((self.get(center, no).await?, false))),
+            None => Ok(None),
+        }
     }
 
     async fn put(
         &self,
         tx: &mut Conn,
         center: &Center,
+        asking: &Asking,
         question: &dyn Question,
         now: OffsetDateTime,
-    ) -> Result<i64, LedgerError> {
-        let new = question.check(tx, center, now).await?;
+    ) -> Result<Option<i64>, LedgerError> {
+        let Some(new) = question.check(tx, center, now).await? else {
+            return Ok(None);
+        };
         if let Some(open) = store::open_of(tx, center, &new.subject).await? {
             if open.state(now) != ApprovalState::Expired {
                 return Err(ApprovalRefusal::Pending { approval: open.no }.into());
@@ -150,22 +246,30 @@ impl Approvals {
         }
         let approval = Approval {
             no: store::next_no(tx, center.no).await?,
-            request_id: question.request().id,
+            request_id: asking.request.id,
             kind: new.kind.to_owned(),
             subject: new.subject,
             command: new.command,
             summary: new.summary,
             amount: new.amount,
             checkers_needed: entity::checkers_needed(new.amount),
-            maker: question.maker().clone(),
-            reason: new.reason,
+            maker: asking.maker.clone(),
+            reason: asking.reason.clone(),
             created_at: now,
             expires_at: now + new.valid,
             decisions: Vec::new(),
             end: None,
         };
         store::insert(tx, center.no, &approval).await?;
-        Ok(approval.no)
+        Ok(Some(approval.no))
+    }
+
+    /// The approval about something that others have still to decide, if there is one.
+    pub async fn open_about(&self, center: &Center, subject: &str) -> Result<Option<Approval>, LedgerError> {
+        let now = self.lanes.clock().now();
+        let mut conn = self.lanes.database().read.acquire().await?;
+        let open = store::open_of(&mut conn, center, subject).await?;
+        Ok(open.filter(|open| open.state(now) != ApprovalState::Expired))
     }
 
     /// An approval as it stands.

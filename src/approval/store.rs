@@ -116,6 +116,30 @@ pub(super) async fn insert_decision(
     }
 }
 
+/// Writes down that everybody needed has allowed it.
+pub(super) async fn insert_grant(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    approval: &Approval,
+    at: OffsetDateTime,
+) -> sqlx::Result<()> {
+    let mut checkers = approval.decisions.iter().map(|decision| decision.person.id.as_str());
+    sqlx::query!(
+        "insert into approval_grant (center_id, approval_no, maker, checkers_needed, checker, second_checker, granted_at)
+         values ($1, $2, $3, $4, $5, $6, $7)",
+        center.0,
+        approval.no,
+        approval.maker.id,
+        approval.checkers_needed,
+        checkers.next(),
+        checkers.next(),
+        at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Writes the end down, unless it has one.
 pub(super) async fn insert_end(
     conn: &mut PgConnection,
@@ -321,6 +345,23 @@ impl Row {
             end: end.zip(self.ended_at),
         })
     }
+}
+
+/// The first approval that has a grant although not everybody needed has allowed it, or none although they have; for
+/// verification.
+pub(super) async fn first_wrongly_granted(conn: &mut PgConnection, center: CenterNo) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        "select a.approval_no from approval a
+         left join approval_grant g on g.center_id = a.center_id and g.approval_no = a.approval_no
+         where a.center_id = $1 and (g.approval_no is not null) <> (
+             select count(*) filter (where d.verdict = 'APPROVED') >= a.checkers_needed
+                and count(*) filter (where d.verdict = 'REFUSED') = 0
+             from approval_decision d where d.center_id = a.center_id and d.approval_no = a.approval_no)
+         order by a.approval_no limit 1",
+        center.0,
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 /// The request of a transaction, for verification.

@@ -13,8 +13,17 @@ use crate::{
 /// Most approvals read at once.
 const PAGE: i64 = 500;
 
-/// Reads what a record says of the approval that allowed it, if it needed one.
-pub type Told = fn(&JournalRecord) -> Option<&ApprovalFacts>;
+/// Whether a transaction needed others.
+#[derive(Debug, Clone, Copy)]
+pub enum Need<'a> {
+    /// One person may do it, or the service itself.
+    Nobody,
+    /// It did; what its record says of the approval, if it does.
+    Others(Option<&'a ApprovalFacts>),
+}
+
+/// Reads whether a record needed others, and what it says of the approval that allowed it.
+pub type Told = fn(&JournalRecord) -> Need<'_>;
 
 /// Nobody decided on what they asked for or twice, enough people allowed what ran, and what ran is the transaction that the
 /// approval names. Every transaction that needed an approval had it.
@@ -33,8 +42,12 @@ impl Check for ApprovalsCheck {
     fn page<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
         async move {
             for record in page.records {
-                if let Some(facts) = (self.told)(record) {
-                    allowed(conn, page, record, facts).await?;
+                match (self.told)(record) {
+                    Need::Nobody => {}
+                    Need::Others(Some(facts)) => allowed(conn, page, record, facts).await?,
+                    Need::Others(None) => {
+                        return Err(page.differs(record, "it needs several people, and names no approval"));
+                    }
                 }
             }
             Ok(())
@@ -54,6 +67,10 @@ impl Check for ApprovalsCheck {
                     Some(last) => filter.before = Some(last.no),
                     None => break,
                 }
+            }
+            if let Some(no) = store::first_wrongly_granted(conn, page.center.no).await? {
+                let what = "it must be there exactly when everybody needed has allowed it";
+                return Err(page.row_differs("approval_grant", no, what));
             }
             let lost = store::first_wrongly_open(conn, page.center.no).await?;
             lost.map_or(Ok(()), |no| {

@@ -20,7 +20,7 @@ use crate::{
     clock::Clock,
     db::{self, Conn, Database},
     ids::{CenterId, CenterNo, DetaineeId},
-    ledger::{Center, LedgerError, Refusal, center},
+    ledger::{Center, Declined, LedgerError, Refusal, center},
     money::Amount,
 };
 
@@ -316,6 +316,19 @@ pub async fn all_centers(conn: &mut Conn) -> db::Result<Vec<Center>> {
 /// A detainee, inside the caller's transaction.
 pub async fn detainee_in_tx(conn: &mut Conn, center: &Center, id: &DetaineeId) -> db::Result<Option<Detainee>> {
     store::detainee(conn, center.no, id).await
+}
+
+/// A detainee, who must be active, inside the caller's transaction.
+///
+/// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE.
+pub async fn active_detainee_in_tx(conn: &mut Conn, center: &Center, id: &DetaineeId) -> Result<Detainee, Declined> {
+    let found = store::detainee(conn, center.no, id).await?;
+    let detainee = found.ok_or_else(|| Refusal::from(CustodyRefusal::DetaineeNotFound { detainee: id.clone() }))?;
+    if detainee.state == DetaineeState::Active {
+        return Ok(detainee);
+    }
+    let (detainee, state) = (id.clone(), detainee.state.name());
+    Err(Refusal::from(CustodyRefusal::DetaineeNotActive { detainee, state }).into())
 }
 
 /// Up to `limit` detainees with a custody number, however its letters are written, or with a name, in the order of their ids,

@@ -188,6 +188,11 @@ impl Stage {
         self.desk("finance", Role::Finance, scope(center)?)
     }
 
+    /// Somebody else's desk in a center's finance office.
+    pub fn cashier(&self, center: &str) -> anyhow::Result<Desk> {
+        self.desk("cashier", Role::Finance, scope(center)?)
+    }
+
     /// A desk in a center's commissary.
     pub fn commissary(&self, center: &str) -> anyhow::Result<Desk> {
         self.desk("commissary", Role::Commissary, scope(center)?)

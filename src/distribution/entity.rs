@@ -248,6 +248,8 @@ pub struct Debt {
     pub is_consented: bool,
     /// When it was recorded.
     pub recorded_at: OffsetDateTime,
+    /// The approval that allowed an advance.
+    pub approval: Option<i64>,
 }
 
 impl Debt {

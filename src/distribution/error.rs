@@ -37,6 +37,9 @@ pub enum DistributionRefusal {
         /// The id asked for.
         order: CourtOrderId,
     },
+    /// An advance that nobody else has allowed.
+    #[error("others have to allow an advance")]
+    AdvanceNotAllowed,
     /// No such debt.
     #[error("debt {debt} does not exist")]
     DebtNotFound {
@@ -55,6 +58,7 @@ impl From<DistributionRefusal> for Refusal {
                 .with_fact("today", today)
                 .about("distribution_policy.effective_date"),
             R::AlreadyExists => because(Reason::AlreadyExists),
+            R::AdvanceNotAllowed => because(Reason::ApprovalRequired),
             R::CourtOrderNotFound { order } => because(Reason::NotFound).with_fact("court_order", order).about("name"),
             R::CourtOrderEnded { order } => because(Reason::CourtOrderEnded).with_fact("court_order", order),
             R::DebtNotFound { debt } => because(Reason::NotFound).with_fact("debt", debt).about("name"),

@@ -15,11 +15,13 @@ mod split;
 mod store;
 mod verify;
 
+use std::sync::Arc;
+
 use rust_decimal::Decimal;
 use time::Date;
 
 pub use court::{CourtOrderHistory, NewCourtOrder};
-pub use debt::NewDebt;
+pub use debt::{ADVANCE, NewDebt};
 pub use entity::{
     CLAIM, COURT_ORDER, CourtOrder, CourtOrderEvent, CourtOrderState, DEBT, Debt, DebtKind, Policy, REMAINDER,
     RULE_ORDER, Rule, SAVINGS, parse_percent,
@@ -29,10 +31,11 @@ pub use split::{Holder, NO_CONSENT, UNDER_THRESHOLD, distribute};
 pub use verify::CollectedCheck;
 
 use crate::{
+    approval::{Answered, Approvals, Asking, Person, Runner},
     custody::{Custody, Detainee},
     db::Conn,
     ids::{DetaineeId, Seq},
-    ledger::{Center, Lanes, LedgerError, Posted, Request, balance, center},
+    ledger::{Center, Lanes, LedgerError, Request, balance, center},
     money::Amount,
     proto::DistributionPart,
 };
@@ -42,6 +45,7 @@ use crate::{
 pub struct Distributions {
     lanes: Lanes,
     custody: Custody,
+    approvals: Approvals,
 }
 
 /// What is told of a version of a policy. What is left out is the default.
@@ -93,7 +97,11 @@ pub struct Preview {
 impl Distributions {
     /// The domain over its journals.
     pub fn new(lanes: Lanes, custody: Custody) -> Distributions {
-        Distributions { lanes, custody }
+        Distributions {
+            approvals: Approvals::new(lanes.clone()),
+            lanes,
+            custody,
+        }
     }
 
     fn today(&self, center: &Center) -> Date {
@@ -162,11 +170,38 @@ impl Distributions {
         })
     }
 
-    /// Records what a detainee owes; an advance is theirs at once.
+    /// Records what a detainee owes. Others are asked to allow an advance, which is the detainee's as soon as they have.
     ///
-    /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, ALREADY_EXISTS for a document that another debt of theirs has.
-    pub async fn create_debt(&self, center: &Center, request: Request, new: NewDebt) -> Result<Posted, LedgerError> {
-        self.lanes.submit_rare(center, debt::CreateDebt { request, new }).await
+    /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, ALREADY_EXISTS for a document that another debt of theirs has, APPROVAL_PENDING.
+    pub async fn create_debt(
+        &self,
+        center: &Center,
+        request: Request,
+        maker: Person,
+        new: NewDebt,
+    ) -> Result<Answered, LedgerError> {
+        let asking = Asking {
+            request: request.clone(),
+            maker,
+            reason: new.document.clone(),
+        };
+        let question = debt::CreateDebt {
+            request: request.clone(),
+            new: new.clone(),
+            approval: None,
+        };
+        let command = debt::CreateDebt {
+            request,
+            new,
+            approval: None,
+        };
+        let run = self.lanes.submit_rare(center, command);
+        self.approvals.ask_or_run(center, &asking, &question, run).await
+    }
+
+    /// What runs here when others have allowed it.
+    pub fn runners(&self) -> [Arc<dyn Runner>; 1] {
+        [Arc::new(debt::AdvanceRunner(self.lanes.clone()))]
     }
 
     /// A debt as it stands.

@@ -125,6 +125,7 @@ pub async fn claim_in_tx(
         repaid: Amount::zero(center.currency),
         is_consented: false,
         recorded_at: moment.recorded_at,
+        approval: None,
     };
     store::insert_debt(tx.conn(), &center, &debt).await?;
     Ok(posting::claimed(amount))

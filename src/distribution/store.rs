@@ -210,7 +210,7 @@ pub(super) async fn debts(
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let rows = sqlx::query_as!(
         DebtRow,
-        r#"select d.seq, d.detainee_id, d.kind, d.document, d.amount, d.is_consented, d.recorded_at,
+        r#"select d.seq, d.detainee_id, d.kind, d.document, d.amount, d.is_consented, d.recorded_at, d.approval_no,
                   coalesce(r.repaid, 0) as "repaid!"
            from unnest($2::text[]) k (detainee_id),
                 lateral (select * from debt where center_id = $1 and detainee_id = k.detainee_id offset 0) d
@@ -233,7 +233,7 @@ pub(super) async fn debts(
 pub(super) async fn debt(conn: &mut PgConnection, center: &Center, seq: Seq) -> sqlx::Result<Option<Debt>> {
     let row = sqlx::query_as!(
         DebtRow,
-        r#"select d.seq, d.detainee_id, d.kind, d.document, d.amount, d.is_consented, d.recorded_at,
+        r#"select d.seq, d.detainee_id, d.kind, d.document, d.amount, d.is_consented, d.recorded_at, d.approval_no,
                   coalesce(r.repaid, 0) as "repaid!"
            from debt d left join debt_repaid r on r.center_id = d.center_id and r.seq = d.seq
            where d.center_id = $1 and d.seq = $2"#,
@@ -253,6 +253,7 @@ struct DebtRow {
     amount: Decimal,
     is_consented: bool,
     recorded_at: OffsetDateTime,
+    approval_no: Option<i64>,
     repaid: Decimal,
 }
 
@@ -267,14 +268,15 @@ impl DebtRow {
             repaid: center.amount(self.repaid)?,
             is_consented: self.is_consented,
             recorded_at: self.recorded_at,
+            approval: self.approval_no,
         })
     }
 }
 
 pub(super) async fn insert_debt(conn: &mut PgConnection, center: &Center, debt: &Debt) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into debt (center_id, seq, detainee_id, kind, document, amount, is_consented, recorded_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "insert into debt (center_id, seq, detainee_id, kind, document, amount, is_consented, recorded_at, approval_no)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         center.no.0,
         debt.seq.0,
         debt.detainee.as_str(),
@@ -283,6 +285,7 @@ pub(super) async fn insert_debt(conn: &mut PgConnection, center: &Center, debt: 
         debt.amount.value(),
         debt.is_consented,
         debt.recorded_at,
+        debt.approval,
     )
     .execute(conn)
     .await?;

@@ -48,6 +48,7 @@ struct StoredDebt {
     document: String,
     amount: Decimal,
     is_consented: bool,
+    approval: Option<i64>,
     recorded_at: Option<OffsetDateTime>,
 }
 
@@ -67,6 +68,7 @@ impl Check for CollectedCheck {
                             document: facts.document.clone(),
                             amount: page.amount(record, &facts.amount)?,
                             is_consented: facts.consented,
+                            approval: facts.approval.as_ref().map(|approval| approval.approval),
                             recorded_at: recorded_at(record),
                         };
                         self.owe(record, debt);
@@ -158,6 +160,7 @@ impl CollectedCheck {
                 document: claim_document(Seq(record.reverses)),
                 amount: claimed,
                 is_consented: false,
+                approval: None,
                 recorded_at: recorded_at(record),
             };
             self.owe(record, debt);
@@ -228,7 +231,7 @@ impl CollectedCheck {
 
     async fn compare_debts(&self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
         let rows = sqlx::query!(
-            "select seq, detainee_id, kind, document, amount, is_consented, recorded_at from debt where center_id = $1",
+            "select seq, detainee_id, kind, document, amount, is_consented, recorded_at, approval_no from debt where center_id = $1",
             page.center.no.0,
         )
         .fetch_all(&mut *conn)
@@ -240,6 +243,7 @@ impl CollectedCheck {
                 document: row.document,
                 amount: row.amount,
                 is_consented: row.is_consented,
+                approval: row.approval_no,
                 recorded_at: Some(row.recorded_at),
             };
             (row.seq, debt)

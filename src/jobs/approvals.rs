@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::status::{APPROVALS, Watched};
 use crate::{approval::Desk, custody::Custody};
 
 /// The pause between two looks, in seconds.
@@ -13,7 +14,7 @@ const TICK_S: u64 = 5;
 const BATCH_MAX: i64 = 50;
 
 /// Runs until told to stop. Nothing that fails ends it: what did not run is looked at again.
-pub async fn run(desk: Desk, custody: Custody, stop: CancellationToken) {
+pub async fn run(desk: Desk, custody: Custody, watched: Watched, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(Duration::from_secs(TICK_S));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -23,13 +24,13 @@ pub async fn run(desk: Desk, custody: Custody, stop: CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = look(&desk, &custody) => {}
+            () = look(&desk, &custody, &watched) => {}
         }
     }
 }
 
 /// One look at every center.
-async fn look(desk: &Desk, custody: &Custody) {
+async fn look(desk: &Desk, custody: &Custody, watched: &Watched) {
     let centers = match custody.all_centers().await {
         Ok(centers) => centers,
         Err(error) => {
@@ -38,8 +39,13 @@ async fn look(desk: &Desk, custody: &Custody) {
         }
     };
     for center in centers {
-        if let Err(error) = desk.look(&center, BATCH_MAX).await {
-            tracing::warn!(center = %center.id, %error, "the approvals of a center cannot be looked at");
-        }
+        let error = match desk.look(&center, BATCH_MAX).await {
+            Ok(_) => String::new(),
+            Err(error) => {
+                tracing::warn!(center = %center.id, %error, "the approvals of a center cannot be looked at");
+                error.to_string()
+            }
+        };
+        watched.looked(&center, &APPROVALS, &error).await;
     }
 }

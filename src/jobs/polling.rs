@@ -32,6 +32,8 @@ pub enum Open {
     Refunds(Refunds),
     /// Payments that go back by themselves.
     Returns(Remittances, Refunds),
+    /// Payments whose time in suspense is over.
+    Aged(Remittances, Refunds),
 }
 
 impl Open {
@@ -40,6 +42,7 @@ impl Open {
             Open::Remittances(_) => &status::ORDERS,
             Open::Refunds(_) => &status::REFUNDS,
             Open::Returns(..) => &status::RETURNS,
+            Open::Aged(..) => &status::AGED,
         }
     }
 
@@ -48,6 +51,7 @@ impl Open {
             Open::Remittances(remittances) => remittances.poll_due(center, BATCH_MAX).await,
             Open::Refunds(refunds) => refunds.poll_due(center, BATCH_MAX).await,
             Open::Returns(remittances, refunds) => refunds.return_due(remittances, center, BATCH_MAX).await,
+            Open::Aged(remittances, refunds) => refunds.return_aged(remittances, center, BATCH_MAX).await,
         }
     }
 }
@@ -63,7 +67,8 @@ pub async fn run(
 ) {
     let mut tasks = JoinSet::new();
     let returns = Open::Returns(remittances.clone(), refunds.clone());
-    for open in [Open::Remittances(remittances), Open::Refunds(refunds), returns] {
+    let aged = Open::Aged(remittances.clone(), refunds.clone());
+    for open in [Open::Remittances(remittances), Open::Refunds(refunds), returns, aged] {
         tasks.spawn(keep_looking(open, custody.clone(), watched.clone(), stop.clone()));
     }
     while let Some(ended) = tasks.join_next().await {

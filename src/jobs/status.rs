@@ -64,8 +64,24 @@ pub const RETURNS: Job = Job {
     every_s: 5,
     overdue_s: 300,
 };
+/// Sends back what has been in suspense for as long as people had to find its owner.
+pub const AGED: Job = Job {
+    name: "aged",
+    title: "return what has been in suspense for seven days",
+    title_zh: "退回挂账满七日款项",
+    every_s: 5,
+    overdue_s: 300,
+};
+/// Runs what was allowed and did not run, and ends what nobody decided in time.
+pub const APPROVALS: Job = Job {
+    name: "approvals",
+    title: "run what was approved, and expire what nobody decided",
+    title_zh: "执行已批准事项并关闭过期审批",
+    every_s: 5,
+    overdue_s: 300,
+};
 /// All of them.
-pub const JOBS: [Job; 3] = [ORDERS, REFUNDS, RETURNS];
+pub const JOBS: [Job; 5] = [ORDERS, REFUNDS, RETURNS, AGED, APPROVALS];
 
 /// How a job stands in a center.
 #[derive(Debug, Clone, PartialEq, Eq)]

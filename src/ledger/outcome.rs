@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     db::constraint,
     ids::{CenterNo, RequestId, Seq},
-    ledger::{Center, Refusal, Request, center::Head, record},
+    ledger::{Center, Declined, Refusal, Request, center::Head, record},
     proto::JournalRecord,
 };
 
@@ -112,6 +112,20 @@ impl From<Refusal> for LedgerError {
         LedgerError::Refused {
             refusal,
             replayed: false,
+        }
+    }
+}
+
+impl From<Declined> for LedgerError {
+    /// What was looked at without a lane, and decides nothing: it is told as what it is.
+    fn from(declined: Declined) -> LedgerError {
+        match declined {
+            Declined::Refused(refusal) => refusal.into(),
+            Declined::Database(error) => error.into(),
+            Declined::Broken(error) => {
+                tracing::error!(%error, "something that must hold does not");
+                LedgerError::Internal
+            }
         }
     }
 }

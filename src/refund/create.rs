@@ -1,9 +1,11 @@
 //! Setting money aside for a payer.
 
 use futures::future::{BoxFuture, FutureExt as _};
+use time::OffsetDateTime;
 
 use super::{
-    RefundRefusal as R, ReviewEnd,
+    Allowed, NewRefund, RefundRefusal as R,
+    ask::Payout,
     entity::{self, RefundRow, RefundState, next_ask, refund_number},
     posting,
     reverse::require_another,
@@ -11,12 +13,14 @@ use super::{
     unspent::Unspent,
 };
 use crate::{
-    custody::{self, CustodyRefusal, Detainee, DetaineeState},
+    approval::{NewApproval, Question, VALID, is_large_payout},
+    custody,
+    db::Conn,
     gateway::Channels,
-    ids::{DetaineeId, RemittanceId, Seq},
-    ledger::{Declined, Draft, JournalTx, Posting, RareCommand, Refusal, Request},
+    ids::Seq,
+    ledger::{Center, Declined, Draft, JournalTx, LedgerError, Posting, RareCommand, Request, record},
     money::Amount,
-    proto::{RefundFacts, TransactionKind, journal_record::Facts},
+    proto::{CreateRefundCommand, RefundFacts, TransactionKind, journal_record::Facts},
     remittance::{
         self, LegState, Remittance,
         suspense::{self, SuspendedPayment},
@@ -26,31 +30,8 @@ use crate::{
 /// Money of a remittance is to go back to its payer.
 pub(super) struct CreateRefund {
     pub request: Request,
-    pub remittance: RemittanceId,
-    /// The transaction that put the payment into suspense which is to go back; none for the remittance's own money.
-    pub suspense: Option<Seq>,
-    pub amount: Amount,
-    pub reason: String,
-    /// How this ends the review that the payment is held for.
-    pub review: Option<ReviewEnd>,
+    pub new: NewRefund,
     pub channels: Channels,
-}
-
-/// The detainee, who must be active.
-///
-/// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE.
-pub(super) async fn active_detainee(tx: &mut JournalTx, id: &DetaineeId) -> Result<Detainee, Declined> {
-    let center = tx.center().clone();
-    let detainee = custody::detainee_in_tx(tx.conn(), &center, id).await?;
-    let detainee = detainee.ok_or_else(|| Refusal::from(CustodyRefusal::DetaineeNotFound { detainee: id.clone() }))?;
-    if detainee.state == DetaineeState::Active {
-        return Ok(detainee);
-    }
-    let refusal = CustodyRefusal::DetaineeNotActive {
-        detainee: id.clone(),
-        state: detainee.state.name(),
-    };
-    Err(Refusal::from(refusal).into())
 }
 
 /// What a refund takes its money from, once it is known that it can.
@@ -66,9 +47,10 @@ struct Source {
 }
 
 impl CreateRefund {
-    async fn create(&self, tx: &mut JournalTx) -> Result<Draft, Declined> {
-        let (center, moment) = (tx.center().clone(), tx.moment());
-        let remittance = remittance::remittance_in_tx(tx.conn(), &center, &self.remittance).await?;
+    /// The remittance, and what the refund takes its money from, once it is known that it can. `through` is the last transaction
+    /// that counts.
+    async fn source(&self, conn: &mut Conn, center: &Center, through: Seq) -> Result<(Remittance, Source), Declined> {
+        let remittance = remittance::remittance_in_tx(conn, center, &self.new.remittance).await?;
         let remittance = remittance.ok_or_else(|| self.not_there())?;
         if self.channels.get(&remittance.channel).is_none() {
             return Err(R::ChannelNotFound {
@@ -77,22 +59,70 @@ impl CreateRefund {
             .into());
         }
         let credited = remittance.leg(LegState::Credited).and_then(|leg| leg.seq);
-        let source = match (&self.suspense, credited) {
+        let source = match (&self.new.suspense, credited) {
             (Some(seq), _) => {
                 let payment = remittance.suspended.iter().find(|payment| payment.seq == *seq);
                 let payment = payment.ok_or(R::PaymentNotSuspended { transaction: *seq })?;
                 if payment.is_reversed() {
-                    require_another(tx, *seq, &self.request.actor).await?;
+                    require_another(conn, center, *seq, &self.request.actor).await?;
                 }
                 self.of_suspense(payment)?
             }
-            (None, Some(credit)) => self.of_account(tx, &remittance, credit).await?,
+            (None, Some(credit)) => self.of_account(conn, center, &remittance, credit, through).await?,
             (None, None) => {
                 let payment = remittance.own_suspended().ok_or_else(|| self.not_there())?;
                 self.of_suspense(payment)?
             }
         };
         self.check_review(&remittance, source.seq)?;
+        Ok((remittance, source))
+    }
+
+    /// Whether one person may not do it alone.
+    fn needs_others(&self, source: &Source) -> bool {
+        source.is_suspense || is_large_payout(self.new.amount)
+    }
+
+    async fn asked(&self, conn: &mut Conn, center: &Center) -> Result<Option<NewApproval>, LedgerError> {
+        let (remittance, source) = self.source(conn, center, Seq(i64::MAX)).await?;
+        if !self.needs_others(&source) {
+            return Ok(None);
+        }
+        let (id, amount) = (&self.new.remittance, self.new.amount);
+        let command = CreateRefundCommand {
+            remittance: id.to_string(),
+            suspense: self.new.suspense.map_or(0, |seq| seq.0),
+            amount: amount.to_string(),
+            reason: self.new.reason.clone(),
+        };
+        let (subject, place) = if source.is_suspense {
+            (format!("transactions/{}", source.seq), "in suspense".to_owned())
+        } else {
+            (
+                format!("remittances/{id}"),
+                format!("of detainee {}", remittance.detainee),
+            )
+        };
+        Ok(Some(NewApproval {
+            kind: Payout::Refund.kind().name,
+            subject,
+            command: record::canonical(&command),
+            summary: format!(
+                "Refund {amount} {} {place} to payer {}, of remittance {id}.",
+                center.currency, remittance.payer
+            ),
+            amount: Some(amount),
+            valid: VALID,
+        }))
+    }
+
+    async fn create(&self, tx: &mut JournalTx) -> Result<Draft, Declined> {
+        let (center, moment) = (tx.center().clone(), tx.moment());
+        let (remittance, source) = self.source(tx.conn(), &center, moment.seq).await?;
+        let allowed = &self.new.allowed;
+        if matches!(allowed, Allowed::ByOne) && self.needs_others(&source) {
+            return Err(R::NotAllowedAlone.into());
+        }
         let row = RefundRow {
             seq: moment.seq,
             remittance: remittance.id.clone(),
@@ -100,25 +130,29 @@ impl CreateRefund {
             channel: remittance.channel.clone(),
             credit: source.seq,
             from_suspense: source.is_suspense,
-            amount: self.amount,
+            amount: self.new.amount,
             state: RefundState::Requested,
             end: None,
         };
         let (at, ask_at) = (moment.recorded_at, next_ask(0, moment.recorded_at));
-        store::insert_refund(tx.conn(), center.no, &row, at, ask_at).await?;
+        store::insert_refund(tx.conn(), center.no, &row, allowed, at, ask_at).await?;
+        let approval = allowed.approval().cloned();
+        let (rejection, approval) = if self.new.ends_review {
+            (approval, None)
+        } else {
+            (None, approval)
+        };
         let facts = RefundFacts {
             remittance: remittance.id.to_string(),
             payer: remittance.payer.to_string(),
             detainee: remittance.detainee.to_string(),
             channel: remittance.channel,
             refund_number: refund_number(center.no, moment.seq),
-            amount: self.amount.to_string(),
+            amount: self.new.amount.to_string(),
             unspent: source.unspent.to_string(),
-            reason: self.reason.clone(),
-            rejection: match &self.review {
-                Some(ReviewEnd::Rejected(approval)) => Some(approval.clone()),
-                Some(ReviewEnd::TimedOut) | None => None,
-            },
+            reason: self.new.reason.clone(),
+            rejection,
+            approval,
         };
         let facts = Facts::Refund(facts);
         let draft = Draft::new(TransactionKind::RefundRequested, vec![source.posting], facts);
@@ -138,15 +172,15 @@ impl CreateRefund {
             at: moment.recorded_at,
             actor: &self.request.actor,
             movement: suspense::Movement::Taken,
-            amount: self.amount,
+            amount: self.new.amount,
         };
         suspense::move_in_tx(tx.conn(), &center, &told).await?;
-        if self.amount == left {
+        if self.new.amount == left {
             suspense::all_taken_in_tx(tx.conn(), center.no, payment).await?;
         }
-        if self.review.is_some() {
+        if self.new.ends_review {
             let rejected = (moment.seq, moment.recorded_at);
-            remittance::reject_in_tx(tx.conn(), &center, &self.remittance, rejected, &self.reason).await?;
+            remittance::reject_in_tx(tx.conn(), &center, &self.new.remittance, rejected, &self.new.reason).await?;
             // Lanes have counted it as in flight, and as accepted.
             tx.touch_rules();
         }
@@ -155,9 +189,9 @@ impl CreateRefund {
 
     /// What is held for review goes back by its review and not otherwise.
     fn check_review(&self, remittance: &Remittance, source: Seq) -> Result<(), R> {
-        let id = || self.remittance.clone();
+        let id = || self.new.remittance.clone();
         let is_held = remittance.under_review().is_some_and(|held| held.seq == Some(source));
-        match (is_held, self.review.is_some()) {
+        match (is_held, self.new.ends_review) {
             (true, false) => Err(R::UnderReview { remittance: id() }),
             (false, true) => Err(R::NotUnderReview { remittance: id() }),
             _ => Ok(()),
@@ -166,29 +200,35 @@ impl CreateRefund {
 
     fn not_there(&self) -> R {
         R::RemittanceNotCredited {
-            remittance: self.remittance.clone(),
+            remittance: self.new.remittance.clone(),
         }
     }
 
     /// Money of the detainee's, who must be active.
-    async fn of_account(&self, tx: &mut JournalTx, remittance: &Remittance, credit: Seq) -> Result<Source, Declined> {
-        let (center, moment) = (tx.center().clone(), tx.moment());
-        if let Some(reversal) = store::reversals(tx.conn(), center.no, &[credit]).await?.get(&credit) {
+    async fn of_account(
+        &self,
+        conn: &mut Conn,
+        center: &Center,
+        remittance: &Remittance,
+        credit: Seq,
+        through: Seq,
+    ) -> Result<Source, Declined> {
+        if let Some(reversal) = store::reversals(&mut *conn, center.no, &[credit]).await?.get(&credit) {
             return Err(R::AlreadyReversed { reversal: *reversal }.into());
         }
-        let detainee = active_detainee(tx, &remittance.detainee).await?;
-        let (movements, _) = store::movements(tx.conn(), &center, detainee.available(), moment.seq).await?;
+        let detainee = custody::active_detainee_in_tx(conn, center, &remittance.detainee).await?;
+        let (movements, _) = store::movements(conn, center, detainee.available(), through).await?;
         let layers = Unspent::of(&movements, center.currency)?;
         // What went back before it was credited out of suspense counts, too.
         let before = match remittance.own_suspended() {
             Some(payment) => payment.refunded()?,
             None => Amount::zero(center.currency),
         };
-        let unspent = entity::check_refund(&layers, remittance, before, self.amount)?;
+        let unspent = entity::check_refund(&layers, remittance, before, self.new.amount)?;
         Ok(Source {
             seq: credit,
             unspent,
-            posting: posting::requested(&detainee, self.amount),
+            posting: posting::requested(&detainee, self.new.amount),
             is_suspense: false,
         })
     }
@@ -196,11 +236,11 @@ impl CreateRefund {
     /// Money in suspense, wherever the detainee is: it is the payer's.
     fn of_suspense(&self, payment: &SuspendedPayment) -> Result<Source, Declined> {
         let (left, refunded) = (payment.left()?, payment.refunded()?);
-        entity::check_amounts(payment.amount, refunded, left, self.amount)?;
+        entity::check_amounts(payment.amount, refunded, left, self.new.amount)?;
         Ok(Source {
             seq: payment.seq,
             unspent: left,
-            posting: posting::requested_from_suspense(self.amount),
+            posting: posting::requested_from_suspense(self.new.amount),
             is_suspense: true,
         })
     }
@@ -213,5 +253,16 @@ impl RareCommand for CreateRefund {
 
     fn run<'a>(&'a self, tx: &'a mut JournalTx) -> BoxFuture<'a, Result<Draft, Declined>> {
         self.create(tx).boxed()
+    }
+}
+
+impl Question for CreateRefund {
+    fn check<'a>(
+        &'a self,
+        conn: &'a mut Conn,
+        center: &'a Center,
+        _: OffsetDateTime,
+    ) -> BoxFuture<'a, Result<Option<NewApproval>, LedgerError>> {
+        self.asked(conn, center).boxed()
     }
 }

@@ -68,6 +68,8 @@ pub struct Refund {
     pub state: RefundState,
     /// The transaction that ended it.
     pub end: Option<JournalRecord>,
+    /// The bank account that it goes to instead of where the money came from.
+    pub redirected_to: Option<String>,
 }
 
 /// A refund as it is stored.
@@ -126,6 +128,8 @@ pub struct Release {
 pub(super) struct ReleaseRow {
     pub seq: Seq,
     pub detainee: DetaineeId,
+    /// Who created it, as approvals know people.
+    pub opened_by: String,
     pub end: Option<(Seq, ReleaseEnd)>,
 }
 
@@ -146,6 +150,14 @@ pub fn parse_refund_number(text: &str) -> Option<(CenterNo, Seq)> {
 pub(super) fn next_ask(attempts: i32, now: OffsetDateTime) -> OffsetDateTime {
     let asked = usize::try_from(attempts).unwrap_or_default();
     now + Duration::minutes(ASK_AFTER_MIN.get(asked).copied().unwrap_or(60))
+}
+
+/// Refuses while refunds have no outcome: what becomes of their money is not known.
+pub(super) fn require_none_open(refunds: i64) -> Result<(), RefundRefusal> {
+    match refunds {
+        0 => Ok(()),
+        refunds => Err(RefundRefusal::RefundsOpen { refunds }),
+    }
 }
 
 /// The facts of a credit.

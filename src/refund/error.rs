@@ -69,6 +69,29 @@ pub enum RefundRefusal {
         /// The channel the remittance came through.
         channel: String,
     },
+    /// It is more than one person may pay out, or money in suspense.
+    #[error("others have to allow it; ask again with another request id")]
+    NotAllowedAlone,
+    /// The balance has grown since others allowed its payout.
+    #[error("{balance} is more than the {allowed} that others have allowed; ask again")]
+    MoreThanAllowed {
+        /// What was allowed.
+        allowed: Amount,
+        /// What there is by now.
+        balance: Amount,
+    },
+    /// Whoever created a payout does not say that it was paid, too.
+    #[error("somebody else than who created release {release} has to confirm it")]
+    CreatedBySame {
+        /// The payout.
+        release: Seq,
+    },
+    /// The gateway does not wait to be told where the refund goes, or was told.
+    #[error("the gateway does not wait to be told where refund {refund} goes")]
+    NotAbnormal {
+        /// The refund.
+        refund: Seq,
+    },
     /// No remittance was credited by this transaction.
     #[error("transaction {transaction} credited no remittance")]
     NotACredit {
@@ -146,6 +169,12 @@ impl From<RefundRefusal> for Refusal {
             R::UnderReview { remittance } => because(Reason::UnderReview).with_fact("remittance", remittance),
             R::NotUnderReview { remittance } => because(Reason::NotUnderReview).with_fact("remittance", remittance),
             R::ChannelNotFound { channel } => because(Reason::NotFound).with_fact("channel", channel),
+            R::NotAllowedAlone => because(Reason::ApprovalRequired),
+            R::MoreThanAllowed { allowed, balance } => because(Reason::ApprovalRequired)
+                .with_fact("allowed", allowed)
+                .with_fact("balance", balance),
+            R::CreatedBySame { release } => because(Reason::MakerIsChecker).with_fact("release", release),
+            R::NotAbnormal { refund } => because(Reason::RefundNotAbnormal).with_fact("refund", refund),
             R::NotACredit { transaction } => because(Reason::NotFound)
                 .with_fact("transaction", transaction)
                 .about("credit"),

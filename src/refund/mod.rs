@@ -3,6 +3,8 @@
 //! # Layout
 //! - `unspent`: whose money is not spent yet. `entity`: numbers, states, decisions.
 //! - `create`: setting money aside. `outcome`: taking it to the gateway, and what becomes of it.
+//! - `ask`: what others have to allow, and what then runs.
+//! - `redirect`: refunds that the gateway cannot pay.
 //! - `release`: the whole balance of a person who leaves. `reverse`: a credit that should not have been made.
 //! - `returns`: what goes back by itself. `review`: two people end the review of a payment. `journey`, `words`: what payers are told.
 //!
@@ -10,14 +12,18 @@
 //! 1. A refund is at most what is unspent of its remittance, or left of it in suspense, and all refunds of a payment are at
 //!    most what was paid.
 //! 2. A refund has one outcome: its request id is made of the refund's number.
-//! 3. Whatever is lost in between (an answer, a notification, a process) is found again by asking the gateway.
+//! 3. Money in suspense, and 500.00 and more, goes out by several people, or by itself when the rules say. Whoever creates a
+//!    release payout never says that it was paid.
+//! 4. Whatever is lost in between (an answer, a notification, a process) is found again by asking the gateway.
 
+mod ask;
 mod create;
 mod entity;
 mod error;
 mod journey;
 mod outcome;
 mod posting;
+mod redirect;
 mod release;
 mod returns;
 mod reverse;
@@ -33,7 +39,7 @@ pub use entity::{Refund, RefundState, Release, ReleaseEnd, parse_refund_number, 
 use entity::{RefundRow, credit_facts, payment_facts};
 pub use error::RefundRefusal;
 pub use journey::{Journey, Stage, Step};
-pub use returns::REVIEW_TIMED_OUT;
+pub use returns::{METHOD as RETURN_METHOD, REVIEW_TIMED_OUT};
 pub use review::{Review, ReviewRunner, ask as ask_for_review};
 pub use store::{SucceededRefund, succeeded_in_tx};
 use time::OffsetDateTime;
@@ -41,6 +47,7 @@ use unspent::Unspent;
 pub use verify::RefundsCheck;
 
 use crate::{
+    approval::Approvals,
     custody::Custody,
     gateway::Channels,
     ids::{DetaineeId, PayerId, RemittanceId, Seq},
@@ -57,6 +64,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Refunds {
     lanes: Lanes,
+    approvals: Approvals,
     custody: Custody,
     channels: Channels,
 }
@@ -101,28 +109,42 @@ pub struct NewRefund {
     pub amount: Amount,
     /// Why.
     pub reason: String,
-    /// How this ends the review that the payment is held for; none of others. What is held is not refunded otherwise.
-    pub review: Option<ReviewEnd>,
+    /// On whose word.
+    pub allowed: Allowed,
+    /// Whether this ends the review that the payment is held for. What is held is not refunded otherwise.
+    pub ends_review: bool,
 }
 
-/// How a review ends against the payment.
+/// On whose word money goes back.
 #[derive(Debug, Clone, PartialEq)]
-pub enum ReviewEnd {
-    /// Two people rejected it.
-    Rejected(ApprovalFacts),
-    /// Nobody decided in time.
-    TimedOut,
+pub enum Allowed {
+    /// One person's: not out of suspense, and not much.
+    ByOne,
+    /// Several people's.
+    By(ApprovalFacts),
+    /// Nobody's: the rules say that it goes back now.
+    ByItself,
+}
+
+impl Allowed {
+    fn approval(&self) -> Option<&ApprovalFacts> {
+        match self {
+            Allowed::By(approval) => Some(approval),
+            Allowed::ByOne | Allowed::ByItself => None,
+        }
+    }
 }
 
 impl NewRefund {
-    /// A refund of a remittance's own money.
+    /// A refund of a remittance's own money, on one person's word.
     pub fn of(remittance: RemittanceId, amount: Amount, reason: impl Into<String>) -> NewRefund {
         NewRefund {
             remittance,
             suspense: None,
             amount,
             reason: reason.into(),
-            review: None,
+            allowed: Allowed::ByOne,
+            ends_review: false,
         }
     }
 }
@@ -131,6 +153,7 @@ impl Refunds {
     /// The domain over its journals and the channels there are.
     pub fn new(lanes: Lanes, custody: Custody, channels: Channels) -> Refunds {
         Refunds {
+            approvals: Approvals::new(lanes.clone()),
             lanes,
             custody,
             channels,
@@ -150,8 +173,8 @@ impl Refunds {
         let mut conn = self.lanes.database().read.acquire().await?;
         let as_of = balance::resolve(&mut conn, center, AsOf::Now).await?;
         let read = store::movements(&mut conn, center, detainee.available(), as_of).await;
-        let (movements, credits) = read.map_err(undecided)?;
-        let layers = Unspent::of(&movements, center.currency).map_err(undecided)?;
+        let (movements, credits) = read?;
+        let layers = Unspent::of(&movements, center.currency)?;
         let credits: HashMap<i64, JournalRecord> = credits.into_iter().map(|credit| (credit.seq, credit)).collect();
         let mut remittances = Vec::new();
         let seqs: Vec<Seq> = layers.layers().iter().map(|layer| layer.seq).collect();
@@ -164,7 +187,7 @@ impl Refunds {
             if reversed.contains_key(&layer.seq) {
                 continue;
             }
-            let facts = credit_facts(credit).map_err(undecided)?;
+            let facts = credit_facts(credit)?;
             if payer.is_some_and(|payer| payer.as_str() != facts.payer) {
                 continue;
             }
@@ -173,7 +196,7 @@ impl Refunds {
                 0 => credit.clone(),
                 seq => self.record(center, Seq(seq)).await?,
             };
-            let (_, original) = payment_facts(&booked, center.currency).map_err(undecided)?;
+            let (_, original) = payment_facts(&booked, center.currency)?;
             let sums = || -> Result<Amount, MoneyError> {
                 original
                     .checked_sub(Amount::parse(&facts.amount, center.currency)?)?
@@ -184,7 +207,7 @@ impl Refunds {
                 remittance: remittance.clone(),
                 payer: facts.payer.clone(),
                 original,
-                refunded: sums().map_err(|error| undecided(error.into()))?,
+                refunded: sums().map_err(Declined::from)?,
                 unspent: layer.unspent,
                 credited_at: credited_at.ok_or(LedgerError::Internal)?,
             });
@@ -192,7 +215,7 @@ impl Refunds {
         let total = Amount::sum(remittances.iter().map(|entry| entry.unspent), center.currency);
         Ok(UnspentMoney {
             remittances,
-            total: total.map_err(|error| undecided(error.into()))?,
+            total: total.map_err(Declined::from)?,
             as_of,
         })
     }
@@ -200,23 +223,11 @@ impl Refunds {
     /// Sets money of a remittance aside, and asks the gateway to pay it back. Answered as it was set aside, whatever the
     /// gateway says meanwhile; a gateway that cannot be reached is asked again later.
     ///
-    /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, ALREADY_REVERSED, MAKER_IS_CHECKER, UNDER_REVIEW, REFUND_EXCEEDS_ORIGINAL,
-    /// REFUND_EXCEEDS_UNSPENT.
+    /// Errors: those of [`Refunds::request_refund`], APPROVAL_REQUIRED.
     pub async fn create(&self, center: &Center, request: Request, new: NewRefund) -> Result<Posted, LedgerError> {
-        let NewRefund {
-            remittance,
-            suspense,
-            amount,
-            reason,
-            review,
-        } = new;
         let command = create::CreateRefund {
             request,
-            remittance,
-            suspense,
-            amount,
-            reason,
-            review,
+            new,
             channels: self.channels.clone(),
         };
         let posted = self.lanes.submit_rare(center, command).await?;
@@ -279,6 +290,7 @@ impl Refunds {
             requested: self.record(center, row.seq).await?,
             state: row.state,
             end,
+            redirected_to: self.redirected_to(center, row.seq).await?,
         })
     }
 
@@ -291,18 +303,6 @@ impl Refunds {
         match self.record(center, row.seq).await?.facts {
             Some(Facts::Refund(facts)) => Ok(facts),
             _ => Err(LedgerError::Internal),
-        }
-    }
-}
-
-/// A reading that failed decides nothing: it is told as what it is.
-fn undecided(declined: Declined) -> LedgerError {
-    match declined {
-        Declined::Refused(refusal) => refusal.into(),
-        Declined::Database(error) => error.into(),
-        Declined::Broken(error) => {
-            tracing::error!(%error, "unspent money cannot be told");
-            LedgerError::Internal
         }
     }
 }

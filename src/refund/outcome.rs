@@ -6,7 +6,7 @@ use time::Duration;
 use super::{
     Refund, RefundRefusal as R, Refunds,
     entity::{RefundRow, RefundState, next_ask, parse_refund_number, payment_facts, refund_number},
-    posting, store,
+    posting, redirect, store,
 };
 use crate::{
     custody,
@@ -20,7 +20,7 @@ use crate::{
         self, order_number,
         suspense::{self, Move, Movement},
     },
-    work,
+    work::{self, Closing, WorkKind},
 };
 
 /// The method that an outcome's request names. No caller can call it.
@@ -188,9 +188,14 @@ impl Refunds {
             gateway::RefundState::Processing | gateway::RefundState::Unknown => return Ok(()),
             // The gateway has the money until somebody says where it goes. It stays in transit, and is asked about again.
             gateway::RefundState::Abnormal { gateway_refund, reason } => {
-                tracing::error!(center = %center.id, refund = %row.seq, gateway_refund, reason,
-                    "the gateway cannot pay a refund to where the money came from; finance has to say where it goes");
-                return Ok(());
+                let (facts, told) = (
+                    self.facts(center, row).await?,
+                    (gateway_refund.as_str(), reason.as_str()),
+                );
+                return match self.abnormal(center, row, &facts, told).await? {
+                    Some(state) => Box::pin(self.apply(center, row, &state)).await,
+                    None => Ok(()),
+                };
             }
             gateway::RefundState::Succeeded { gateway_refund, .. } => {
                 (RefundState::Succeeded, outcome(gateway_refund, ""))
@@ -280,18 +285,27 @@ impl EndRefund {
             }
             .into());
         }
-        let (kind, posting) = if self.end == RefundState::Succeeded {
+        let redirected = store::redirect(tx.conn(), center.no, self.refund).await?.is_some();
+        let (kind, postings) = if self.end == RefundState::Succeeded {
             let owner = format!("channels/{}", self.channel);
             let clearing = account::find(tx.conn(), center.no, Code::GatewayClearing, &owner).await?;
             let clearing = clearing.ok_or_else(|| Declined::Broken(format!("{owner} has no clearing account")))?;
-            let posting = posting::succeeded(clearing, row.amount);
-            (TransactionKind::RefundSucceeded, posting)
+            let postings = if redirected {
+                posting::redirected(clearing, row.amount)
+            } else {
+                vec![posting::succeeded(clearing, row.amount)]
+            };
+            (TransactionKind::RefundSucceeded, postings)
         } else if row.from_suspense {
-            (TransactionKind::RefundFailed, posting::failed_to_suspense(row.amount))
+            let posting = posting::failed_to_suspense(row.amount);
+            (TransactionKind::RefundFailed, vec![posting])
         } else {
             let detainee = custody::detainee_in_tx(tx.conn(), &center, &row.detainee).await?;
             let detainee = detainee.ok_or_else(|| Declined::Broken(format!("detainee {} is gone", row.detainee)))?;
-            (TransactionKind::RefundFailed, posting::failed(&detainee, row.amount))
+            (
+                TransactionKind::RefundFailed,
+                vec![posting::failed(&detainee, row.amount)],
+            )
         };
         if row.from_suspense {
             let movement = match self.end {
@@ -312,7 +326,16 @@ impl EndRefund {
         let reason = &self.facts.reason;
         store::insert_leg(tx.conn(), center.no, row.seq, self.end, at, reason, end_seq).await?;
         store::delete_open(tx.conn(), center.no, row.seq).await?;
-        Ok(Draft::new(kind, vec![posting], Facts::Outcome(self.facts.clone())).reversing(row.seq))
+        let closing = Closing {
+            kind: WorkKind::AbnormalRefund,
+            subject: &redirect::subject(row.seq),
+            at,
+            actor: &self.request.actor,
+            reason: self.end.name(),
+            seq: end_seq,
+        };
+        work::close_in_tx(tx.conn(), center.no, &closing).await?;
+        Ok(Draft::new(kind, postings, Facts::Outcome(self.facts.clone())).reversing(row.seq))
     }
 }
 

@@ -1,43 +1,30 @@
 //! Release payouts: the whole balance of a person who leaves.
 
 use futures::future::{BoxFuture, FutureExt as _};
+use time::OffsetDateTime;
 
 use super::{
     RefundRefusal as R, Refunds, Release,
-    create::active_detainee,
-    entity::{ReleaseEnd, ReleaseRow},
+    ask::Payout,
+    entity::{ReleaseEnd, ReleaseRow, require_none_open},
     posting, store,
 };
 use crate::{
+    approval::{NewApproval, Question, VALID, is_large_payout, person_of},
     custody::{self, DetaineeState},
+    db::Conn,
     ids::{AccountNo, DetaineeId, Seq},
-    ledger::{Center, Declined, Draft, JournalTx, LedgerError, Posted, RareCommand, Request, transaction},
+    ledger::{
+        Center, Declined, Draft, JournalTx, LedgerError, Posted, RareCommand, Request, balance, record, transaction,
+    },
     money::Amount,
-    proto::{JournalRecord, OutcomeFacts, ReleaseFacts, TransactionKind, journal_record::Facts},
+    proto::{ApprovalFacts, JournalRecord, OutcomeFacts, ReleaseFacts, TransactionKind, journal_record::Facts},
 };
 
 impl Refunds {
-    /// Blocks a detainee's orders and payments, and sets the whole balance aside. Who has nothing is released at once.
-    ///
-    /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, MONEY_IN_FLIGHT.
-    pub async fn open_release(
-        &self,
-        center: &Center,
-        request: Request,
-        detainee: DetaineeId,
-        destination: String,
-    ) -> Result<Posted, LedgerError> {
-        let command = OpenRelease {
-            request,
-            detainee,
-            destination,
-        };
-        self.lanes.submit_rare(center, command).await
-    }
-
     /// The payout left the bank, under its reference: the detainee is released.
     ///
-    /// Errors: NOT_FOUND, NOT_IN_TRANSIT.
+    /// Errors: NOT_FOUND, NOT_IN_TRANSIT, MAKER_IS_CHECKER for whoever created it.
     pub async fn confirm_release(
         &self,
         center: &Center,
@@ -126,49 +113,104 @@ impl Refunds {
     }
 }
 
-struct OpenRelease {
-    request: Request,
-    detainee: DetaineeId,
-    destination: String,
+/// A person leaves with everything they have.
+pub(super) struct OpenRelease {
+    pub request: Request,
+    pub detainee: DetaineeId,
+    pub destination: String,
+    /// The most that others have allowed, and who.
+    pub allowed: Option<(Amount, ApprovalFacts)>,
+}
+
+/// Somebody who can leave, account by account.
+struct Leaving {
+    balances: Vec<(AccountNo, Amount)>,
+    total: Amount,
 }
 
 impl OpenRelease {
-    async fn open(&self, tx: &mut JournalTx) -> Result<Draft, Declined> {
-        let (center, moment) = (tx.center().clone(), tx.moment());
-        let detainee = active_detainee(tx, &self.detainee).await?;
-        let refunds = store::count_open(tx.conn(), center.no, &self.detainee).await?;
-        if refunds > 0 {
-            return Err(R::RefundsOpen { refunds }.into());
-        }
+    async fn leaving(&self, conn: &mut Conn, center: &Center) -> Result<Leaving, Declined> {
+        let detainee = custody::active_detainee_in_tx(conn, center, &self.detainee).await?;
+        require_none_open(store::count_open(conn, center.no, &self.detainee).await?)?;
         let [available, held, savings, withheld] = detainee.accounts();
-        let withheld = tx.balance(withheld).await?;
-        if !withheld.is_zero() {
+        let (withheld, _) = balance::now(&mut *conn, center, &[withheld]).await?;
+        if let Some(withheld) = withheld.into_iter().find(|withheld| !withheld.is_zero()) {
             return Err(R::Withheld { withheld }.into());
         }
-        let mut balances = Vec::with_capacity(3);
-        for account in [available, held, savings] {
-            balances.push((account, tx.balance(account).await?));
+        let accounts = [available, held, savings];
+        let (balances, _) = balance::now(&mut *conn, center, &accounts).await?;
+        Ok(Leaving {
+            total: Amount::sum(balances.iter().copied(), center.currency)?,
+            balances: accounts.into_iter().zip(balances).collect(),
+        })
+    }
+
+    fn facts(&self, amount: Amount) -> ReleaseFacts {
+        ReleaseFacts {
+            detainee: self.detainee.to_string(),
+            amount: amount.to_string(),
+            destination: self.destination.clone(),
+            approval: self.allowed.as_ref().map(|(_, approval)| approval.clone()),
         }
-        let amount = Amount::sum(balances.iter().map(|(_, balance)| *balance), center.currency)?;
-        store::insert_release(tx.conn(), center.no, moment.seq, &self.detainee, amount).await?;
+    }
+
+    async fn asked(&self, conn: &mut Conn, center: &Center) -> Result<Option<NewApproval>, LedgerError> {
+        let total = self.leaving(conn, center).await?.total;
+        if !is_large_payout(total) {
+            return Ok(None);
+        }
+        Ok(Some(NewApproval {
+            kind: Payout::Release.kind().name,
+            subject: format!("detainees/{}", self.detainee),
+            command: record::canonical(&self.facts(total)),
+            summary: format!(
+                "Release detainee {} and pay out the whole balance, at most {total} {}, to {}.",
+                self.detainee, center.currency, self.destination
+            ),
+            amount: Some(total),
+            valid: VALID,
+        }))
+    }
+
+    /// Refuses what nobody else has allowed, or not so much of.
+    fn check_allowed(&self, total: Amount) -> Result<(), Declined> {
+        match &self.allowed {
+            None if is_large_payout(total) => Err(R::NotAllowedAlone.into()),
+            Some((allowed, _)) if total.exceeds(*allowed)? => {
+                let (allowed, balance) = (*allowed, total);
+                Err(R::MoreThanAllowed { allowed, balance }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn open(&self, tx: &mut JournalTx) -> Result<Draft, Declined> {
+        let (center, moment) = (tx.center().clone(), tx.moment());
+        let Leaving {
+            balances,
+            total: amount,
+        } = self.leaving(tx.conn(), &center).await?;
+        self.check_allowed(amount)?;
+        let opened_by = person_of(&self.request.actor);
+        let by = (
+            opened_by.as_str(),
+            self.allowed.as_ref().map(|(_, approval)| approval.approval),
+        );
+        store::insert_release(tx.conn(), center.no, moment.seq, &self.detainee, amount, by).await?;
         // With nothing to pay out there is nothing to wait for.
         let state = if amount.is_zero() {
-            store::insert_release_end(tx.conn(), center.no, moment.seq, moment.seq, ReleaseEnd::Paid).await?;
+            let by = (opened_by.as_str(), opened_by.as_str());
+            store::insert_release_end(tx.conn(), center.no, moment.seq, moment.seq, ReleaseEnd::Paid, by).await?;
             DetaineeState::Released
         } else {
             DetaineeState::Releasing
         };
         custody::set_state_in_tx(tx.conn(), &center, &self.detainee, state).await?;
         tx.touch_rules();
-        let facts = ReleaseFacts {
-            detainee: self.detainee.to_string(),
-            amount: amount.to_string(),
-            destination: self.destination.clone(),
-        };
         Ok(Draft::new(
             TransactionKind::ReleaseOpened,
             posting::opened(&balances),
-            Facts::Release(facts),
+            Facts::Release(self.facts(amount)),
         ))
     }
 }
@@ -180,6 +222,17 @@ impl RareCommand for OpenRelease {
 
     fn run<'a>(&'a self, tx: &'a mut JournalTx) -> BoxFuture<'a, Result<Draft, Declined>> {
         self.open(tx).boxed()
+    }
+}
+
+impl Question for OpenRelease {
+    fn check<'a>(
+        &'a self,
+        conn: &'a mut Conn,
+        center: &'a Center,
+        _: OffsetDateTime,
+    ) -> BoxFuture<'a, Result<Option<NewApproval>, LedgerError>> {
+        self.asked(conn, center).boxed()
     }
 }
 
@@ -199,6 +252,10 @@ impl EndRelease {
         if let Some((_, end)) = row.end {
             return Err(R::NotInTransit { state: end.name() }.into());
         }
+        let ended_by = person_of(&self.request.actor);
+        if self.end == ReleaseEnd::Paid && ended_by == row.opened_by {
+            return Err(R::CreatedBySame { release: row.seq }.into());
+        }
         let opened = transaction::get(tx.conn(), center.no, row.seq).await?;
         let opened = opened.ok_or_else(|| Declined::Broken(format!("transaction {} is gone", row.seq)))?;
         let mut total = Amount::zero(center.currency);
@@ -216,7 +273,8 @@ impl EndRelease {
             ),
             ReleaseEnd::Failed => (TransactionKind::ReleaseFailed, put_back, DetaineeState::Active),
         };
-        store::insert_release_end(tx.conn(), center.no, row.seq, end_seq, self.end).await?;
+        let by = (row.opened_by.as_str(), ended_by.as_str());
+        store::insert_release_end(tx.conn(), center.no, row.seq, end_seq, self.end, by).await?;
         custody::set_state_in_tx(tx.conn(), &center, &row.detainee, state).await?;
         tx.touch_rules();
         let facts = OutcomeFacts {

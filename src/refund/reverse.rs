@@ -6,39 +6,31 @@
 //! what was bought with it is the detainee's, who owes the claim.
 
 use futures::future::{BoxFuture, FutureExt as _};
+use time::OffsetDateTime;
 
-use super::{RefundRefusal as R, Refunds, create::active_detainee, entity::credit_facts, store, unspent::Unspent};
+use super::{
+    RefundRefusal as R, Refunds,
+    ask::Payout,
+    entity::{credit_facts, require_none_open},
+    store,
+    unspent::Unspent,
+};
 use crate::{
-    approval::is_one_person,
-    custody::Detainee,
+    approval::{NewApproval, Question, VALID, is_one_person},
+    custody::{self, Detainee},
+    db::Conn,
     distribution::reversal::{claim_in_tx, take_back_in_tx},
     ids::{DetaineeId, RemittanceId, Seq},
-    ledger::{Center, Declined, Draft, JournalTx, LedgerError, Posted, RareCommand, Request, record, transaction},
+    ledger::{Center, Declined, Draft, JournalTx, LedgerError, RareCommand, Request, record, transaction},
     money::Amount,
-    proto::{CreditFacts, CreditReversalFacts, JournalRecord, TransactionKind, journal_record::Facts},
+    proto::{
+        ApprovalFacts, CreditFacts, CreditReversalFacts, JournalRecord, ReverseCreditCommand, TransactionKind,
+        journal_record::Facts,
+    },
     remittance::suspense::{CREDIT_REVERSED, SuspendedPayment, suspend_in_tx},
 };
 
 impl Refunds {
-    /// Takes an erroneous credit back into suspense, once. Who may ask for it, and who has to agree, is for the caller to see to.
-    ///
-    /// Errors: NOT_FOUND for what is no credit of a remittance, DETAINEE_NOT_ACTIVE, ALREADY_REVERSED, MONEY_IN_FLIGHT while a
-    /// refund of it has no outcome, NOTHING_TO_REVERSE when all of it was refunded.
-    pub async fn reverse_credit(
-        &self,
-        center: &Center,
-        request: Request,
-        credit: Seq,
-        reason: String,
-    ) -> Result<Posted, LedgerError> {
-        let command = ReverseCredit {
-            request,
-            credit,
-            reason,
-        };
-        self.lanes.submit_rare(center, command).await
-    }
-
     /// The record of a reversal.
     ///
     /// Errors: NOT_FOUND.
@@ -51,33 +43,83 @@ impl Refunds {
     }
 }
 
-struct ReverseCredit {
-    request: Request,
-    credit: Seq,
-    reason: String,
+/// A credit is to be taken back.
+pub(super) struct ReverseCredit {
+    pub request: Request,
+    pub credit: Seq,
+    pub reason: String,
+    /// Who allowed it.
+    pub approval: Option<ApprovalFacts>,
+}
+
+/// A credit that can be taken back.
+struct Reversible {
+    facts: CreditFacts,
+    detainee: Detainee,
+    /// What is unspent of the part that could be spent.
+    unspent: Amount,
+    /// What was refunded of it.
+    refunded: Amount,
+    /// What goes to suspense.
+    amount: Amount,
 }
 
 impl ReverseCredit {
-    async fn reverse(&self, tx: &mut JournalTx) -> Result<Draft, Declined> {
-        let (center, moment) = (tx.center().clone(), tx.moment());
-        let credit = self.credit(tx).await?;
-        let facts = credit_facts(&credit)?;
-        let reversed = store::reversals(tx.conn(), center.no, &[self.credit]).await?;
+    /// What there is to take back. `through` is the last transaction that counts.
+    async fn reversible(&self, conn: &mut Conn, center: &Center, through: Seq) -> Result<Reversible, Declined> {
+        let credit = self.credit(conn, center).await?;
+        let facts = credit_facts(&credit)?.clone();
+        let reversed = store::reversals(&mut *conn, center.no, &[self.credit]).await?;
         if let Some(reversal) = reversed.get(&self.credit) {
             return Err(R::AlreadyReversed { reversal: *reversal }.into());
         }
         let id = DetaineeId::parse(&facts.detainee).map_err(broken)?;
-        let detainee = active_detainee(tx, &id).await?;
-        let refunds = store::count_open_of_credit(tx.conn(), center.no, self.credit).await?;
-        if refunds > 0 {
-            return Err(R::RefundsOpen { refunds }.into());
-        }
-        let (movements, _) = store::movements(tx.conn(), &center, detainee.available(), moment.seq).await?;
+        let detainee = custody::active_detainee_in_tx(conn, center, &id).await?;
+        require_none_open(store::count_open_of_credit(conn, center.no, self.credit).await?)?;
+        let (movements, _) = store::movements(conn, center, detainee.available(), through).await?;
         let (unspent, refunded) = Unspent::of(&movements, center.currency)?.of_remittance(&facts.remittance);
         let amount = Amount::parse(&facts.amount, center.currency)?.checked_sub(refunded)?;
         if !amount.is_positive() {
             return Err(R::NothingToReverse { refunded }.into());
         }
+        Ok(Reversible {
+            facts,
+            detainee,
+            unspent,
+            refunded,
+            amount,
+        })
+    }
+
+    async fn asked(&self, conn: &mut Conn, center: &Center) -> Result<Option<NewApproval>, LedgerError> {
+        let found = self.reversible(conn, center, Seq(i64::MAX)).await?;
+        let command = ReverseCreditCommand {
+            credit: self.credit.0,
+            reason: self.reason.clone(),
+        };
+        Ok(Some(NewApproval {
+            kind: Payout::Reversal.kind().name,
+            subject: format!("transactions/{}", self.credit),
+            command: record::canonical(&command),
+            summary: format!(
+                "Take {} {} of remittance {} back from detainee {} into suspense.",
+                found.amount, center.currency, found.facts.remittance, found.facts.detainee
+            ),
+            amount: Some(found.amount),
+            valid: VALID,
+        }))
+    }
+
+    async fn reverse(&self, tx: &mut JournalTx) -> Result<Draft, Declined> {
+        let (center, moment) = (tx.center().clone(), tx.moment());
+        let approval = self.approval.as_ref().ok_or(R::NotAllowedAlone)?;
+        let Reversible {
+            facts,
+            detainee,
+            unspent,
+            refunded,
+            amount,
+        } = self.reversible(tx.conn(), &center, moment.seq).await?;
         let taken = take_back_in_tx(tx, &detainee, &facts.parts, unspent).await?;
         let there = Amount::sum(taken.iter().map(|taken| taken.amount), center.currency)?;
         let claimed = amount.checked_sub(there)?;
@@ -85,7 +127,7 @@ impl ReverseCredit {
         if claimed.is_positive() {
             postings.push(claim_in_tx(tx, &detainee, self.credit, claimed).await?);
         }
-        self.write(tx, &detainee, facts, amount).await?;
+        self.write(tx, &facts, amount, approval.approval).await?;
         let facts = CreditReversalFacts {
             remittance: facts.remittance.clone(),
             detainee: facts.detainee.clone(),
@@ -98,15 +140,15 @@ impl ReverseCredit {
             parts: taken.into_iter().map(|taken| taken.part).collect(),
             claimed: claimed.to_string(),
             reason: self.reason.clone(),
+            approval: Some(approval.clone()),
         };
         let draft = Draft::new(TransactionKind::CreditReversed, postings, Facts::CreditReversal(facts));
         Ok(draft.reversing(self.credit))
     }
 
     /// The credit, which must be one of a remittance.
-    async fn credit(&self, tx: &mut JournalTx) -> Result<JournalRecord, Declined> {
-        let center = tx.center().no;
-        let found = transaction::get(tx.conn(), center, self.credit).await?;
+    async fn credit(&self, conn: &mut Conn, center: &Center) -> Result<JournalRecord, Declined> {
+        let found = transaction::get(&mut *conn, center.no, self.credit).await?;
         let credit = found.map(|found| found.record);
         let credit = credit.filter(|credit| matches!(credit.facts, Some(Facts::Credit(_))));
         let not_a_credit = R::NotACredit {
@@ -119,9 +161,9 @@ impl ReverseCredit {
     async fn write(
         &self,
         tx: &mut JournalTx,
-        detainee: &Detainee,
         facts: &CreditFacts,
         amount: Amount,
+        approval: i64,
     ) -> Result<(), Declined> {
         let (center, moment) = (tx.center().clone(), tx.moment());
         let paid_at = facts.paid_at.as_ref().and_then(record::instant);
@@ -140,9 +182,9 @@ impl ReverseCredit {
             credited: nothing,
         };
         suspend_in_tx(tx.conn(), &center, &payment).await?;
-        store::insert_reversal(tx.conn(), center.no, self.credit, moment.seq).await?;
+        store::insert_reversal(tx.conn(), center.no, self.credit, moment.seq, approval).await?;
         // What the detainee owes, and what of the remittance is in suspense, is what other decisions read.
-        tracing::info!(center = %center.id, credit = %self.credit, detainee = %detainee.id, "a credit is reversed");
+        tracing::info!(center = %center.id, credit = %self.credit, detainee = facts.detainee, "a credit is reversed");
         tx.touch_rules();
         Ok(())
     }
@@ -150,9 +192,13 @@ impl ReverseCredit {
 
 /// Refuses whoever took a credit back when they are to send its money away as well: by two people only it leaves the center, since
 /// what the detainee has spent of it is the center's until the claim is paid.
-pub(super) async fn require_another(tx: &mut JournalTx, reversal: Seq, actor: &str) -> Result<(), Declined> {
-    let center = tx.center().no;
-    let found = transaction::get(tx.conn(), center, reversal).await?;
+pub(super) async fn require_another(
+    conn: &mut Conn,
+    center: &Center,
+    reversal: Seq,
+    actor: &str,
+) -> Result<(), Declined> {
+    let found = transaction::get(&mut *conn, center.no, reversal).await?;
     let found = found.ok_or_else(|| broken(format!("reversal {reversal} is not in the journal")))?;
     if is_one_person(&found.record.actor, actor) {
         return Err(R::ReversedBySame { reversal }.into());
@@ -171,5 +217,16 @@ impl RareCommand for ReverseCredit {
 
     fn run<'a>(&'a self, tx: &'a mut JournalTx) -> BoxFuture<'a, Result<Draft, Declined>> {
         self.reverse(tx).boxed()
+    }
+}
+
+impl Question for ReverseCredit {
+    fn check<'a>(
+        &'a self,
+        conn: &'a mut Conn,
+        center: &'a Center,
+        _: OffsetDateTime,
+    ) -> BoxFuture<'a, Result<Option<NewApproval>, LedgerError>> {
+        self.asked(conn, center).boxed()
     }
 }

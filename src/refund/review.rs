@@ -3,9 +3,9 @@
 use futures::future::{BoxFuture, FutureExt as _};
 use time::OffsetDateTime;
 
-use super::{NewRefund, Refunds, ReviewEnd};
+use super::{Allowed, NewRefund, Refunds};
 use crate::{
-    approval::{Approval, Approvals, Approved, Done, Kind, NewApproval, Person, Question, Runner},
+    approval::{Approval, Approvals, Approved, Asking, Done, Kind, NewApproval, Person, Question, Runner},
     db::Conn,
     ids::RemittanceId,
     ledger::{Center, LedgerError, Request},
@@ -48,15 +48,17 @@ impl Review {
 
 /// Somebody asks others to allow the end of a review.
 struct EndReview {
-    request: Request,
-    maker: Person,
     review: Review,
     remittance: RemittanceId,
-    reason: String,
 }
 
 impl EndReview {
-    async fn check(&self, conn: &mut Conn, center: &Center, now: OffsetDateTime) -> Result<NewApproval, LedgerError> {
+    async fn asked(
+        &self,
+        conn: &mut Conn,
+        center: &Center,
+        now: OffsetDateTime,
+    ) -> Result<Option<NewApproval>, LedgerError> {
         let id = &self.remittance;
         let found = remittance::remittance_in_tx(conn, center, id).await?;
         let remittance = found.ok_or_else(|| RemittanceRefusal::RemittanceNotFound { remittance: id.clone() })?;
@@ -69,7 +71,7 @@ impl EndReview {
             Review::Reject => "reject",
         };
         let amount = remittance.amount;
-        Ok(NewApproval {
+        Ok(Some(NewApproval {
             kind: self.review.kind().name,
             subject: format!("remittances/{id}"),
             command: id.as_str().as_bytes().to_vec(),
@@ -78,28 +80,19 @@ impl EndReview {
                 remittance.payer, remittance.detainee
             ),
             amount: Some(amount),
-            reason: self.reason.clone(),
             valid: deadline - now,
-        })
+        }))
     }
 }
 
 impl Question for EndReview {
-    fn request(&self) -> &Request {
-        &self.request
-    }
-
-    fn maker(&self) -> &Person {
-        &self.maker
-    }
-
     fn check<'a>(
         &'a self,
         conn: &'a mut Conn,
         center: &'a Center,
         now: OffsetDateTime,
-    ) -> BoxFuture<'a, Result<NewApproval, LedgerError>> {
-        EndReview::check(self, conn, center, now).boxed()
+    ) -> BoxFuture<'a, Result<Option<NewApproval>, LedgerError>> {
+        self.asked(conn, center, now).boxed()
     }
 }
 
@@ -114,14 +107,8 @@ pub async fn ask(
     remittance: RemittanceId,
     reason: String,
 ) -> Result<(Approval, bool), LedgerError> {
-    let question = EndReview {
-        request,
-        maker,
-        review,
-        remittance,
-        reason,
-    };
-    approvals.ask(center, &question).await
+    let asking = Asking { request, maker, reason };
+    approvals.ask(center, &asking, &EndReview { review, remittance }).await
 }
 
 /// Runs what two people have decided of a review.
@@ -157,7 +144,8 @@ impl ReviewRunner {
                 let reason = approved.facts.reason.clone();
                 let new = NewRefund {
                     suspense: Some(held),
-                    review: Some(ReviewEnd::Rejected(approved.facts)),
+                    allowed: Allowed::By(approved.facts),
+                    ends_review: true,
                     ..NewRefund::of(id, remittance.amount, reason)
                 };
                 self.refunds.create(center, request, new).await?

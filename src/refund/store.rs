@@ -6,6 +6,7 @@ use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 use super::{
+    Allowed,
     entity::{RefundRow, RefundState, ReleaseEnd, ReleaseRow, meaning},
     journey::Back,
     unspent::Movement,
@@ -60,12 +61,14 @@ pub(super) async fn insert_refund(
     conn: &mut PgConnection,
     center: CenterNo,
     row: &RefundRow,
+    allowed: &Allowed,
     at: OffsetDateTime,
     ask_at: OffsetDateTime,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into refund (center_id, seq, remittance_id, detainee_id, credit_seq, amount, from_suspense, channel)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "insert into refund (center_id, seq, remittance_id, detainee_id, credit_seq, amount, from_suspense, channel, approval_no,
+                             by_itself)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         center.0,
         row.seq.0,
         row.remittance.as_str(),
@@ -74,6 +77,8 @@ pub(super) async fn insert_refund(
         row.amount.value(),
         row.from_suspense,
         row.channel,
+        allowed.approval().map(|approval| approval.approval),
+        matches!(allowed, Allowed::ByItself),
     )
     .execute(&mut *conn)
     .await?;
@@ -168,6 +173,47 @@ pub async fn succeeded_in_tx(
         })
     })
     .collect()
+}
+
+/// Where a refund goes that the gateway cannot pay.
+pub(super) struct RedirectRow {
+    pub destination: String,
+    pub approval: i64,
+}
+
+pub(super) async fn redirect(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    refund: Seq,
+) -> sqlx::Result<Option<RedirectRow>> {
+    sqlx::query_as!(
+        RedirectRow,
+        "select destination, approval_no as approval from refund_redirect where center_id = $1 and seq = $2",
+        center.0,
+        refund.0,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+pub(super) async fn insert_redirect(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    refund: Seq,
+    (destination, approval): (&str, i64),
+    at: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into refund_redirect (center_id, seq, destination, approval_no, redirected_at) values ($1, $2, $3, $4, $5)",
+        center.0,
+        refund.0,
+        destination,
+        approval,
+        at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// There is nothing more to ask.
@@ -343,13 +389,16 @@ pub(super) async fn insert_release(
     seq: Seq,
     detainee: &DetaineeId,
     amount: Amount,
+    (opened_by, approval): (&str, Option<i64>),
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into release (center_id, seq, detainee_id, amount) values ($1, $2, $3, $4)",
+        "insert into release (center_id, seq, detainee_id, amount, opened_by, approval_no) values ($1, $2, $3, $4, $5, $6)",
         center.0,
         seq.0,
         detainee.as_str(),
         amount.value(),
+        opened_by,
+        approval,
     )
     .execute(conn)
     .await?;
@@ -362,13 +411,16 @@ pub(super) async fn insert_release_end(
     release: Seq,
     end_seq: Seq,
     end: ReleaseEnd,
+    (opened_by, ended_by): (&str, &str),
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into release_end (center_id, seq, end_seq, state) values ($1, $2, $3, $4)",
+        "insert into release_end (center_id, seq, end_seq, state, opened_by, ended_by) values ($1, $2, $3, $4, $5, $6)",
         center.0,
         release.0,
         end_seq.0,
         end.name(),
+        opened_by,
+        ended_by,
     )
     .execute(conn)
     .await?;
@@ -384,7 +436,7 @@ pub(super) async fn releases(
     limit: i64,
 ) -> sqlx::Result<Vec<ReleaseRow>> {
     let rows = sqlx::query!(
-        r#"select r.seq, r.detainee_id, e.end_seq as "end_seq?", e.state as "state?"
+        r#"select r.seq, r.detainee_id, r.opened_by, e.end_seq as "end_seq?", e.state as "state?"
            from release r left join release_end e on e.center_id = r.center_id and e.seq = r.seq
            where r.center_id = $1 and ($2::text is null or r.detainee_id = $2) and r.seq <= $3
            order by r.seq desc limit $4"#,
@@ -401,6 +453,7 @@ pub(super) async fn releases(
             Ok(ReleaseRow {
                 seq: Seq(row.seq),
                 detainee: DetaineeId::parse(&row.detainee_id).map_err(decoding)?,
+                opened_by: row.opened_by,
                 end: end.map(|(seq, end)| (Seq(seq), end)),
             })
         })
@@ -439,12 +492,14 @@ pub(super) async fn insert_reversal(
     center: CenterNo,
     credit: Seq,
     reversal: Seq,
+    approval: i64,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into credit_reversal (center_id, credit_seq, seq) values ($1, $2, $3)",
+        "insert into credit_reversal (center_id, credit_seq, seq, approval_no) values ($1, $2, $3, $4)",
         center.0,
         credit.0,
         reversal.0,
+        approval,
     )
     .execute(conn)
     .await?;

@@ -10,10 +10,11 @@ use crate::{
     custody::DetaineeState,
     db::Conn,
     ledger::{
-        record,
+        chart, record,
         verify::{Check, Owner, Page, VerifyError},
     },
     proto::{JournalRecord, OutcomeFacts, TransactionKind, journal_record::Facts},
+    work::{self, WorkKind},
 };
 
 /// Whom the refunds and release payouts in transit are about, and the detainees who are leaving or gone.
@@ -112,9 +113,15 @@ impl RefundsCheck {
 
     async fn open_refunds(&self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
         let rows = sqlx::query_scalar!("select seq from refund_open where center_id = $1", page.center.no.0)
-            .fetch_all(conn)
+            .fetch_all(&mut *conn)
             .await?;
-        let stored = rows.into_iter().map(|seq| (seq, "open")).collect();
+        let stored: BTreeMap<i64, &str> = rows.into_iter().map(|seq| (seq, "open")).collect();
+        for subject in work::open_subjects(conn, page.center.no, WorkKind::AbnormalRefund).await? {
+            let seq = subject.rsplit('/').next().and_then(|seq| seq.parse().ok());
+            if !seq.is_some_and(|seq: i64| stored.contains_key(&seq)) {
+                return Err(page.row_differs("work_item_open", subject, "is in the queue, but the refund has ended"));
+            }
+        }
         let explained = self.refunds.keys().map(|seq| (*seq, "open")).collect();
         page.same_rows("refund_open", &explained, &stored)
     }
@@ -180,8 +187,9 @@ async fn refunds(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
 
 async fn refund_ends(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     let rows = sqlx::query!(
-        r#"select seq, state, at, detail, end_seq as "end_seq!" from refund_leg
-           where center_id = $1 and end_seq > $2 and end_seq <= $3"#,
+        r#"select l.seq, l.state, l.at, l.detail, l.end_seq as "end_seq!", r.seq is not null as "is_redirected!"
+           from refund_leg l left join refund_redirect r on r.center_id = l.center_id and r.seq = l.seq
+           where l.center_id = $1 and l.end_seq > $2 and l.end_seq <= $3"#,
         page.center.no.0,
         page.after.0,
         page.through.0,
@@ -192,13 +200,16 @@ async fn refund_ends(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError
         .into_iter()
         .map(|row| {
             let key = format!("{} {}", row.seq, row.state);
-            (key, (row.end_seq, row.detail, Some(record::timestamp(row.at))))
+            // Whatever is redirected and paid goes by the bank.
+            let by_bank = row.is_redirected && row.state == RefundState::Succeeded.name();
+            (key, (row.end_seq, row.detail, Some(record::timestamp(row.at)), by_bank))
         })
         .collect();
     let explained = page.records.iter().filter_map(|record| {
         let (end, facts) = refund_end(record)?;
         let key = format!("{} {}", record.reverses, end.name());
-        Some((key, (record.seq, facts.reason.clone(), record.recorded_at)))
+        let by_bank = record.postings.iter().any(|leg| leg.debit == chart::BANK.0);
+        Some((key, (record.seq, facts.reason.clone(), record.recorded_at, by_bank)))
     });
     page.same_rows("refund_leg", &explained.collect(), &stored)
 }

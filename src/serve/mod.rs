@@ -88,13 +88,15 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
     let reviews = [Review::Release, Review::Reject]
         .map(|review| Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>);
-    let desk = Desk::new(lanes.clone(), unmatched.runners().into_iter().chain(reviews));
+    let distributions = Distributions::new(lanes.clone(), custody.clone());
+    let runners = unmatched.runners().into_iter().chain(reviews).chain(refunds.runners());
+    let desk = Desk::new(lanes.clone(), runners.chain(distributions.runners()));
     let watched = Watched::new(database.clone(), clock);
     let router = server::router(Doors {
         lanes: lanes.clone(),
         custody: custody.clone(),
         commissary,
-        distributions: Distributions::new(lanes.clone(), custody.clone()),
+        distributions,
         payers,
         remittances: remittances.clone(),
         settlements: Settlements::new(lanes.clone()),
@@ -113,10 +115,10 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         remittances,
         refunds,
         custody.clone(),
-        watched,
+        watched.clone(),
         stop.clone(),
     ));
-    let deciding = tokio::spawn(jobs::approvals::run(desk, custody, stop.clone()));
+    let deciding = tokio::spawn(jobs::approvals::run(desk, custody, watched, stop.clone()));
     announce(&format!("custody ready on {address}"))?;
     let served = server::serve(listener, router, stop.clone()).await;
     stop.cancel();

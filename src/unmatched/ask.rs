@@ -10,11 +10,11 @@ use super::{
     store, subject,
 };
 use crate::{
-    approval::{Approved, Done, Kind, NewApproval, Person, Question, Runner, VALID},
-    custody::{self, CustodyRefusal, DetaineeState},
+    approval::{Approved, Done, Kind, NewApproval, Question, Runner, VALID, unreadable},
+    custody,
     db::Conn,
     ids::{DetaineeId, Seq},
-    ledger::{Center, Lanes, LedgerError, Request, record},
+    ledger::{Center, Lanes, LedgerError, record},
     money::Amount,
     proto::{CreditUnmatchedCommand, ReturnUnmatchedCommand},
 };
@@ -33,121 +33,67 @@ pub const RETURN: Kind = Kind {
     title_zh: "无主款退回",
 };
 
-/// The sum, which must wait.
-async fn waiting(conn: &mut Conn, center: &Center, seq: Seq) -> Result<Sum, LedgerError> {
-    let found = store::get(conn, center, seq).await?;
-    let sum = found.ok_or(UnmatchedRefusal::NotFound { sum: seq })?;
-    require_waiting(seq, sum.end.as_ref())?;
-    Ok(sum)
-}
-
-/// May a sum be credited to a detainee?
-pub(super) struct CreditQuestion {
-    pub request: Request,
-    pub maker: Person,
+/// May a sum leave suspense?
+pub(super) struct Leave {
     pub sum: Seq,
-    pub detainee: DetaineeId,
-    pub reason: String,
+    pub way: Way,
 }
 
-impl CreditQuestion {
+/// Where a sum goes.
+pub(super) enum Way {
+    /// To a detainee; with what matched, when the recording asks.
+    Credit(DetaineeId, Vec<String>),
+    /// Back to whoever sent it.
+    Return,
+}
+
+impl Leave {
     async fn asked(&self, conn: &mut Conn, center: &Center) -> Result<NewApproval, LedgerError> {
-        let sum = waiting(conn, center, self.sum).await?;
-        let id = &self.detainee;
-        let detainee = custody::detainee_in_tx(conn, center, id).await?;
-        let detainee = detainee.ok_or_else(|| CustodyRefusal::DetaineeNotFound { detainee: id.clone() })?;
-        if detainee.state != DetaineeState::Active {
-            let (detainee, state) = (id.clone(), detainee.state.name());
-            return Err(CustodyRefusal::DetaineeNotActive { detainee, state }.into());
+        let found = store::get(conn, center, self.sum).await?;
+        let sum = found.ok_or(UnmatchedRefusal::NotFound { sum: self.sum })?;
+        require_waiting(self.sum, sum.end.as_ref())?;
+        if let Way::Credit(detainee, _) = &self.way {
+            custody::active_detainee_in_tx(conn, center, detainee).await?;
         }
-        let command = CreditUnmatchedCommand {
-            seq: self.sum.0,
-            detainee: id.to_string(),
-            amount: sum.amount.to_string(),
+        let what = format!("{} {} of unmatched sum {}", sum.amount, center.currency, self.sum);
+        let (kind, summary) = match &self.way {
+            Way::Credit(detainee, _) => (CREDIT, format!("Credit {what} to detainee {detainee}.")),
+            Way::Return => (RETURN, format!("Return {what} to its payer.")),
         };
         Ok(NewApproval {
-            kind: CREDIT.name,
+            kind: kind.name,
             subject: subject(self.sum),
-            command: record::canonical(&command),
-            summary: format!(
-                "Credit {} {} of unmatched sum {} to detainee {id}.",
-                sum.amount, center.currency, self.sum
-            ),
+            command: self.command(&sum),
+            summary,
             amount: Some(sum.amount),
-            reason: self.reason.clone(),
             valid: VALID,
         })
     }
+
+    /// The command that runs of a sum.
+    pub fn command(&self, sum: &Sum) -> Vec<u8> {
+        let (seq, amount) = (sum.seq.0, sum.amount.to_string());
+        match &self.way {
+            Way::Credit(detainee, matched_by) => record::canonical(&CreditUnmatchedCommand {
+                seq,
+                detainee: detainee.to_string(),
+                amount,
+                matched_by: matched_by.clone(),
+            }),
+            Way::Return => record::canonical(&ReturnUnmatchedCommand { seq, amount }),
+        }
+    }
 }
 
-impl Question for CreditQuestion {
-    fn request(&self) -> &Request {
-        &self.request
-    }
-    fn maker(&self) -> &Person {
-        &self.maker
-    }
+impl Question for Leave {
     fn check<'a>(
         &'a self,
         conn: &'a mut Conn,
         center: &'a Center,
         _: OffsetDateTime,
-    ) -> BoxFuture<'a, Result<NewApproval, LedgerError>> {
-        self.asked(conn, center).boxed()
+    ) -> BoxFuture<'a, Result<Option<NewApproval>, LedgerError>> {
+        async move { self.asked(conn, center).await.map(Some) }.boxed()
     }
-}
-
-/// May a sum go back to whoever sent it?
-pub(super) struct ReturnQuestion {
-    pub request: Request,
-    pub maker: Person,
-    pub sum: Seq,
-    pub reason: String,
-}
-
-impl ReturnQuestion {
-    async fn asked(&self, conn: &mut Conn, center: &Center) -> Result<NewApproval, LedgerError> {
-        let sum = waiting(conn, center, self.sum).await?;
-        let command = ReturnUnmatchedCommand {
-            seq: self.sum.0,
-            amount: sum.amount.to_string(),
-        };
-        Ok(NewApproval {
-            kind: RETURN.name,
-            subject: subject(self.sum),
-            command: record::canonical(&command),
-            summary: format!(
-                "Return {} {} of unmatched sum {} to its payer.",
-                sum.amount, center.currency, self.sum
-            ),
-            amount: Some(sum.amount),
-            reason: self.reason.clone(),
-            valid: VALID,
-        })
-    }
-}
-
-impl Question for ReturnQuestion {
-    fn request(&self) -> &Request {
-        &self.request
-    }
-    fn maker(&self) -> &Person {
-        &self.maker
-    }
-    fn check<'a>(
-        &'a self,
-        conn: &'a mut Conn,
-        center: &'a Center,
-        _: OffsetDateTime,
-    ) -> BoxFuture<'a, Result<NewApproval, LedgerError>> {
-        self.asked(conn, center).boxed()
-    }
-}
-
-/// A command that was stored and cannot be read is a broken invariant.
-fn unreadable(error: &dyn std::fmt::Display) -> LedgerError {
-    tracing::error!(%error, "what was allowed cannot be read");
-    LedgerError::Internal
 }
 
 /// Runs credits that were allowed.
@@ -160,12 +106,17 @@ impl Runner for CreditRunner {
 
     fn run<'a>(&'a self, center: &'a Center, approved: Approved) -> BoxFuture<'a, Result<Done, LedgerError>> {
         async move {
-            let told: CreditUnmatchedCommand =
-                record::read_canonical(&approved.command).map_err(|error| unreadable(&error))?;
-            let detainee = DetaineeId::parse(&told.detainee).map_err(|error| unreadable(&error))?;
-            let amount = Amount::parse(&told.amount, center.currency).map_err(|error| unreadable(&error))?;
+            let told: CreditUnmatchedCommand = record::read_canonical(&approved.command).map_err(unreadable)?;
+            let detainee = DetaineeId::parse(&told.detainee).map_err(unreadable)?;
+            let amount = Amount::parse(&told.amount, center.currency).map_err(unreadable)?;
             let request = approved.request(credit::METHOD);
-            let command = CreditUnmatched::decided(request, Seq(told.seq), detainee, amount, approved.facts);
+            let command = CreditUnmatched::new(
+                request,
+                (Seq(told.seq), amount),
+                detainee,
+                told.matched_by,
+                approved.facts,
+            );
             let posted = self.0.submit(center, command).await?;
             Ok(Done::Transaction(posted.seq()))
         }
@@ -183,8 +134,7 @@ impl Runner for ReturnRunner {
 
     fn run<'a>(&'a self, center: &'a Center, approved: Approved) -> BoxFuture<'a, Result<Done, LedgerError>> {
         async move {
-            let told: ReturnUnmatchedCommand =
-                record::read_canonical(&approved.command).map_err(|error| unreadable(&error))?;
+            let told: ReturnUnmatchedCommand = record::read_canonical(&approved.command).map_err(unreadable)?;
             let command = ReturnUnmatched {
                 request: approved.request(returning::METHOD),
                 sum: Seq(told.seq),

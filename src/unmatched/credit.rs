@@ -3,7 +3,7 @@
 use futures::future::{BoxFuture, FutureExt as _};
 
 use super::{
-    Sum, SumEnd, UnmatchedRefusal as R,
+    SumEnd, UnmatchedRefusal as R,
     store::{self, EndRows},
     subject,
 };
@@ -11,12 +11,10 @@ use crate::{
     custody::room::DetaineeRoom,
     db::{self, Conn},
     distribution::room::{collect, split},
-    ids::{DetaineeId, RequestId, Seq},
-    ledger::{
-        Asked, Center, Command, Declined, Draft, Entry, Moment, Request, Room, Rows, State, center::Head, chart, record,
-    },
+    ids::{DetaineeId, Seq},
+    ledger::{Asked, Center, Command, Declined, Draft, Entry, Moment, Request, Room, Rows, State, chart},
     money::Amount,
-    proto::{ApprovalFacts, CreditUnmatchedCommand, TransactionKind, UnmatchedCreditFacts, journal_record::Facts},
+    proto::{ApprovalFacts, TransactionKind, UnmatchedCreditFacts, journal_record::Facts},
     remittance::{recorded_at, want_split},
     work::{self, Closing, WorkKind},
 };
@@ -63,58 +61,32 @@ pub(super) struct CreditUnmatched {
     sum: Seq,
     detainee: DetaineeId,
     amount: Amount,
+    approval: i64,
     facts: UnmatchedCreditFacts,
 }
 
 impl CreditUnmatched {
-    /// It was certain whose it is, at a moment of the journal. The moment is part of the request id: a refusal then (the person has
-    /// left) does not stand in the way of a later attempt. That it happens once is decided by the lane.
-    pub fn matched(sum: &Sum, detainee: &DetaineeId, matched_by: Vec<String>, head: &Head) -> CreditUnmatched {
-        let [seq, at, rules] = [sum.seq.0, head.seq.0, head.rules_version].map(|number| number.to_string());
-        let command = CreditUnmatchedCommand {
-            seq: sum.seq.0,
-            detainee: detainee.to_string(),
-            amount: sum.amount.to_string(),
-        };
-        let request = Request {
-            id: RequestId::derived(&["unmatched", &seq, &at, &rules]),
-            method: METHOD,
-            body: record::canonical(&command),
-            actor: "service/matching".to_owned(),
-        };
-        let facts = UnmatchedCreditFacts {
-            matched_by,
-            ..UnmatchedCreditFacts::default()
-        };
-        CreditUnmatched::of(request, sum.seq, detainee.clone(), sum.amount, facts)
-    }
-
     /// People have decided whose it is.
-    pub fn decided(
+    pub fn new(
         request: Request,
-        sum: Seq,
+        (sum, amount): (Seq, Amount),
         detainee: DetaineeId,
-        amount: Amount,
+        matched_by: Vec<String>,
         approval: ApprovalFacts,
     ) -> CreditUnmatched {
         let facts = UnmatchedCreditFacts {
-            approval: Some(approval),
-            ..UnmatchedCreditFacts::default()
-        };
-        CreditUnmatched::of(request, sum, detainee, amount, facts)
-    }
-
-    fn of(request: Request, sum: Seq, detainee: DetaineeId, amount: Amount, facts: UnmatchedCreditFacts) -> Self {
-        let facts = UnmatchedCreditFacts {
             detainee: detainee.to_string(),
             amount: amount.to_string(),
-            ..facts
+            matched_by,
+            approval: Some(approval.clone()),
+            ..UnmatchedCreditFacts::default()
         };
         CreditUnmatched {
             request,
             sum,
             detainee,
             amount,
+            approval: approval.approval,
             facts,
         }
     }
@@ -172,7 +144,7 @@ impl Command for CreditUnmatched {
         };
         collect(state, rows, &self.detainee, &facts.parts)?;
         if let Some(ends) = rows.of::<EndRows>() {
-            ends.push(self.sum, entry.seq, &self.detainee);
+            ends.push(self.sum, entry.seq, &self.detainee, self.approval);
         }
         let closing = Closing {
             kind: WorkKind::UnmatchedSum,

@@ -9,8 +9,8 @@
 //! # Invariants
 //! 1. A bank reference, and a payment of a channel, enters once.
 //! 2. It leaves once and whole: to one detainee, by the distribution, or back to whoever sent it.
-//! 3. Without people it leaves only for the detainee whose exact custody number and birth date were written, when nothing speaks
-//!    against it. Otherwise two people decide, and three from 5,000.00.
+//! 3. It leaves by two people, and three from 5,000.00. When the exact custody number and the birth date were written, and nothing
+//!    speaks against it, the recording asks the others by itself: what one person wrote down is not yet the bank's word.
 
 mod ask;
 mod credit;
@@ -25,8 +25,7 @@ mod verify;
 use std::sync::Arc;
 
 pub use ask::{CREDIT, RETURN};
-use ask::{CreditQuestion, CreditRunner, ReturnQuestion, ReturnRunner};
-use credit::CreditUnmatched;
+use ask::{CreditRunner, Leave, ReturnRunner, Way};
 use entity::judge_in_tx;
 pub use entity::{Judgement, Line, Outcome, Sum, SumEnd};
 pub use error::UnmatchedRefusal;
@@ -34,12 +33,15 @@ use receive::Receive;
 pub use verify::UnmatchedCheck;
 
 use crate::{
-    approval::{Approval, Approvals, Person, Runner},
+    approval::{Approval, Approvals, Asking, Person, Runner},
     custody::Custody,
-    ids::{DetaineeId, Seq},
-    ledger::{Center, Lanes, LedgerError, Request, center},
+    ids::{DetaineeId, RequestId, Seq},
+    ledger::{Center, Lanes, LedgerError, Request, center, transaction},
     remittance::{Paid, parse_order_number},
 };
+
+/// The method that the request of a match names. No caller can call it.
+const MATCH_METHOD: &str = "custody.v1.UnmatchedService/AskForMatch";
 
 /// The verbs of this domain.
 #[derive(Clone)]
@@ -65,8 +67,8 @@ impl UnmatchedSums {
         [Arc::new(CreditRunner(lanes.clone())), Arc::new(ReturnRunner(lanes))]
     }
 
-    /// Records a bank line, and credits it when it is certain whose it is. The same request again finishes what was not done;
-    /// the second value tells that it is a repetition.
+    /// Records a bank line, and asks others to allow its credit when it is certain whose it is. The same request again finishes
+    /// what was not done; the second value tells that it is a repetition.
     ///
     /// Errors: ALREADY_EXISTS when the bank reference is there under another request.
     pub async fn record(&self, center: &Center, request: Request, line: Line) -> Result<(Sum, bool), LedgerError> {
@@ -74,7 +76,7 @@ impl UnmatchedSums {
             .lanes
             .submit_rare(center, Receive::bank_line(request, line))
             .await?;
-        Ok((self.settle(center, posted.seq()).await?, posted.replayed))
+        Ok((self.compare(center, posted.seq()).await?, posted.replayed))
     }
 
     /// Takes a payment of an order that was never issued, if its number tells a center of ours and its currency. Whether it did.
@@ -98,11 +100,11 @@ impl UnmatchedSums {
         }
     }
 
-    /// Credits a sum that waits, when it is certain whose it is; as it then stands.
+    /// Compares a sum that waits with who is there. When it is certain whose it is, and nobody is asked about it yet, others are
+    /// asked to allow its credit, as if whoever recorded it had asked. The sum as it then stands.
     ///
     /// Errors: NOT_FOUND.
-    pub async fn settle(&self, center: &Center, seq: Seq) -> Result<Sum, LedgerError> {
-        // Read before everything that is decided by it: whatever moves meanwhile, the lane decides again.
+    pub async fn compare(&self, center: &Center, seq: Seq) -> Result<Sum, LedgerError> {
         let mut conn = self.lanes.database().read.acquire().await?;
         let head = center::head(&mut conn, center.no, false).await?;
         drop(conn);
@@ -113,13 +115,38 @@ impl UnmatchedSums {
         let Outcome::Credit(detainee) = &judgement.outcome else {
             return Ok(sum);
         };
-        let command = CreditUnmatched::matched(&sum, detainee, judgement.matched_by(), &head);
-        match self.lanes.submit(center, command).await {
+        if self.open_approval(center, seq).await?.is_some() {
+            return Ok(sum);
+        }
+        let question = Leave {
+            sum: seq,
+            way: Way::Credit(detainee.clone(), judgement.matched_by()),
+        };
+        let recorded = transaction::get(&self.lanes.database().read, center.no, seq).await?;
+        let actor = recorded.ok_or(LedgerError::Internal)?.record.actor;
+        // The moment of the journal is part of the id: what was refused or has expired can be asked for again later.
+        let moment = [seq.0, head.seq.0, head.rules_version].map(|number| number.to_string());
+        let asking = Asking {
+            request: Request {
+                id: RequestId::derived(&["unmatched", &moment[0], &moment[1], &moment[2]]),
+                method: MATCH_METHOD,
+                body: question.command(&sum),
+                actor: actor.clone(),
+            },
+            maker: Person::named(&actor),
+            reason: format!("matched by {}", judgement.matched_by().join(", ")),
+        };
+        match self.approvals.ask(center, &asking, &question).await {
             // Refused or asked for in other words, something was faster; where it stands now is the answer.
             Ok(_) | Err(LedgerError::Refused { .. } | LedgerError::RequestReused { .. }) => {}
             Err(error) => return Err(error),
         }
         self.get(center, seq).await
+    }
+
+    /// The approval about a sum that others have still to decide, if there is one.
+    pub async fn open_approval(&self, center: &Center, seq: Seq) -> Result<Option<Approval>, LedgerError> {
+        self.approvals.open_about(center, &subject(seq)).await
     }
 
     /// Whose a sum may be as things stand; none when it does not wait.
@@ -165,14 +192,9 @@ impl UnmatchedSums {
         detainee: DetaineeId,
         reason: String,
     ) -> Result<(Approval, bool), LedgerError> {
-        let question = CreditQuestion {
-            request,
-            maker,
-            sum,
-            detainee,
-            reason,
-        };
-        self.approvals.ask(center, &question).await
+        let way = Way::Credit(detainee, Vec::new());
+        let asking = Asking { request, maker, reason };
+        self.approvals.ask(center, &asking, &Leave { sum, way }).await
     }
 
     /// Asks others to allow that a sum goes back to whoever sent it.
@@ -186,13 +208,9 @@ impl UnmatchedSums {
         sum: Seq,
         reason: String,
     ) -> Result<(Approval, bool), LedgerError> {
-        let question = ReturnQuestion {
-            request,
-            maker,
-            sum,
-            reason,
-        };
-        self.approvals.ask(center, &question).await
+        let asking = Asking { request, maker, reason };
+        let way = Way::Return;
+        self.approvals.ask(center, &asking, &Leave { sum, way }).await
     }
 }
 

@@ -30,7 +30,15 @@ impl ReturnUnmatched {
         let found = store::get(tx.conn(), &center, sum).await?;
         let found = found.ok_or(R::NotFound { sum })?;
         require_waiting(sum, found.end.as_ref())?;
-        store::insert_end(tx.conn(), center.no, sum, moment.seq, &SumEnd::Returned).await?;
+        store::insert_end(
+            tx.conn(),
+            center.no,
+            sum,
+            moment.seq,
+            &SumEnd::Returned,
+            self.approval.approval,
+        )
+        .await?;
         let closing = Closing {
             kind: WorkKind::UnmatchedSum,
             subject: &subject(sum),

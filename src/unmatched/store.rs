@@ -63,18 +63,20 @@ pub(super) async fn insert_end(
     sum: Seq,
     end_seq: Seq,
     end: &SumEnd,
+    approval: i64,
 ) -> sqlx::Result<()> {
     let detainee = match end {
         SumEnd::Credited(detainee) => Some(detainee.as_str()),
         SumEnd::Returned => None,
     };
     sqlx::query!(
-        "insert into unmatched_end (center_id, seq, end_seq, state, detainee_id) values ($1, $2, $3, $4, $5)",
+        "insert into unmatched_end (center_id, seq, end_seq, state, detainee_id, approval_no) values ($1, $2, $3, $4, $5, $6)",
         center.0,
         sum.0,
         end_seq.0,
         end.name(),
         detainee,
+        approval,
     )
     .execute(conn)
     .await?;
@@ -157,21 +159,21 @@ pub(super) async fn waiting(conn: &mut PgConnection, center: CenterNo) -> sqlx::
 
 /// Rows of `unmatched_end` that the lane writes: what is credited.
 #[derive(Default)]
-pub(super) struct EndRows(Vec<(Seq, Seq, String)>);
+pub(super) struct EndRows(Vec<(Seq, Seq, String, i64)>);
 
 impl EndRows {
-    pub fn push(&mut self, sum: Seq, end: Seq, detainee: &DetaineeId) {
-        self.0.push((sum, end, detainee.to_string()));
+    pub fn push(&mut self, sum: Seq, end: Seq, detainee: &DetaineeId, approval: i64) {
+        self.0.push((sum, end, detainee.to_string(), approval));
     }
 }
 
 impl RowSet for EndRows {
     const NAME: &'static str = "unmatched_end";
     const SQL: &'static str = "\
-        insert into unmatched_end (center_id, seq, end_seq, detainee_id, state)
-        select e.*, 'CREDITED' from unnest($1::integer[], $2::bigint[], $3::bigint[], $4::text[]) e (center_id)
+        insert into unmatched_end (center_id, seq, end_seq, detainee_id, approval_no, state)
+        select e.*, 'CREDITED' from unnest($1::integer[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[]) e (center_id)
         where e.center_id in (select center_id from guard)";
-    const PARAMS: usize = 3;
+    const PARAMS: usize = 4;
 
     fn count(&self) -> usize {
         self.0.len()
@@ -181,6 +183,7 @@ impl RowSet for EndRows {
         let rows = || sets.iter().flat_map(|set| &set.0);
         args.add(rows().map(|row| row.0.0).collect::<Vec<i64>>())?;
         args.add(rows().map(|row| row.1.0).collect::<Vec<i64>>())?;
-        args.add(rows().map(|row| row.2.as_str()).collect::<Vec<&str>>())
+        args.add(rows().map(|row| row.2.as_str()).collect::<Vec<&str>>())?;
+        args.add(rows().map(|row| row.3).collect::<Vec<i64>>())
     }
 }

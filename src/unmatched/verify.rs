@@ -74,7 +74,7 @@ async fn received(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
 
 async fn ended(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     let rows = sqlx::query!(
-        r#"select e.seq, e.end_seq, e.state, e.detainee_id, s.amount as "amount?"
+        r#"select e.seq, e.end_seq, e.state, e.detainee_id, e.approval_no, s.amount as "amount?"
            from unmatched_end e left join unmatched_sum s on s.center_id = e.center_id and s.seq = e.seq
            where e.center_id = $1 and e.end_seq > $2 and e.end_seq <= $3"#,
         page.center.no.0,
@@ -83,21 +83,28 @@ async fn ended(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     )
     .fetch_all(conn)
     .await?;
-    let stored = rows
-        .into_iter()
-        .map(|row| (row.seq, (row.end_seq, row.state, row.detainee_id, row.amount)));
+    let stored = rows.into_iter().map(|row| {
+        let end = (
+            row.end_seq,
+            row.state,
+            row.detainee_id,
+            row.amount,
+            Some(row.approval_no),
+        );
+        (row.seq, end)
+    });
     let mut told = BTreeMap::new();
     for record in page.records {
-        let (end, amount) = match &record.facts {
+        let (end, amount, approval) = match &record.facts {
             Some(Facts::UnmatchedCredit(facts)) => {
                 page.parties(record, &[Owner::detainee(&facts.detainee)])?;
                 let detainee = DetaineeId::parse(&facts.detainee)
                     .map_err(|error| page.differs(record, format!("its detainee: {error}")))?;
-                (SumEnd::Credited(detainee), &facts.amount)
+                (SumEnd::Credited(detainee), &facts.amount, &facts.approval)
             }
             Some(Facts::UnmatchedReturn(facts)) => {
                 page.parties(record, &[])?;
-                (SumEnd::Returned, &facts.amount)
+                (SumEnd::Returned, &facts.amount, &facts.approval)
             }
             _ => continue,
         };
@@ -107,7 +114,8 @@ async fn ended(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
             SumEnd::Credited(detainee) => Some(detainee.to_string()),
             SumEnd::Returned => None,
         };
-        told.insert(record.reverses, (record.seq, name, detainee, Some(amount)));
+        let approval = approval.as_ref().map(|approval| approval.approval);
+        told.insert(record.reverses, (record.seq, name, detainee, Some(amount), approval));
     }
     page.same_rows("unmatched_end", &told, &stored.collect())
 }

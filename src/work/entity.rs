@@ -116,6 +116,25 @@ pub fn rules(kind: WorkKind) -> Rules {
                 action_zh: "自动退回汇款人",
             }],
         },
+        WorkKind::AbnormalRefund => Rules {
+            title: "refund that the gateway cannot pay",
+            title_zh: "退款异常",
+            priority: 1,
+            deadline_hours: 72,
+            by_hand: false,
+            steps: &[
+                Step {
+                    after_hours: 0,
+                    action: "ask the payer for a bank account",
+                    action_zh: "向汇款人索取银行账户",
+                },
+                Step {
+                    after_hours: 24,
+                    action: "redirect the refund to it, by two people",
+                    action_zh: "双人复核改退至银行账户",
+                },
+            ],
+        },
         WorkKind::Contradiction | WorkKind::Unspecified => Rules {
             title: "the gateway contradicts our books",
             title_zh: "网关信息不一致",

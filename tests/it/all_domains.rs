@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use custody_ledger::{
+    approval::{Answered, Desk},
     clock::Clock,
     distribution::Distributions,
     gateway::{
@@ -14,7 +15,7 @@ use custody_ledger::{
         webhook::{WebhookChannel, WebhookConfig},
     },
     ids::{PayerId, RemittanceId, Seq, VendorId},
-    ledger::{LedgerError, Posted, balance, proof},
+    ledger::{LedgerError, Posted, Request, balance, proof},
     money::Amount,
     refund::{NewRefund, Refund, Refunds, refund_number},
     remittance::{NewRemittance, Remittance, Remittances, order_number},
@@ -24,7 +25,10 @@ use secrecy::SecretString;
 use time::{Date, OffsetDateTime, macros::time};
 use uuid::Uuid;
 
-use crate::world::{self, Process, World, cny, id, request_with};
+use crate::{
+    others,
+    world::{self, Process, World, cny, id, request_with},
+};
 
 /// A world in which P1 may remit to D1, D2 and D3.
 pub struct Economy {
@@ -37,6 +41,7 @@ pub struct Economy {
 
 /// The domains of one day.
 pub struct House {
+    pub desk: Desk,
     pub remittances: Remittances,
     pub distributions: Distributions,
     pub refunds: Refunds,
@@ -51,10 +56,12 @@ fn morning(date: Date) -> OffsetDateTime {
 impl House {
     fn over(process: &Process, channels: &Channels) -> House {
         let (lanes, custody) = (process.lanes.clone(), process.custody.clone());
+        let refunds = Refunds::new(lanes.clone(), custody.clone(), channels.clone());
         House {
+            desk: others::desk(process, &refunds),
             remittances: Remittances::new(lanes.clone(), custody.clone(), channels.clone()),
-            distributions: Distributions::new(lanes.clone(), custody.clone()),
-            refunds: Refunds::new(lanes.clone(), custody, channels.clone()),
+            distributions: Distributions::new(lanes.clone(), custody),
+            refunds,
             settlements: Settlements::new(lanes),
         }
     }
@@ -86,6 +93,11 @@ impl Economy {
             _simulator: simulator,
             world,
         }
+    }
+
+    /// The gateways there are.
+    pub fn channels(&self) -> &Channels {
+        &self.channels
     }
 
     /// Goes to bed and gets up in the morning of a later date.
@@ -138,7 +150,15 @@ impl Economy {
         let remittance = RemittanceId::parse(remittance).unwrap();
         let refunds = &self.house.refunds;
         let new = NewRefund::of(remittance, cny(amount), "wrong person");
-        refunds.create(&self.world.center, request, new).await
+        let answered = refunds
+            .request_refund(&self.world.center, request, others::maker(), new)
+            .await;
+        self.allowed(answered).await
+    }
+
+    /// What an answer comes to when others allow what it needs.
+    pub async fn allowed(&self, answered: Result<Answered, LedgerError>) -> Result<Posted, LedgerError> {
+        others::allowed(&self.world.process, &self.house.desk, &self.world.center, answered).await
     }
 
     /// Gives a refund its outcome at the gateway, and asks for it.
@@ -181,9 +201,16 @@ impl Economy {
     pub async fn release(&self, request: Uuid, detainee: &str) -> Result<Posted, LedgerError> {
         let request = request_with(request, "test/Release", detainee.as_bytes());
         let refunds = &self.house.refunds;
-        refunds
-            .open_release(&self.world.center, request, id(detainee), "cash desk".into())
-            .await
+        let answered = refunds
+            .request_release(
+                &self.world.center,
+                request,
+                others::maker(),
+                id(detainee),
+                "cash desk".into(),
+            )
+            .await;
+        self.allowed(answered).await
     }
 
     /// The bank has paid a release payout, or could not.
@@ -193,7 +220,11 @@ impl Economy {
             let request = request_with(Uuid::new_v4(), "test/FailRelease", b"");
             refunds.fail_release(center, request, release, "closed".into()).await
         } else {
-            let request = request_with(Uuid::new_v4(), "test/ConfirmRelease", b"");
+            // By somebody else than who created it.
+            let request = Request {
+                actor: "finance/bob".into(),
+                ..request_with(Uuid::new_v4(), "test/ConfirmRelease", b"")
+            };
             refunds.confirm_release(center, request, release, "B1".into()).await
         }
     }

@@ -41,6 +41,8 @@ CustodyService/ChangeLegalStatus      detainee=centers/C1/detainees/D1 document=
 SettlementService/ConfirmSettlement   name=centers/C1/settlements/1 bank_reference=!$t request_id=$id
 SettlementService/FailSettlement      name=centers/C1/settlements/1 reason=!$t request_id=$id
 RefundService/CreateRefund            parent=centers/C1 remittance=centers/C1/remittances/R1 amount.currency_code=CNY amount.amount=1 reason=!$t request_id=$id
+RefundService/RedirectRefund          name=centers/C1/refunds/1 destination=!$t reason=ok request_id=$id
+RefundService/RedirectRefund          name=centers/C1/refunds/1 destination=ok reason=!$t request_id=$id
 RefundService/CreateRelease           parent=centers/C1 detainee=centers/C1/detainees/D1 destination=!$t request_id=$id
 RefundService/ConfirmRelease          name=centers/C1/releases/1 bank_reference=!$t request_id=$id
 RefundService/FailRelease             name=centers/C1/releases/1 reason=!$t request_id=$id
@@ -235,13 +237,16 @@ async fn a_deadline_that_is_over_is_told_with_its_reason() {
         .await
         .unwrap();
     let id = Uuid::new_v4().to_string();
+    let yesterday = (time::OffsetDateTime::now_utc() - time::Duration::days(1))
+        .date()
+        .to_string();
     let fields = [
         ("parent", "centers/C1"),
-        ("detainee", "centers/C1/detainees/D1"),
-        ("destination", "desk"),
+        ("vendor", "centers/C1/vendors/V1"),
+        ("through_date", &yesterday),
         ("request_id", &id),
     ];
-    let method = "RefundService/CreateRelease";
+    let method = "SettlementService/CloseSettlement";
     let message = descriptors.request(method, &fields);
     // As a browser calls it: a gRPC client would give up by itself.
     let status = web(&hall, method, "300m", &message).await;

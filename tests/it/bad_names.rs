@@ -76,6 +76,7 @@ RefundService/GetUnspent               detainee=!centers/C1/detainees/D1 payer=?
 RefundService/CreateRefund             parent=^centers/C1 remittance=@centers/C1/remittances/R1 amount.currency_code=CNY amount.amount=1 reason=wrong request_id=$id
 RefundService/GetRefund                name=!centers/C1/refunds/1
 RefundService/RefreshRefund            name=!centers/C1/refunds/1
+RefundService/RedirectRefund           name=!centers/C1/refunds/1 destination=bank reason=told request_id=$id
 RefundService/ListRefunds              parent=^centers/C1 detainee=?centers/C1/detainees/D1 remittance=?centers/C1/remittances/R1
 RefundService/CreateRelease            parent=^centers/C1 detainee=@centers/C1/detainees/D1 destination=desk request_id=$id
 RefundService/GetRelease               name=!centers/C1/releases/1

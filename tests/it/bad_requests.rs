@@ -107,6 +107,16 @@ fn release(request_id: &str, detainee: &str, destination: &str) -> Vec<u8> {
     .encode_to_vec()
 }
 
+fn redirect(request_id: &str, destination: &str) -> Vec<u8> {
+    RedirectRefundRequest {
+        name: "centers/C1/refunds/9".into(),
+        destination: destination.into(),
+        reason: "the payer showed the card".into(),
+        request_id: request_id.into(),
+    }
+    .encode_to_vec()
+}
+
 fn confirm_release(request_id: &str, name: &str, bank_reference: &str) -> Vec<u8> {
     ConfirmReleaseRequest {
         name: format!("centers/C1/releases/{name}"),
@@ -133,7 +143,7 @@ fn requests() -> impl Iterator<Item = RequestRow> {
 }
 
 /// Some succeed and some are refused: either is an outcome that stands for ever.
-const REQUESTS: [RequestRow; 12] = [
+const REQUESTS: [RequestRow; 13] = [
     RequestRow {
         method: "RemittanceService/CreateRemittance",
         make: |id| remittance(id, "D1", "10"),
@@ -175,6 +185,12 @@ const REQUESTS: [RequestRow; 12] = [
         make: |id| refund(id, "R1", "1", "wrong person"),
         other: |id| refund(id, "R2", "1.00", "wrong"),
         fields: "remittance,amount,reason",
+    },
+    RequestRow {
+        method: "RefundService/RedirectRefund",
+        make: |id| redirect(id, "ICBC 6222"),
+        other: |id| redirect(id, "ICBC 7788"),
+        fields: "destination",
     },
     RequestRow {
         method: "RefundService/CreateRelease",

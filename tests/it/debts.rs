@@ -1,9 +1,8 @@
 //! Debts, court orders, policies and reversals over the wire, and what verification notices of them.
 
 use custody_ledger::{
-    access::{Role, Scope},
+    access::Role,
     gateway::simulator::control::{NotifyOptions, RefundAnswer},
-    ids::CenterId,
     proto::{
         ChangeLegalStatusRequest, CourtOrder, CreateDebtRequest, CreateRefundRequest, CreditReversal, Debt, Detainee,
         Distribution, DistributionPolicy, EndCourtOrderRequest, GetCreditReversalRequest, GetDebtRequest,
@@ -21,6 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     all_domains::Economy,
+    others,
     tampering::each_is_named,
     whole_service::{self, Hall, money},
     world::{cny, id, request},
@@ -64,7 +64,7 @@ async fn an_advance_is_repaid_and_a_wrong_credit_owes_it_again() {
     assert_eq!(hall.balances("D1").await[0], "90.00");
     let create = "DistributionService/CreateDebt";
     let asked = debt_of(&new_id(), "D1", "60.00");
-    let advance: Debt = hall.ask(create, &asked).await.unwrap();
+    let advance: Debt = hall.ask_allowed(create, &asked).await.unwrap();
     assert_eq!(hall.ask::<Debt>(create, &asked).await.unwrap(), advance);
     assert_eq!(hall.balances("D1").await[0], "150.00");
     let twice = debt_of(&new_id(), "D1", "60.00").encode_to_vec();
@@ -96,7 +96,7 @@ async fn an_advance_is_repaid_and_a_wrong_credit_owes_it_again() {
     let wrong = hall.remittance(&wrong.name).await;
     let reverse = "RefundService/ReverseCredit";
     let asked = reversal_of(&new_id(), &wrong.credit_transaction, "meant for D2");
-    let reversal: CreditReversal = hall.ask(reverse, &asked).await.unwrap();
+    let reversal: CreditReversal = hall.ask_allowed(reverse, &asked).await.unwrap();
     assert_eq!(hall.ask::<CreditReversal>(reverse, &asked).await.unwrap(), reversal);
     assert_eq!(
         (&reversal.amount, &reversal.claimed),
@@ -133,15 +133,13 @@ async fn an_advance_is_repaid_and_a_wrong_credit_owes_it_again() {
             .await;
         assert!(refused.is(Code::PermissionDenied, "MAKER_IS_CHECKER"), "{refused:?}");
     }
-    let scope = Scope {
-        center: Some(CenterId::parse("C1").unwrap()),
-        ..Scope::default()
-    };
-    let another = hall.service.token_of("bob", Role::Finance, scope);
-    let refunded: Refund = hall
-        .ask_as(create, &another, &refund(&reversal.transaction))
-        .await
-        .unwrap();
+    let another = hall.person("bob", Role::Finance);
+    let asked = refund(&reversal.transaction);
+    let waiting: Refund = hall.ask_as(create, &another, &asked).await.unwrap();
+    assert_eq!((waiting.name.as_str(), &waiting.amount), ("", &money("100.00")));
+    hall.allow_all().await;
+    let refunded: Refund = hall.ask_as(create, &another, &asked).await.unwrap();
+    assert_eq!(refunded.approval, waiting.approval);
     let answer = RefundAnswer {
         failed: None,
         abnormal: false,
@@ -181,13 +179,19 @@ async fn a_credit_is_reversed_once_however_many_ask_at_once() {
         let message = reversal_of(&new_id(), &credit, "twice").encode_to_vec();
         calls.spawn(async move { whole_service::call(channel, method, &token, message).await });
     }
+    // One of them asks, and the others are told that it is asked for.
     let answers = calls.join_all().await;
-    let done = answers.iter().filter(|answer| answer.is_ok()).count();
-    assert_eq!((done, hall.seq().await), (1, seq + 1));
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
     for status in answers.into_iter().filter_map(Result::err) {
         let refused = whole_service::Refused::of(&status, method);
-        assert!(refused.is(Code::FailedPrecondition, "ALREADY_REVERSED"), "{refused:?}");
+        assert!(refused.is(Code::FailedPrecondition, "APPROVAL_PENDING"), "{refused:?}");
     }
+    assert_eq!(hall.seq().await, seq);
+    hall.allow_all().await;
+    assert_eq!(hall.seq().await, seq + 1);
+    let late = reversal_of(&new_id(), &credit, "twice").encode_to_vec();
+    let late = hall.refused("late", method, late).await;
+    assert!(late.is(Code::FailedPrecondition, "ALREADY_REVERSED"), "{late:?}");
     assert_eq!(hall.balances("D1").await[0], "90.00");
     let none = reversal_of(&new_id(), "centers/C1/transactions/1", "no credit").encode_to_vec();
     let refused = hall.refused("no credit", method, none).await;
@@ -300,11 +304,11 @@ async fn what_is_owed_is_what_the_records_say() {
         amount: cny("30"),
         is_consented: true,
     };
-    let made = house
+    let asked = house
         .distributions
-        .create_debt(&world.center, request("test/Debt", b"1"), new)
+        .create_debt(&world.center, request("test/Debt", b"1"), others::maker(), new)
         .await;
-    assert_eq!(made.unwrap().seq().0, 2);
+    assert_eq!(economy.allowed(asked).await.unwrap().seq().0, 2);
     let mut credits = Vec::new();
     for _ in 0..2 {
         let (ordered, _) = economy.order(Uuid::new_v4(), "D1", "50").await.unwrap();
@@ -313,10 +317,17 @@ async fn what_is_owed_is_what_the_records_say() {
     }
     world.buy("D1", &[("BOOK", 6)]).await.unwrap();
     let reason = "wrong person".to_owned();
-    let reversed = house
+    let asked = house
         .refunds
-        .reverse_credit(&world.center, request("test/Reverse", b"3"), credits[0], reason);
-    assert_eq!(reversed.await.unwrap().seq().0, 6);
+        .request_reversal(
+            &world.center,
+            request("test/Reverse", b"3"),
+            others::maker(),
+            credits[0],
+            reason,
+        )
+        .await;
+    assert_eq!(economy.allowed(asked).await.unwrap().seq().0, 6);
     let changes = [
         (
             "update debt_repaid set repaid = repaid + 1 where seq = 2",

@@ -34,6 +34,7 @@
 //!
 //! The house's own order: `tidy` rules for the sources; `offline` what is generated and committed is up to date.
 
+mod aged;
 mod alipay;
 mod all_domains;
 mod approvals;
@@ -57,6 +58,7 @@ mod model;
 mod money_without_order;
 mod notifications;
 mod offline;
+mod others;
 mod outcomes;
 mod own_ids;
 mod payers;
@@ -76,6 +78,7 @@ mod suspense;
 mod tampering;
 mod tidy;
 mod tracing;
+mod two_people;
 mod webhook_styles;
 mod wechat_pay;
 mod whole_service;

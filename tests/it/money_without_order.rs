@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{
     bad_requests::RequestRow,
     notifications::paid,
-    whole_service::{self, Hall, money},
+    whole_service::{self, Hall, Refused, money},
 };
 
 fn line_of(reference: &str, amount: &str) -> BankLine {
@@ -89,11 +89,7 @@ pub const REQUESTS: [RequestRow; 3] = [
 
 /// Somebody of the center.
 pub fn person(hall: &Hall, subject: &str, role: Role) -> String {
-    let scope = Scope {
-        center: Some(CenterId::parse("C1").unwrap()),
-        ..Scope::default()
-    };
-    hall.service.token_of(subject, role, scope)
+    hall.person(subject, role)
 }
 
 pub async fn record(hall: &Hall, line: BankLine) -> UnmatchedSum {
@@ -135,7 +131,7 @@ async fn open_items(hall: &Hall) -> Vec<WorkItem> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_certain_is_credited_at_once_and_once() {
+async fn what_is_certain_is_credited_once_when_one_other_allows_it() {
     let hall = Hall::open().await;
     admit(&hall).await;
     let line = BankLine {
@@ -171,9 +167,41 @@ async fn what_is_certain_is_credited_at_once_and_once() {
     for answer in calls.join_all().await {
         let answer = answer.unwrap_or_else(|status| panic!("{status:?}"));
         let sum = UnmatchedSum::decode(answer.message.as_slice()).unwrap();
-        assert_eq!(sum.state(), unmatched_sum::State::Credited, "{sum:?}");
-        assert_eq!(sum.detainee, "centers/C1/detainees/D4");
+        assert_eq!(sum.state(), unmatched_sum::State::Waiting, "{sum:?}");
+        assert_eq!(
+            (sum.waiting_reason.as_str(), sum.approval.as_str()),
+            ("MATCHED", "centers/C1/approvals/1")
+        );
     }
+    assert_eq!(
+        (hall.seq().await, hall.balances("D4").await[0].as_str()),
+        (seq + 1, "0.00")
+    );
+    let [approval] = &hall.open_approvals().await[..] else {
+        panic!("one approval")
+    };
+    // Comparing it again asks nobody else, and whoever recorded it does not allow it, however they are written.
+    let compare = MatchUnmatchedSumRequest {
+        name: approval.subject.clone(),
+    };
+    let told: UnmatchedSum = hall.ask("UnmatchedService/MatchUnmatchedSum", &compare).await.unwrap();
+    assert_eq!(told.approval, approval.name);
+    let subject = approval.maker.split_once('/').unwrap().1;
+    for subject in [subject.to_owned(), subject.to_uppercase()] {
+        let refused = Refused::of(&hall.approve(&approval.name, &subject).await.unwrap_err(), "own");
+        assert!(refused.is(Code::PermissionDenied, "MAKER_IS_CHECKER"), "{refused:?}");
+    }
+    for _ in 0..2 {
+        let done = hall.approve(&approval.name, "carol").await.unwrap();
+        assert_eq!(done.state(), approval::State::Executed, "{done:?}");
+    }
+    let get = GetUnmatchedSumRequest { name: compare.name };
+    let sum: UnmatchedSum = hall.ask("UnmatchedService/GetUnmatchedSum", &get).await.unwrap();
+    assert_eq!(
+        (sum.state(), sum.approval.as_str()),
+        (unmatched_sum::State::Credited, "")
+    );
+    assert_eq!(sum.detainee, "centers/C1/detainees/D4");
     assert_eq!(hall.seq().await, seq + 2);
     assert_eq!(hall.balances("D4").await[0], "120.00");
     let again = hall
@@ -351,7 +379,7 @@ async fn a_payment_in_suspense_is_in_the_queue_as_long_as_it_is_there() {
             request_id: Uuid::new_v4().to_string(),
             suspense_transaction: extra.transaction.clone(),
         };
-        let refund: Refund = hall.ask("RefundService/CreateRefund", &ask).await.unwrap();
+        let refund: Refund = hall.ask_allowed("RefundService/CreateRefund", &ask).await.unwrap();
         assert_eq!(queued().await.len(), usize::from(amount == "20.00"));
         let answer = RefundAnswer {
             failed: failed.then(|| "account closed".to_owned()),

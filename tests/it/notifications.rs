@@ -328,7 +328,11 @@ async fn money_after_the_expiry_is_credited_and_after_the_release_is_in_suspense
         bank_reference: "B1".into(),
         request_id: Uuid::new_v4().to_string(),
     };
-    let _: Release = hall.ask("RefundService/ConfirmRelease", &confirm).await.unwrap();
+    let bob = hall.person("bob", Role::Finance);
+    let _: Release = hall
+        .ask_as("RefundService/ConfirmRelease", &bob, &confirm)
+        .await
+        .unwrap();
     hall.control.pay(&second.order_number, &late).await.unwrap();
     hall.delivered().await;
     assert_eq!(hall.remittance(&second.name).await.state(), State::Suspended);

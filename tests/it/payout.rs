@@ -296,7 +296,30 @@ async fn a_release_with_purchases_in_flight_pays_exactly_what_they_leave() {
         "{refused:?}"
     );
 
+    // Not by whoever created it, in whatever role and letters.
+    let confirm = ConfirmReleaseRequest {
+        name: release.name.clone(),
+        bank_reference: "B9".into(),
+        request_id: new_id(),
+    };
+    for token in [finance.clone(), hall.token(Role::Admin)] {
+        let refused = hall
+            .refused_as(
+                "own",
+                "RefundService/ConfirmRelease",
+                &token,
+                ConfirmReleaseRequest {
+                    request_id: new_id(),
+                    ..confirm.clone()
+                }
+                .encode_to_vec(),
+            )
+            .await;
+        assert_eq!(refused.reason, "MAKER_IS_CHECKER", "{refused:?}");
+    }
+
     // Paid once, by whoever comes first.
+    let another = hall.person("bob", Role::Finance);
     let mut calls = Calls::new();
     for number in 0..4 {
         let confirm = ConfirmReleaseRequest {
@@ -307,7 +330,7 @@ async fn a_release_with_purchases_in_flight_pays_exactly_what_they_leave() {
         spawn(
             &mut calls,
             &hall.channel,
-            &finance,
+            &another,
             "RefundService/ConfirmRelease",
             &confirm,
         );

@@ -13,7 +13,7 @@ use custody_ledger::{
         },
         webhook::{WebhookChannel, WebhookConfig},
     },
-    ids::{PayerId, RequestId},
+    ids::{PayerId, RequestId, Seq},
     ledger::{Code, Request, account, balance, chart},
     reconciliation::{BillOf, Reconciliation, Reconciliations},
     refund::{NewRefund, Refunds, refund_number},
@@ -26,7 +26,10 @@ use time::{
 };
 use uuid::Uuid;
 
-use crate::world::{Process, World, cny, id, new_center, reason, register_payer, request};
+use crate::{
+    others,
+    world::{Process, World, cny, id, new_center, reason, register_payer, request},
+};
 
 /// Ten in the morning in Shanghai, and the next morning.
 const MORNING: OffsetDateTime = datetime!(2031-05-06 02:00:00 UTC);
@@ -256,7 +259,13 @@ async fn what_was_paid_twice_or_came_through_suspense_is_told_once_each() {
     let second = bench.paid("50").await;
     let opened = bench
         .refunds
-        .open_release(center, request("test/Release", b""), id("D1"), "desk".into())
+        .request_release(
+            center,
+            request("test/Release", b""),
+            others::maker(),
+            id("D1"),
+            "desk".into(),
+        )
         .await
         .unwrap();
     let held = bench.remittances.refresh(center, &second.id).await.unwrap();
@@ -264,7 +273,12 @@ async fn what_was_paid_twice_or_came_through_suspense_is_told_once_each() {
     assert_eq!((bench.fetch().await.totals.matched, bench.breaks().await.len()), (3, 0));
     bench
         .refunds
-        .fail_release(center, request("test/Fail", b""), opened.seq(), "closed".into())
+        .fail_release(
+            center,
+            request("test/Fail", b""),
+            Seq(opened.record.unwrap().seq),
+            "closed".into(),
+        )
         .await
         .unwrap();
     bench.learn(&second).await;

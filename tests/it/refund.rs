@@ -25,7 +25,10 @@ use futures::future::{BoxFuture, FutureExt as _};
 use secrecy::SecretString;
 use time::OffsetDateTime;
 
-use crate::world::{Process, World, cny, id, reason, request};
+use crate::{
+    others,
+    world::{Process, World, cny, id, reason, request},
+};
 
 /// The money of a remittance reaches the detainee, as the remittance domain has it reach them.
 struct Credit {
@@ -332,7 +335,10 @@ async fn who_leaves_gets_everything_or_stays() {
     bench.remit("REM-1", "100").await;
     let open = || async {
         let asked = request("test/Release", b"D1");
-        bench.refunds.open_release(center, asked, id("D1"), "bank".into()).await
+        let asked = bench
+            .refunds
+            .request_release(center, asked, others::maker(), id("D1"), "bank".into());
+        asked.await.map(|answered| answered.record.unwrap())
     };
     let refund = bench.refund(&bench.refunds, "REM-1", "10").await.unwrap();
     assert_eq!(reason(&open().await.unwrap_err()), "MONEY_IN_FLIGHT");
@@ -351,20 +357,23 @@ async fn who_leaves_gets_everything_or_stays() {
     let (fail, why) = (request("test/Fail", b""), "no such account".to_owned());
     bench
         .refunds
-        .fail_release(center, fail, first.seq(), why)
+        .fail_release(center, fail, Seq(first.seq), why)
         .await
         .unwrap();
     assert_eq!(bench.unspent().await, ["REM-1 90.00 -10.00"]);
     bench.world.buy("D1", &[("RICE", 1)]).await.unwrap();
 
     let second = open().await.unwrap();
-    let confirm = || request("test/Confirm", b"");
+    let confirm = || Request {
+        actor: "finance/bob".into(),
+        ..request("test/Confirm", b"")
+    };
     let paid = bench
         .refunds
-        .confirm_release(center, confirm(), second.seq(), "B1".into())
+        .confirm_release(center, confirm(), Seq(second.seq), "B1".into())
         .await;
     assert_eq!(paid.unwrap().record.postings[0].amount, "87.50");
-    for seq in [first.seq(), second.seq()] {
+    for seq in [Seq(first.seq), Seq(second.seq)] {
         let refused = bench.refunds.confirm_release(center, confirm(), seq, "B1".into()).await;
         assert_eq!(reason(&refused.unwrap_err()), "NOT_IN_TRANSIT");
     }
@@ -372,19 +381,33 @@ async fn who_leaves_gets_everything_or_stays() {
     assert_eq!(detainee.state, DetaineeState::Released);
     let poor = bench
         .refunds
-        .open_release(center, request("test/Release", b"D2"), id("D2"), "bank".into())
+        .request_release(
+            center,
+            request("test/Release", b"D2"),
+            others::maker(),
+            id("D2"),
+            "bank".into(),
+        )
         .await;
     // Who has nothing leaves at once, and that is recorded.
-    let poor = poor.unwrap();
-    assert!(poor.record.postings.is_empty());
+    let poor = poor.unwrap().record.unwrap();
+    assert!(poor.postings.is_empty());
     let detainee = bench.world.process.custody.detainee(center, &id("D2")).await.unwrap();
     assert_eq!(detainee.state, DetaineeState::Released);
     let late = bench
         .refunds
-        .confirm_release(center, confirm(), poor.seq(), "B1".into())
+        .confirm_release(center, confirm(), Seq(poor.seq), "B1".into())
         .await;
     assert_eq!(reason(&late.unwrap_err()), "NOT_IN_TRANSIT");
-    assert!(bench.refunds.release(center, poor.seq()).await.unwrap().end.is_none());
+    assert!(
+        bench
+            .refunds
+            .release(center, Seq(poor.seq))
+            .await
+            .unwrap()
+            .end
+            .is_none()
+    );
     assert_eq!(
         bench.refunds.list_releases(center, None, None, 10).await.unwrap().len(),
         3

@@ -22,7 +22,10 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::world::{World, buy, cny, id, new_center, reason, register_payer, request};
+use crate::{
+    others,
+    world::{World, buy, cny, id, new_center, reason, register_payer, request},
+};
 
 struct Bench {
     world: World,
@@ -239,7 +242,7 @@ async fn money_for_somebody_who_has_left_waits_in_suspense() {
     let refunds = Refunds::new(lanes, custody, Channels::default());
     let leaves = request("test/Release", b"");
     refunds
-        .open_release(center, leaves, id("D2"), "cash desk".into())
+        .request_release(center, leaves, others::maker(), id("D2"), "cash desk".into())
         .await
         .unwrap();
     bench.pay(&remittance, PayOptions::default()).await;

@@ -38,6 +38,7 @@ use std::{
 };
 
 use custody_ledger::{
+    approval::Person,
     commissary::ReturnLine,
     distribution::{CourtOrderState, NewCourtOrder, NewDebt, NewPolicy, parse_percent},
     ids::{CourtOrderId, ProductId, RemittanceId, Seq},
@@ -51,6 +52,7 @@ use uuid::Uuid;
 
 use crate::{
     all_domains::Economy,
+    others,
     world::{buy, cny, id, request_with},
 };
 
@@ -395,7 +397,8 @@ impl Scenario {
                 };
                 let request = request_with(request, "test/Debt", document.as_bytes());
                 let distributions = &economy.house.distributions;
-                distributions.create_debt(&economy.world.center, request, new).await
+                let asked = distributions.create_debt(&economy.world.center, request, others::maker(), new);
+                economy.allowed(asked.await).await
             }
             What::Reversal { remittance } => {
                 let center = &economy.world.center;
@@ -406,11 +409,9 @@ impl Scenario {
                 let credit = found.await.unwrap().seq().unwrap();
                 let request = request_with(request, "test/Reverse", remittance.as_bytes());
                 let reason = "wrong person".to_owned();
-                economy
-                    .house
-                    .refunds
-                    .reverse_credit(center, request, credit, reason)
-                    .await
+                let refunds = &economy.house.refunds;
+                let asked = refunds.request_reversal(center, request, others::maker(), credit, reason);
+                economy.allowed(asked.await).await
             }
             What::GiveBack {
                 remittance,
@@ -426,7 +427,10 @@ impl Scenario {
                     actor: "finance/bob".into(),
                     ..request_with(request, "test/GiveBack", amount.as_bytes())
                 };
-                economy.house.refunds.create(&economy.world.center, request, new).await
+                let (refunds, center) = (&economy.house.refunds, &economy.world.center);
+                let bob = Person::named("finance/bob");
+                let asked = refunds.request_refund(center, request, bob, new).await;
+                economy.allowed(asked).await
             }
         };
         let posted = posted?;

@@ -337,11 +337,11 @@ async fn what_domains_keep_is_what_the_records_say() {
         ),
         ("update suspense_movement set amount = 14", "suspense_movement "),
         (
-            "update refund set from_suspense = not from_suspense",
+            "update refund set from_suspense = not from_suspense, by_itself = not from_suspense",
             "refund 8: stored as",
         ),
         ("update release set amount = 1", "release 13: stored as"),
-        ("update release_end set state = 'PAID'", "release_end 13: stored as"),
+        ("update release_end set state = 'PAID', ended_by = 'bob'", "release_end 13: stored as"),
         ("update detainee set state = 'active'", "detainee D3: not stored"),
         (
             "update detainee set state = 'released' where detainee_id = 'D2'",

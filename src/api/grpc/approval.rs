@@ -11,13 +11,14 @@ use super::{
 };
 use crate::{
     access::Actor,
-    approval::{ApprovalFilter, ApprovalState, Decision, Desk, End, Person, Verdict},
+    approval::{Answered, ApprovalFilter, ApprovalState, Decision, Desk, End, Person, Verdict},
     custody::Custody,
     ids::Seq,
     ledger::Center,
     proto::{
-        Approval, ApprovalDecision, ApproveRequest, GetApprovalRequest, ListApprovalsRequest, ListApprovalsResponse,
-        RefuseRequest, approval::State, approval_decision, approval_service_server::ApprovalService,
+        Approval, ApprovalDecision, ApprovalFacts, ApproveRequest, GetApprovalRequest, ListApprovalsRequest,
+        ListApprovalsResponse, RefuseRequest, approval::State, approval_decision,
+        approval_service_server::ApprovalService,
     },
 };
 
@@ -69,6 +70,23 @@ fn decision_out(decision: &Decision) -> ApprovalDecision {
     }
 }
 
+/// The name of an approval.
+pub fn approval_name(center: &Center, approval: i64) -> String {
+    let center = center.id.as_str();
+    ApprovalName { center, approval }.to_string()
+}
+
+/// The name of the approval that a record tells of; empty when it tells of none.
+pub fn approval_told(center: &Center, facts: Option<&ApprovalFacts>) -> String {
+    facts.map_or_else(String::new, |facts| approval_name(center, facts.approval))
+}
+
+/// The name of the approval that was asked for.
+pub fn approval_asked(center: &Center, answered: &Answered) -> String {
+    let approval = answered.approval.as_ref();
+    approval.map_or_else(String::new, |approval| approval_name(center, approval.no))
+}
+
 /// Writes an approval, also for the services that ask for some.
 pub fn approval_out(desk: &Desk, approval: &crate::approval::Approval, center: &Center) -> Approval {
     let state = match approval.state(desk.now()) {
@@ -85,12 +103,8 @@ pub fn approval_out(desk: &Desk, approval: &crate::approval::Approval, center: &
         _ => Default::default(),
     };
     let kind = desk.kind(&approval.kind);
-    let name = ApprovalName {
-        center: center.id.as_str(),
-        approval: approval.no,
-    };
     Approval {
-        name: name.to_string(),
+        name: approval_name(center, approval.no),
         kind: approval.kind.clone(),
         title: kind.map_or("", |kind| kind.title).to_owned(),
         title_zh: kind.map_or("", |kind| kind.title_zh).to_owned(),

@@ -7,6 +7,7 @@ pub(super) use wire::debt_name;
 use wire::{court_order_out, debt_in, debt_out, document_in, policy_in, policy_out, rank_in};
 
 use super::{
+    approval::{approval_asked, approval_told},
     auth::actor,
     convert::{detainee_name, money, money_text, positive_amount_in, request, transaction_name, typed},
     name::{
@@ -21,6 +22,7 @@ use super::{
 use crate::{
     access::Actor,
     api::status::{internal, invalid_field},
+    approval::Person,
     custody::Custody,
     distribution::{CourtOrderState, DebtKind, Distributions, NewCourtOrder},
     ids::{CourtOrderId, DetaineeId, Seq},
@@ -84,6 +86,7 @@ fn recorded(record: &JournalRecord, center: &Center) -> Result<Debt, Status> {
         still_owed: money_text(&facts.amount, center),
         create_time: record.recorded_at,
         transaction: transaction_name(center, record.seq),
+        approval: approval_told(center, facts.approval.as_ref()),
     })
 }
 
@@ -249,8 +252,24 @@ impl DistributionService for DistributionApi {
         let told = told.ok_or_else(|| invalid_field("debt", "is required"))?;
         let detainee = typed(DetaineeId::parse(name.detainee), "parent")?;
         let new = debt_in(told, detainee, center.currency)?;
-        let posted = self.distributions.create_debt(&center, request, new).await?;
-        Ok(respond(recorded(&posted.record, &center)?, posted.replayed))
+        let answered = self
+            .distributions
+            .create_debt(&center, request, Person::of(actor), new)
+            .await?;
+        let debt = match &answered.record {
+            Some(record) => recorded(record, &center)?,
+            // Not yet, or never: what was asked for, and where others decide on it.
+            None => Debt {
+                detainee: detainee_name(&center, name.detainee),
+                kind: told.kind,
+                document: told.document.clone(),
+                amount: told.amount.clone(),
+                consented: told.consented,
+                approval: approval_asked(&center, &answered),
+                ..Debt::default()
+            },
+        };
+        Ok(respond(debt, answered.replayed))
     }
 
     async fn get_debt(&self, call: Request<GetDebtRequest>) -> Result<Response<Debt>, Status> {

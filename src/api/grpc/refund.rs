@@ -3,6 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::{
+    approval::{approval_asked, approval_out, approval_told},
     auth::{actor, denied_status},
     convert::{
         detainee_name, money, money_text, payer_name, positive_amount_in, remittance_name, request, timestamp, told,
@@ -19,16 +20,17 @@ use super::{
 };
 use crate::{
     api::status::internal,
+    approval::{Desk, Person},
     custody::Custody,
     ids::{DetaineeId, PayerId, RemittanceId, Seq},
     ledger::{Center, LedgerError},
     money::Amount,
     proto::{
-        ConfirmReleaseRequest, CreateRefundRequest, CreateReleaseRequest, CreditReversal, FailReleaseRequest,
+        Approval, ConfirmReleaseRequest, CreateRefundRequest, CreateReleaseRequest, CreditReversal, FailReleaseRequest,
         GetCreditReversalRequest, GetRefundRequest, GetReleaseRequest, GetUnspentRequest, JournalRecord,
         ListRefundsRequest, ListRefundsResponse, ListReleasesRequest, ListReleasesResponse, OutcomeFacts,
-        RefreshRefundRequest, Refund, Release, ReverseCreditRequest, TransactionKind, Unspent, UnspentRemittance,
-        journal_record::Facts, refund, refund_service_server::RefundService, release,
+        RedirectRefundRequest, RefreshRefundRequest, Refund, Release, ReverseCreditRequest, TransactionKind, Unspent,
+        UnspentRemittance, journal_record::Facts, refund, refund_service_server::RefundService, release,
     },
     refund::{self as domain, RefundState, Refunds},
 };
@@ -37,15 +39,17 @@ use crate::{
 #[derive(Clone)]
 pub struct RefundApi {
     refunds: Refunds,
+    desk: Desk,
     custody: Custody,
     linked: Linked,
 }
 
 impl RefundApi {
     /// The service; `linked` tells which detainees a payer may see.
-    pub fn new(refunds: Refunds, custody: Custody, linked: Linked) -> RefundApi {
+    pub fn new(refunds: Refunds, desk: Desk, custody: Custody, linked: Linked) -> RefundApi {
         RefundApi {
             refunds,
+            desk,
             custody,
             linked,
         }
@@ -107,6 +111,8 @@ fn refund_out(refund: &domain::Refund, center: &Center) -> Result<Refund, Status
             0 => String::new(),
             seq => transaction_name(center, seq),
         },
+        approval: approval_told(center, facts.rejection.as_ref().or(facts.approval.as_ref())),
+        redirected_to: refund.redirected_to.clone().unwrap_or_default(),
     })
 }
 
@@ -141,6 +147,7 @@ fn release_out(release: &domain::Release, center: &Center) -> Result<Release, St
         end_time: end.and_then(|end| end.recorded_at),
         transaction: transaction_name(center, opened.seq),
         end_transaction: end.map_or_else(String::new, |end| transaction_name(center, end.seq)),
+        approval: approval_told(center, facts.approval.as_ref()),
     })
 }
 
@@ -171,6 +178,7 @@ fn reversal_out(record: &JournalRecord, center: &Center) -> Result<CreditReversa
         reason: facts.reason.clone(),
         transaction: transaction_name(center, record.seq),
         create_time: record.recorded_at,
+        approval: approval_told(center, facts.approval.as_ref()),
     })
 }
 
@@ -231,20 +239,34 @@ impl RefundService for RefundApi {
             center.id.as_str(),
         )?;
         let new = domain::NewRefund {
-            remittance,
             suspense: suspense.map(|name| Seq(name.seq)),
-            amount,
-            review: None,
-            reason: told(&message.reason, "reason")?,
+            ..domain::NewRefund::of(remittance, amount, told(&message.reason, "reason")?)
         };
-        let posted = self.refunds.create(&center, request, new).await?;
-        // As it was set aside, now and in every repetition.
-        let refund = domain::Refund {
-            requested: (*posted.record).clone(),
-            state: RefundState::Requested,
-            end: None,
+        let answered = self
+            .refunds
+            .request_refund(&center, request, Person::of(actor), new)
+            .await?;
+        let refund = match &answered.record {
+            // As it was set aside, now and in every repetition.
+            Some(record) => {
+                let refund = domain::Refund {
+                    requested: (**record).clone(),
+                    state: RefundState::Requested,
+                    end: None,
+                    redirected_to: None,
+                };
+                refund_out(&refund, &center)?
+            }
+            None => Refund {
+                remittance: message.remittance.clone(),
+                amount: message.amount.clone(),
+                reason: message.reason.clone(),
+                suspense_transaction: message.suspense_transaction.clone(),
+                approval: approval_asked(&center, &answered),
+                ..Refund::default()
+            },
         };
-        Ok(respond(refund_out(&refund, &center)?, posted.replayed))
+        Ok(respond(refund, answered.replayed))
     }
 
     async fn get_refund(&self, call: Request<GetRefundRequest>) -> Result<Response<Refund>, Status> {
@@ -309,6 +331,22 @@ impl RefundService for RefundApi {
         Ok(Response::new(refund_out(&refund, &center)?))
     }
 
+    async fn redirect_refund(&self, call: Request<RedirectRefundRequest>) -> Result<Response<Approval>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let name = RefundName::parse(&message.name, "name")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let method = "custody.v1.RefundService/RedirectRefund";
+        let request = request(&message.request_id, method, message, actor)?;
+        let to = (Seq(name.seq), told(&message.destination, "destination")?);
+        let reason = told(&message.reason, "reason")?;
+        let (approval, replayed) = self
+            .refunds
+            .request_redirect(&center, request, Person::of(actor), to, reason)
+            .await?;
+        Ok(respond(approval_out(&self.desk, &approval, &center), replayed))
+    }
+
     async fn create_release(&self, call: Request<CreateReleaseRequest>) -> Result<Response<Release>, Status> {
         let actor = actor(&call)?;
         let message = call.get_ref();
@@ -319,12 +357,25 @@ impl RefundService for RefundApi {
         let detainee = DetaineeName::parse_in(&message.detainee, "detainee", center.id.as_str())?;
         let detainee = typed(DetaineeId::parse(detainee.detainee), "detainee")?;
         let destination = told(&message.destination, "destination")?;
-        let posted = self
+        let answered = self
             .refunds
-            .open_release(&center, request, detainee, destination)
+            .request_release(&center, request, Person::of(actor), detainee, destination)
             .await?;
-        let release = self.refunds.release_as_of(&center, &posted.record).await?;
-        Ok(respond(release_out(&release, &center)?, posted.replayed))
+        let release = match &answered.record {
+            Some(record) => release_out(&self.refunds.release_as_of(&center, record).await?, &center)?,
+            None => Release {
+                detainee: message.detainee.clone(),
+                amount: answered
+                    .approval
+                    .as_ref()
+                    .and_then(|approval| approval.amount)
+                    .and_then(money),
+                destination: message.destination.clone(),
+                approval: approval_asked(&center, &answered),
+                ..Release::default()
+            },
+        };
+        Ok(respond(release, answered.replayed))
     }
 
     async fn get_release(&self, call: Request<GetReleaseRequest>) -> Result<Response<Release>, Status> {
@@ -397,11 +448,20 @@ impl RefundService for RefundApi {
         let method = "custody.v1.RefundService/ReverseCredit";
         let request = request(&message.request_id, method, message, actor)?;
         let reason = told(&message.reason, "reason")?;
-        let posted = self
+        let answered = self
             .refunds
-            .reverse_credit(&center, request, Seq(credit.seq), reason)
+            .request_reversal(&center, request, Person::of(actor), Seq(credit.seq), reason)
             .await?;
-        Ok(respond(reversal_out(&posted.record, &center)?, posted.replayed))
+        let reversal = match &answered.record {
+            Some(record) => reversal_out(record, &center)?,
+            None => CreditReversal {
+                credit: message.credit.clone(),
+                reason: message.reason.clone(),
+                approval: approval_asked(&center, &answered),
+                ..CreditReversal::default()
+            },
+        };
+        Ok(respond(reversal, answered.replayed))
     }
 
     async fn get_credit_reversal(

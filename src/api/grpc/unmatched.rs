@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::{
-    approval::approval_out,
+    approval::{approval_name, approval_out},
     auth::actor,
     convert::{detainee_name, money, positive_amount_in, request, text, timestamp, told, transaction_name, typed},
     name::{self, CenterName, DetaineeName, UnmatchedSumName},
@@ -55,7 +55,11 @@ impl UnmatchedApi {
     /// A sum with the candidates as they are now.
     async fn whole(&self, center: &Center, sum: &Sum) -> Result<UnmatchedSum, Status> {
         let judgement = self.unmatched.judge(center, sum).await?;
-        Ok(sum_out(sum, center, judgement))
+        let approval = self.unmatched.open_approval(center, sum.seq).await?;
+        Ok(UnmatchedSum {
+            approval: approval.map_or_else(String::new, |approval| approval_name(center, approval.no)),
+            ..sum_out(sum, center, judgement)
+        })
     }
 }
 
@@ -157,6 +161,7 @@ fn sum_out(sum: &Sum, center: &Center, judgement: Option<Judgement>) -> Unmatche
             .as_ref()
             .map(|(_, seq)| transaction_name(center, seq.0))
             .unwrap_or_default(),
+        approval: String::new(),
     }
 }
 
@@ -207,7 +212,7 @@ impl UnmatchedService for UnmatchedApi {
         call: Request<MatchUnmatchedSumRequest>,
     ) -> Result<Response<UnmatchedSum>, Status> {
         let (center, seq) = self.named(actor(&call)?, &call.get_ref().name).await?;
-        let sum = self.unmatched.settle(&center, seq).await?;
+        let sum = self.unmatched.compare(&center, seq).await?;
         Ok(Response::new(self.whole(&center, &sum).await?))
     }
 

@@ -39,14 +39,23 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
         release.state().as_str_name(),
     )?;
     blocked(play).await?;
-    let request = ConfirmReleaseRequest {
+    let confirm = |id: &str| ConfirmReleaseRequest {
         name: release.name.clone(),
         bank_reference: "ICBC-20261123-0007".to_owned(),
-        request_id: request_id(&["release paid", DETAINEE]),
+        request_id: request_id(&[id, DETAINEE]),
     };
+    let own = finance
+        .refund()
+        .confirm_release(confirm("release paid by its maker"))
+        .await;
+    let (_, why) = refused("a payout confirmed by who created it", "MAKER_IS_CHECKER", own)?;
+    tell::say(format!(
+        "Whoever created the payout says that it was paid. Refused: {why} 双人复核"
+    ));
+    let cashier = play.stage.cashier(CENTER)?;
     let paid = done(
         "confirming the release",
-        finance.refund().confirm_release(request).await,
+        cashier.refund().confirm_release(confirm("release paid")).await,
     )?;
     same(&paid.name, State::Paid.as_str_name(), paid.state().as_str_name())?;
     balances(&play.books, &finance, CENTER, DETAINEE).await?;

@@ -46,6 +46,7 @@ fn debt(seq: i64, kind: DebtKind, amount: Amount, repaid: Amount) -> Debt {
         repaid,
         is_consented: true,
         recorded_at: OffsetDateTime::UNIX_EPOCH,
+        approval: None,
     }
 }
 

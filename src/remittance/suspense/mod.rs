@@ -193,7 +193,7 @@ pub async fn move_in_tx(conn: &mut Conn, center: &Center, told: &Move<'_>) -> db
 }
 
 /// What the work item of a payment is about.
-pub(super) fn subject(payment: Seq) -> String {
+pub fn subject(payment: Seq) -> String {
     format!("transactions/{payment}")
 }
 

@@ -20,6 +20,7 @@ use uuid::Uuid;
 use self::pure::{BALANCE_CAP, Model, PEOPLE, SAVINGS_PERCENT, SHELF};
 use crate::{
     all_domains::Economy,
+    others,
     world::{cny, id, reason, request_with},
 };
 
@@ -211,7 +212,9 @@ impl Trial {
             &self.economy.world.center,
             request_with(Uuid::new_v4(), "test/Debt", b"debt"),
         );
-        let came = self.economy.house.distributions.create_debt(center, request, new).await;
+        let distributions = &self.economy.house.distributions;
+        let answered = distributions.create_debt(center, request, others::maker(), new).await;
+        let came = self.economy.allowed(answered).await;
         let expected = self.model.advance(who, fen);
         self.agrees(came, expected);
     }

@@ -3,6 +3,7 @@
 use crate::{
     api::{
         grpc::{
+            approval::approval_name,
             convert::{amount_in, detainee_name, money, positive_amount_in, timestamp, transaction_name},
             name::{self, CourtOrderName, DebtName, DistributionPolicyName, format_date},
         },
@@ -171,6 +172,7 @@ pub(super) fn debt_out(debt: &distribution::Debt, center: &Center) -> Debt {
         still_owed: debt.owed().ok().and_then(money),
         create_time: timestamp(debt.recorded_at),
         transaction: transaction_name(center, debt.seq.0),
+        approval: debt.approval.map_or_else(String::new, |no| approval_name(center, no)),
     }
 }
 
