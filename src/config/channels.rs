@@ -121,9 +121,16 @@ pub struct WechatPay {
     /// Public keys of WeChat Pay's platform, PEM, by their ids (`PUB_KEY_ID_…`).
     #[serde(default)]
     pub platform_public_key_files: BTreeMap<String, PathBuf>,
+    fetch_certificates: Option<bool>,
 }
 
 impl WechatPay {
+    /// Whether the platform's certificates are fetched, as long as it hands them out: if nothing is said, for a merchant without
+    /// a public key of the platform's.
+    pub fn fetch_certificates(&self) -> bool {
+        self.fetch_certificates.unwrap_or(self.platform_public_key_files.is_empty())
+    }
+
     /// The merchant's private key, PEM.
     ///
     /// # Errors

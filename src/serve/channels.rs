@@ -129,6 +129,7 @@ fn wechat_pay(name: &str, base_url: Option<&str>, own: &config::WechatPay) -> an
             .iter()
             .map(public_key)
             .collect::<Result<_, _>>()?,
+        fetch_certificates: own.fetch_certificates(),
     })
 }
 
