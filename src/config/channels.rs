@@ -128,7 +128,8 @@ impl WechatPay {
     /// Whether the platform's certificates are fetched, as long as it hands them out: if nothing is said, for a merchant without
     /// a public key of the platform's.
     pub fn fetch_certificates(&self) -> bool {
-        self.fetch_certificates.unwrap_or(self.platform_public_key_files.is_empty())
+        self.fetch_certificates
+            .unwrap_or(self.platform_public_key_files.is_empty())
     }
 
     /// The merchant's private key, PEM.
@@ -207,7 +208,9 @@ impl Alipay {
         let first = certificates.iter().find(|(_, path)| path.is_some());
         match (&self.alipay_public_key_file, first) {
             (Some(path), None) => return Ok(AlipayTrust::PublicKey(read(channel, PUBLIC_KEY, path)?)),
-            (Some(_), Some((key, _))) => return Err(invalid(channel, PUBLIC_KEY, format!("is given, and so is {key}"))),
+            (Some(_), Some((key, _))) => {
+                return Err(invalid(channel, PUBLIC_KEY, format!("is given, and so is {key}")));
+            }
             (None, None) => {
                 let problem = "is missing; in certificate mode give app_cert_file, alipay_cert_file and \
                                alipay_root_cert_file instead";

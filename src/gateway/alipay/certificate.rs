@@ -78,7 +78,12 @@ pub fn root_sn(text: &str) -> Result<String, CertificateError> {
         if !certificate.is_ca() {
             return Err(CertificateError::NotAuthority);
         }
-        if certificate.signature_algorithm.algorithm.to_id_string().starts_with(RSA) {
+        if certificate
+            .signature_algorithm
+            .algorithm
+            .to_id_string()
+            .starts_with(RSA)
+        {
             sns.push(sn(&certificate)?);
         }
     }
@@ -150,7 +155,10 @@ mod tests {
     fn says_what_is_wrong_with_a_certificate() {
         let wrong = |text: &str| Certificate::read(text).err().unwrap();
         for text in ["", "hunter2", "-----BEGIN CERTIFICATE-----"] {
-            assert_eq!((wrong(text), root_sn(text)), (CertificateError::NotText, Err(CertificateError::NotText)));
+            assert_eq!(
+                (wrong(text), root_sn(text)),
+                (CertificateError::NotText, Err(CertificateError::NotText))
+            );
         }
         let found = "PUBLIC KEY".to_owned();
         assert_eq!(wrong(PUBLIC), CertificateError::OtherKind { found: found.clone() });

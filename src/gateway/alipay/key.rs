@@ -24,7 +24,9 @@ pub enum KeyError {
     Empty,
     #[error("it is neither PEM nor base64")]
     NotText,
-    #[error("it is a certificate; take the public key (公钥模式) that Alipay's console shows, or give alipay_cert_file instead")]
+    #[error(
+        "it is a certificate; take the public key (公钥模式) that Alipay's console shows, or give alipay_cert_file instead"
+    )]
     Certificate,
     #[error("it is a public key, where the application's private key belongs")]
     Public,

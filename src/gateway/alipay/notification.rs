@@ -4,8 +4,8 @@
 //! told again is known by `notify_id`, and changes nothing because the ledger knows the trade's number.
 
 use super::{
-    form::{self, Params},
     AlipaySide,
+    form::{self, Params},
     signature::{self, ALIPAY_CERT_SN},
     wire::{self, TRADE_CLOSED, TRADE_FINISHED, TRADE_STATUS_SYNC, TRADE_SUCCESS, WAIT_BUYER_PAY},
 };

@@ -16,7 +16,8 @@ use super::{
     book::{Paying, Refund, Refusal},
     books::{self, BooksBody},
     control::{
-        BillChange, BillEntry, CertificatesTold, Delivery, PayOptions, RefundAnswer, Release, Released, Rotation, TurnClock,
+        BillChange, BillEntry, CertificatesTold, Delivery, PayOptions, RefundAnswer, Release, Released, Rotation,
+        TurnClock,
     },
     faults::FaultRates,
     letters, read_json, refunding,

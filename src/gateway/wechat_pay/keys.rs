@@ -139,7 +139,8 @@ impl VerifyingKeys {
     /// Adds a public key in DER.
     fn add(&mut self, id: &str, der: &[u8], expires_at: Option<OffsetDateTime>) -> Result<(), KeyError> {
         let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der).map_err(not_rsa)?;
-        self.by_id.insert(standard(id).into_owned(), VerifyingKey { key, expires_at });
+        self.by_id
+            .insert(standard(id).into_owned(), VerifyingKey { key, expires_at });
         Ok(())
     }
 

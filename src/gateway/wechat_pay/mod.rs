@@ -128,9 +128,10 @@ impl Merchant {
         if platform.is_empty() && !config.fetch_certificates {
             return Err(SettingError {
                 key: "platform_public_key_files",
-                problem: "without one, without platform_certificate_files and without fetch_certificates, no answer can be \
+                problem:
+                    "without one, without platform_certificate_files and without fetch_certificates, no answer can be \
                           believed"
-                    .to_owned(),
+                        .to_owned(),
             });
         }
         Ok(Merchant {

@@ -66,13 +66,22 @@ impl Platform {
     }
 
     fn has(&self, id: &str, now: OffsetDateTime) -> bool {
-        self.configured.has(id, now) || self.certificates().is_some_and(|certificates| certificates.has(id, now))
+        self.configured.has(id, now)
+            || self
+                .certificates()
+                .is_some_and(|certificates| certificates.has(id, now))
     }
 
     fn certificates(&self) -> Option<Arc<VerifyingKeys>> {
         let listed = self.listed.as_ref()?;
         // Replaced whole, so a panic elsewhere cannot leave it half-changed.
-        Some(listed.certificates.read().unwrap_or_else(PoisonError::into_inner).clone())
+        Some(
+            listed
+                .certificates
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        )
     }
 
     /// Whether the list has to be fetched, because it is old or lacks the key `missing`; with the right to do so, which is to be

@@ -22,7 +22,7 @@ pub const TIMESTAMP: &str = "wechatpay-timestamp";
 pub const NONCE: &str = "wechatpay-nonce";
 pub const SIGNATURE: &str = "wechatpay-signature";
 pub const SERIAL: &str = "wechatpay-serial";
-const SIGNATURE_TYPE: &str = "wechatpay-signature-type";
+pub const SIGNATURE_TYPE: &str = "wechatpay-signature-type";
 
 /// The longest id of a key that is told to people, in characters.
 const SERIAL_LEN_MAX: usize = 64;

@@ -60,7 +60,11 @@ async fn a_replaced_certificate_is_learnt_and_the_old_one_good_until_it_expires(
     bench.pay(&first, PayOptions::default()).await;
     bench.pay(&second, PayOptions::default()).await;
     bench.pass(61);
-    let rotated = bench.control.rotate_certificate(&Rotation { overlap_s: 100 }).await.unwrap();
+    let rotated = bench
+        .control
+        .rotate_certificate(&Rotation { overlap_s: 100 })
+        .await
+        .unwrap();
     assert_eq!(rotated.serials.len(), 2);
     bench.pay(&third, PayOptions::default()).await;
     let (headers, body) = received(2);
@@ -82,7 +86,11 @@ async fn a_replaced_certificate_is_learnt_and_the_old_one_good_until_it_expires(
     assert_eq!(bench.rejected().await, ["unknown_key"]);
     assert_eq!(bench.state(&second).await, LegState::Pending);
     // Its payment is not lost: asking finds it.
-    let found = bench.remittances.refresh(&bench.world.center, &second.id).await.unwrap();
+    let found = bench
+        .remittances
+        .refresh(&bench.world.center, &second.id)
+        .await
+        .unwrap();
     assert_eq!(found.state(), LegState::Credited);
     bench.world.verified().await;
 }
@@ -170,7 +178,10 @@ async fn what_is_configured_stays_and_a_list_of_another_key_is_not_believed() {
     assert_eq!(by_public_key.refresh_keys(None).await, Ok(false));
     let old = with(|config| config.platform_public_keys.clear());
     let answer = old.query_payment(&number).await;
-    assert!(matches!(&answer, Err(GatewayError::Malformed { reason }) if reason.contains("not known")), "{answer:?}");
+    assert!(
+        matches!(&answer, Err(GatewayError::Malformed { reason }) if reason.contains("not known")),
+        "{answer:?}"
+    );
     assert_eq!(bench.fetched().await, 1);
     // Another APIv3 key opens nothing.
     let other = with(|config| {

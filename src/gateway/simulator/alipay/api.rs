@@ -128,7 +128,10 @@ fn answer(gateway: &Arc<Gateway>, alipay: &Alipay, params: &Params) -> String {
         return unsigned(Failure::invalid("isv.invalid-app-cert-sn", "应用公钥证书序列号有误"));
     }
     if with_certificates && !names(ROOT_CERT_SN, &alipay.sns.root) {
-        return unsigned(Failure::invalid("isv.invalid-alipay-root-cert-sn", "支付宝根证书序列号有误"));
+        return unsigned(Failure::invalid(
+            "isv.invalid-alipay-root-cert-sn",
+            "支付宝根证书序列号有误",
+        ));
     }
     let cert_sn = with_certificates.then_some(alipay.sns.alipay.as_str());
     let (method, biz) = (text("method"), text("biz_content"));

@@ -65,7 +65,10 @@ impl AlipayKeys {
             save(&directory.join(ALIPAY_PUBLIC_KEY), &public)?;
         }
         let read = |name| fs::read_to_string(directory.join(name));
-        let (app, alipay) = (SecretString::from(read(APP_KEY)?), SecretString::from(read(ALIPAY_KEY)?));
+        let (app, alipay) = (
+            SecretString::from(read(APP_KEY)?),
+            SecretString::from(read(ALIPAY_KEY)?),
+        );
         // Directories made before there were certificates get theirs now.
         if !directory.join(ROOT_CERTIFICATE).exists() {
             let made = certificates::generate(&app, &alipay)?;
@@ -91,6 +94,7 @@ impl AlipayKeys {
         format!(
             "[channels.{name}]\nkind = \"alipay\"\nbase_url = \"{base_url}/gateway.do\"\napp_id = \"{APP_ID}\"\n\
              seller_id = \"{SELLER_ID}\"\nprivate_key_file = {:?}\nalipay_public_key_file = {:?}\n\
+             fee_rate = \"0.006\"\n\
              # or: app_cert_file = {:?}, alipay_cert_file = {:?}, alipay_root_cert_file = {:?}\n",
             path(APP_KEY),
             path(ALIPAY_PUBLIC_KEY),

@@ -31,7 +31,11 @@ pub(super) async fn list(State(gateway): Shared) -> Result<Json<CertificatesBody
 
 impl WechatPay {
     fn valid_certificates(&self, now: OffsetDateTime) -> Vec<PlatformCertificate> {
-        let certificates = self.platform.certificates.read().unwrap_or_else(PoisonError::into_inner);
+        let certificates = self
+            .platform
+            .certificates
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let valid = certificates.iter().filter(|certificate| now < certificate.expires_at);
         valid.cloned().collect()
     }
@@ -67,7 +71,11 @@ impl WechatPay {
     /// From now on a new one signs; the old ones are valid for `overlap` at the longest.
     pub(in super::super) fn rotate_certificate(&self, overlap: Duration, now: OffsetDateTime) -> Result<(), Refusal> {
         let new = PlatformCertificate::generate(now).map_err(|error| Refusal::Invalid(error.to_string()))?;
-        let mut certificates = self.platform.certificates.write().unwrap_or_else(PoisonError::into_inner);
+        let mut certificates = self
+            .platform
+            .certificates
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         for old in certificates.iter_mut() {
             old.expires_at = old.expires_at.min(now + overlap);
         }

@@ -205,8 +205,8 @@ impl PlatformCertificate {
     fn of(text: String, key: &SecretString) -> Result<PlatformCertificate, KeyError> {
         let unreadable = |error: String| KeyError::NotACertificate { reason: error };
         let block = pem::parse(&text).map_err(|error| unreadable(error.to_string()))?;
-        let (_, read) = x509_parser::parse_x509_certificate(block.contents())
-            .map_err(|error| unreadable(error.to_string()))?;
+        let (_, read) =
+            x509_parser::parse_x509_certificate(block.contents()).map_err(|error| unreadable(error.to_string()))?;
         let (begins_at, expires_at) = (read.validity().not_before, read.validity().not_after);
         Ok(PlatformCertificate {
             serial: VerifyingKeys::default().add_certificate(&text)?,

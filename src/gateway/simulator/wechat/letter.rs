@@ -17,7 +17,7 @@ use crate::gateway::{
     },
     wechat_pay::{
         bill::BEIJING,
-        signature,
+        signature::{self, SCHEME},
         wire::{
             ALGORITHM, ENCRYPTED, EventBody, NewOrderBody, PAID, RefundAmount, RefundEventBody, RefundStatus,
             SealedBody, fen,
@@ -146,6 +146,7 @@ impl WechatPay {
             (signature::NONCE, nonce),
             (signature::SIGNATURE, signed),
             (signature::SERIAL, id),
+            (signature::SIGNATURE_TYPE, SCHEME.to_owned()),
             ("request-id", Uuid::new_v4().simple().to_string()),
         ]
         .map(|(name, value)| (HeaderName::from_static(name), value))

@@ -59,7 +59,11 @@ impl WechatPay {
 
     /// Signs as the caller asked for; the id of the key, and the signature.
     fn sign(&self, message: &[u8]) -> (String, String) {
-        let certificates = self.platform.certificates.read().unwrap_or_else(PoisonError::into_inner);
+        let certificates = self
+            .platform
+            .certificates
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let (id, key): (&str, &SigningKey) = match (self.by_public_key.load(Ordering::Relaxed), certificates.last()) {
             (false, Some(certificate)) => (&certificate.serial, &certificate.key),
             _ => (&self.platform.by_public_key.0, &self.platform.by_public_key.1),
@@ -97,7 +101,10 @@ impl WechatPay {
         }
         let signed = BASE64.decode(field("signature")?).map_err(|_| unsigned("signature"))?;
         let message = signature::request_message(method, target, timestamp, &field("nonce_str")?, body);
-        let by_merchant = self.platform.merchant.verify(&field("serial_no")?, &message, &signed, now);
+        let by_merchant = self
+            .platform
+            .merchant
+            .verify(&field("serial_no")?, &message, &signed, now);
         if by_merchant != Some(true) {
             return Err(unsigned("the signature is wrong"));
         }
