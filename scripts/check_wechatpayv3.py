@@ -2,7 +2,7 @@
 
     custody gateway-simulator --wechat-keys KEYS --secret S --dev --dev-clock "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
     python3 -m venv VENV && VENV/bin/pip install wechatpayv3==2.0.4
-    VENV/bin/python scripts/wechatpayv3.py KEYS http://127.0.0.1:7500
+    VENV/bin/python scripts/check_wechatpayv3.py KEYS http://127.0.0.1:7500
 
 It goes through everything twice: with the platform's certificates, fetched from the simulator, and with its public key. The
 simulator's clock is its own so that a payment can be made the day before, whose bill there is.
