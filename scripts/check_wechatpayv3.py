@@ -73,7 +73,8 @@ def notified(pay, event_type):
     headers, body = notifications.get(timeout=20)
     event = pay.callback(headers, body)
     assert event and event["event_type"] == event_type, event
-    headers["Wechatpay-Nonce"] = "another"
+    nonce = next(name for name in headers if name.lower() == "wechatpay-nonce")
+    headers[nonce] = "another"
     assert pay.callback(headers, body) is None, "a forged one is believed"
     return event["resource"]
 
