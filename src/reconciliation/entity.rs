@@ -345,7 +345,7 @@ mod tests {
     }
 
     fn amount(text: &str) -> Amount {
-        Amount::parse(text, cny(), None).unwrap()
+        Amount::parse(text, cny()).unwrap()
     }
 
     /// Rows and entries by a letter: order `1-RA` and gateway number `pay_A`, or refund `FA` and `ref_A`.
