@@ -88,7 +88,7 @@ impl Notifications {
         let channel = gate.channel.id();
         let now = self.clock.now();
         let delivery = Delivery::of(channel, headers, body, now);
-        let told = match gate.channel.parse_notification(headers, body, now) {
+        let told = match self.read(gate, headers, body).await {
             Ok(notification) => self.act(channel, notification, body, &delivery).await,
             Err(error) => {
                 if !self.may_keep_unbelieved() {
@@ -105,6 +105,22 @@ impl Notifications {
             tracing::warn!(channel, %error, "a notification has to be sent again");
             NotificationVerdict::TryLater
         })
+    }
+
+    /// Reads a notification, after fetching the gateway's new key if it is signed with one.
+    async fn read(&self, gate: &Gate, headers: &HeaderMap, body: &[u8]) -> Result<Notification, NotificationError> {
+        let read = gate.channel.parse_notification(headers, body, self.clock.now());
+        let Err(NotificationError::UnknownKey { key }) = &read else {
+            return read;
+        };
+        match gate.channel.refresh_keys(Some(key)).await {
+            Ok(true) => gate.channel.parse_notification(headers, body, self.clock.now()),
+            Ok(false) => read,
+            Err(error) => {
+                tracing::warn!(channel = gate.channel.id(), key, %error, "the gateway's keys cannot be fetched");
+                read
+            }
+        }
     }
 
     async fn act(

@@ -183,10 +183,15 @@ fn print_break(found: &Break) {
         amount,
         transaction,
         fee,
+        expected_fee,
         ..
     }) = &found.ledger
     {
         let (amount, fee) = (text(amount.as_ref()), text(fee.as_ref()));
-        println!("   ledger  {transaction}: {order_number} {gateway_transaction} {amount}, fee {fee}");
+        let expected = expected_fee
+            .as_ref()
+            .map(|expected| format!(", expected {}", text(Some(expected))));
+        let expected = expected.unwrap_or_default();
+        println!("   ledger  {transaction}: {order_number} {gateway_transaction} {amount}, fee {fee}{expected}");
     }
 }

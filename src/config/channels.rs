@@ -121,9 +121,17 @@ pub struct WechatPay {
     /// Public keys of WeChat Pay's platform, PEM, by their ids (`PUB_KEY_ID_…`).
     #[serde(default)]
     pub platform_public_key_files: BTreeMap<String, PathBuf>,
+    fetch_certificates: Option<bool>,
 }
 
 impl WechatPay {
+    /// Whether the platform's certificates are fetched, as long as it hands them out: if nothing is said, for a merchant without
+    /// a public key of the platform's.
+    pub fn fetch_certificates(&self) -> bool {
+        self.fetch_certificates
+            .unwrap_or(self.platform_public_key_files.is_empty())
+    }
+
     /// The merchant's private key, PEM.
     ///
     /// # Errors
@@ -153,7 +161,27 @@ pub struct Alipay {
     pub seller_id: String,
     private_key: Option<SecretString>,
     private_key_file: Option<PathBuf>,
-    alipay_public_key_file: PathBuf,
+    /// Without certificates (公钥模式).
+    alipay_public_key_file: Option<PathBuf>,
+    /// With certificates (公钥证书模式), all three.
+    app_cert_file: Option<PathBuf>,
+    alipay_cert_file: Option<PathBuf>,
+    alipay_root_cert_file: Option<PathBuf>,
+}
+
+/// What says who Alipay is, read from the files.
+pub enum AlipayTrust {
+    /// Alipay's public key for the application, PEM or base64 alone.
+    PublicKey(String),
+    /// Certificates, PEM.
+    Certificates {
+        /// The application's.
+        app: String,
+        /// Alipay's for the application.
+        alipay: String,
+        /// Alipay's roots.
+        root: String,
+    },
 }
 
 impl Alipay {
@@ -166,12 +194,40 @@ impl Alipay {
         secret(channel, "private_key", self.private_key.as_ref(), file)
     }
 
-    /// Alipay's public key for the application, PEM or base64 alone.
+    /// The key or the certificates of the one mode that is configured.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`], if its file cannot be read.
-    pub fn alipay_public_key(&self, channel: &str) -> Result<String, ConfigError> {
-        read(channel, "alipay_public_key_file", &self.alipay_public_key_file)
+    /// [`ConfigError::Invalid`], if it is none or both, if a certificate is missing, or if a file cannot be read.
+    pub fn trust(&self, channel: &str) -> Result<AlipayTrust, ConfigError> {
+        const PUBLIC_KEY: &str = "alipay_public_key_file";
+        let certificates = [
+            ("app_cert_file", self.app_cert_file.as_deref()),
+            ("alipay_cert_file", self.alipay_cert_file.as_deref()),
+            ("alipay_root_cert_file", self.alipay_root_cert_file.as_deref()),
+        ];
+        let first = certificates.iter().find(|(_, path)| path.is_some());
+        match (&self.alipay_public_key_file, first) {
+            (Some(path), None) => return Ok(AlipayTrust::PublicKey(read(channel, PUBLIC_KEY, path)?)),
+            (Some(_), Some((key, _))) => {
+                return Err(invalid(channel, PUBLIC_KEY, format!("is given, and so is {key}")));
+            }
+            (None, None) => {
+                let problem = "is missing; in certificate mode give app_cert_file, alipay_cert_file and \
+                               alipay_root_cert_file instead";
+                return Err(invalid(channel, PUBLIC_KEY, problem));
+            }
+            (None, Some(_)) => {}
+        }
+        let text = |(key, path): (&str, Option<&Path>)| {
+            let missing = || invalid(channel, key, "is missing; certificate mode needs all three files");
+            read(channel, key, path.ok_or_else(missing)?)
+        };
+        let [app, alipay, root] = certificates;
+        Ok(AlipayTrust::Certificates {
+            app: text(app)?,
+            alipay: text(alipay)?,
+            root: text(root)?,
+        })
     }
 }
 
@@ -295,7 +351,7 @@ pub(super) fn check(name: &str, channel: &Channel, taken: Option<&str>) -> Resul
         }
         ChannelKind::Alipay(own) => {
             own.private_key(name)?;
-            own.alipay_public_key(name).map(drop)
+            own.trust(name).map(drop)
         }
     }
 }

@@ -29,7 +29,7 @@ use time::OffsetDateTime;
 
 use self::layers::{Layer, Named};
 pub use self::{
-    channels::{Alipay, Channel, ChannelKind, Common, SignatureStyle, Webhook, WechatPay, invalid, read},
+    channels::{Alipay, AlipayTrust, Channel, ChannelKind, Common, SignatureStyle, Webhook, WechatPay, invalid, read},
     error::ConfigError,
     flags::{ServeFlags, parse_time},
     payers::Payers,

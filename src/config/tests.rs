@@ -278,3 +278,30 @@ fn errors_of_channels_name_channel_and_key() {
     let error = load("", &KEYS, ServeFlags::default()).unwrap_err();
     assert!(error.contains("CUSTODY_CHANNELS_WECHAT_PRIVATE_KEY"), "{error}");
 }
+
+#[test]
+fn alipay_is_known_by_a_key_or_by_three_certificates() {
+    let table = |more: &str| format!("[channels.alipay]\nkind = \"alipay\"\napp_id = \"1\"\nseller_id = \"2\"\n{more}");
+    let key = [("CUSTODY_CHANNELS_ALIPAY_PRIVATE_KEY", "hunter2")];
+    for (more, told) in [
+        (
+            "",
+            "channels.alipay.alipay_public_key_file: is missing; in certificate mode give",
+        ),
+        (
+            "alipay_public_key_file = \"a\"\nalipay_cert_file = \"b\"",
+            "channels.alipay.alipay_public_key_file: is given, and so is alipay_cert_file",
+        ),
+        (
+            "app_cert_file = \"/nowhere\"",
+            "channels.alipay.app_cert_file: /nowhere",
+        ),
+        (
+            "app_cert_file = \"/dev/null\"\nalipay_root_cert_file = \"/dev/null\"",
+            "channels.alipay.alipay_cert_file: is missing; certificate mode needs all three",
+        ),
+    ] {
+        let error = load(&table(more), &key, ServeFlags::default()).unwrap_err();
+        assert!(error.contains(told) && !error.contains("hunter2"), "{error}");
+    }
+}

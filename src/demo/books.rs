@@ -191,10 +191,13 @@ impl Books {
         Ok(())
     }
 
-    /// What the gateway keeps of a payment.
+    /// What the gateway keeps of a payment, rounded half up.
     pub fn fee(gross: Amount) -> anyhow::Result<Amount> {
         let fen = gross.value() * rust_decimal::Decimal::new(FEE_PER_MILLE, 3);
-        Ok(Amount::from_decimal(fen.trunc_with_scale(2), gross.currency())?)
+        Ok(Amount::from_decimal(
+            fen.round_dp_with_strategy(2, rust_decimal::RoundingStrategy::MidpointAwayFromZero),
+            gross.currency(),
+        )?)
     }
 
     /// The fees of a day's bill.

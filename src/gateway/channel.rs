@@ -74,6 +74,14 @@ pub trait Channel: Send + Sync {
         now: OffsetDateTime,
     ) -> Result<Notification, NotificationError>;
 
+    /// Fetches the gateway's keys, where the gateway hands them out and they are due, or the key `missing` was named by
+    /// [`NotificationError::UnknownKey`]. Whether there are new ones, or that one is there.
+    ///
+    /// Bounded: whoever names whatever key, the gateway is asked once a minute at most.
+    fn refresh_keys<'a>(&'a self, _missing: Option<&'a str>) -> BoxFuture<'a, Result<bool, GatewayError>> {
+        Box::pin(async { Ok(false) })
+    }
+
     /// The HTTP answer that tells this channel's gateway what we made of its notification.
     fn notification_answer(&self, verdict: NotificationVerdict) -> NotificationAnswer;
 }

@@ -24,6 +24,26 @@ pub struct Gate {
     pub fee_rate: Option<Decimal>,
 }
 
+/// Some of the channels: those that are named, or all but those. So that what belongs to a channel that is no longer configured
+/// belongs to some set, too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelSet {
+    /// The ids.
+    pub ids: Vec<String>,
+    /// Whether the named ones are meant, or all others.
+    pub is_among: bool,
+}
+
+impl ChannelSet {
+    /// Every channel.
+    pub fn all() -> ChannelSet {
+        ChannelSet {
+            ids: Vec::new(),
+            is_among: false,
+        }
+    }
+}
+
 impl Gate {
     /// A channel for all centers, whose fee nobody told.
     pub fn new(channel: Arc<dyn Channel>, notify_url: impl Into<String>) -> Gate {
@@ -55,6 +75,18 @@ impl Channels {
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Gate> {
         self.0.iter()
+    }
+
+    /// A set of each channel alone, and one of whatever else orders may name: together everything, and nothing twice.
+    pub fn sets(&self) -> Vec<ChannelSet> {
+        let ids: Vec<String> = self.iter().map(|gate| gate.channel.id().to_owned()).collect();
+        let alone = |id: &String| ChannelSet {
+            ids: vec![id.clone()],
+            is_among: true,
+        };
+        let mut sets: Vec<ChannelSet> = ids.iter().map(alone).collect();
+        sets.push(ChannelSet { ids, is_among: false });
+        sets
     }
 
     /// The channel that a new remittance of a center goes through: the one that is named, or the first one without a name.

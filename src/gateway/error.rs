@@ -30,8 +30,8 @@ pub enum NotificationError {
     /// No signature in the header is ours over exactly these bytes.
     #[error("the notification's signature is wrong")]
     BadSignature,
-    /// Signed with a key that we do not have: forged, or the gateway has a new key that the configuration lacks.
-    #[error("the notification is signed with key {key}, which is not configured")]
+    /// Signed with a key that we do not have or that has expired: forged, or the gateway has a new key that was not learnt yet.
+    #[error("the notification is signed with key {key}, which is not known, or has expired")]
     UnknownKey { key: String },
     /// The gateway's own test whether signatures are checked. It expects to be refused.
     #[error("the notification is the gateway's test of our signature check")]

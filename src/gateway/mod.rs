@@ -26,5 +26,5 @@ pub use channel::{
     Channel, NewPayment, NewRefund, Notification, NotificationAnswer, NotificationVerdict, OtherNotice, Payment,
     PaymentMethod, PaymentNotice, PaymentState, RefundNotice, RefundRedirect, RefundState, RefundedAmount,
 };
-pub use channels::{Channels, Gate};
+pub use channels::{ChannelSet, Channels, Gate};
 pub use error::{GatewayError, NotificationError};

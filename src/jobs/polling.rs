@@ -1,16 +1,26 @@
 //! Asking gateways about remittances and refunds whose notification did not come, closing orders that were not paid in time, and
 //! sending back what goes back by itself.
 //!
+//! Each channel has tasks of its own, and each question a limit of time, so that a gateway that is down or hangs costs only its own
+//! orders and refunds their turn. Within a channel what has waited longest goes first, a few at a time.
+//!
 //! Any number of processes may look: what one takes, the others leave alone for a while.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
+use futures::future::join_all;
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::status::{self, Job, Watched};
 use crate::{
     custody::Custody,
+    gateway::ChannelSet,
+    ids::CenterNo,
     ledger::{Center, LedgerError},
     refund::Refunds,
     remittance::Remittances,
@@ -18,9 +28,9 @@ use crate::{
 
 /// The pause between two looks, in seconds.
 const TICK_S: u64 = 5;
-/// The most remittances, or refunds, of one center asked about in one look.
+/// The most remittances, or refunds, of one center and channel asked about in one look.
 const BATCH_MAX: i64 = 50;
-/// The longest one center may take in one look, in seconds: a gateway that is down must not starve the other centers.
+/// The longest one center may take in one look of one channel, in seconds: what is left waits for the next look.
 const CENTER_MAX_S: u64 = 60;
 
 /// What gateways are asked about.
@@ -46,18 +56,53 @@ impl Open {
         }
     }
 
-    async fn poll_due(&self, center: &Center) -> Result<usize, LedgerError> {
+    /// What is looked at apart. What goes back by itself is only recorded; taking it to the gateway is the refunds' matter.
+    fn sets(&self) -> Vec<ChannelSet> {
         match self {
-            Open::Remittances(remittances) => remittances.poll_due(center, BATCH_MAX).await,
-            Open::Refunds(refunds) => refunds.poll_due(center, BATCH_MAX).await,
+            Open::Remittances(remittances) => remittances.channels().sets(),
+            Open::Refunds(refunds) => refunds.channels().sets(),
+            Open::Returns(..) | Open::Aged(..) => vec![ChannelSet::all()],
+        }
+    }
+
+    async fn poll_due(&self, center: &Center, channels: &ChannelSet) -> Result<usize, LedgerError> {
+        match self {
+            Open::Remittances(remittances) => remittances.poll_due_of(center, channels, BATCH_MAX).await,
+            Open::Refunds(refunds) => refunds.poll_due_of(center, channels, BATCH_MAX).await,
             Open::Returns(remittances, refunds) => refunds.return_due(remittances, center, BATCH_MAX).await,
             Open::Aged(remittances, refunds) => refunds.return_aged(remittances, center, BATCH_MAX).await,
         }
     }
 }
 
-/// Runs until told to stop. Nothing that fails ends it: what was not learnt is asked again. Each has a task of its own, so that
-/// a gateway that hangs on one kind is still asked about the others.
+/// How the last look at each center of each channel's orders ended: a job goes well in a center if all of them do.
+#[derive(Default)]
+struct Ends(Mutex<BTreeMap<(CenterNo, usize), String>>);
+
+impl Ends {
+    /// Keeps how a look ended; what is wrong with the center, whichever channel it is, or nothing.
+    fn put(&self, center: CenterNo, set: usize, error: String) -> String {
+        let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.insert((center, set), error);
+        let mut of_center = ends.range((center, 0)..=(center, usize::MAX));
+        of_center
+            .find(|(_, error)| !error.is_empty())
+            .map(|(_, error)| error.clone())
+            .unwrap_or_default()
+    }
+}
+
+/// One kind of what is open, through some channels.
+struct Watch {
+    open: Open,
+    number: usize,
+    channels: ChannelSet,
+    custody: Custody,
+    /// Where it is told how it went, by the service's own jobs.
+    told: Option<(Watched, Arc<Ends>)>,
+}
+
+/// Runs until told to stop. Nothing that fails ends it: what was not learnt is asked again.
 pub async fn run(
     remittances: Remittances,
     refunds: Refunds,
@@ -69,7 +114,10 @@ pub async fn run(
     let returns = Open::Returns(remittances.clone(), refunds.clone());
     let aged = Open::Aged(remittances.clone(), refunds.clone());
     for open in [Open::Remittances(remittances), Open::Refunds(refunds), returns, aged] {
-        tasks.spawn(keep_looking(open, custody.clone(), watched.clone(), stop.clone()));
+        let ends = Arc::new(Ends::default());
+        for watch in watches(&open, &custody, Some(&(watched.clone(), ends))) {
+            tasks.spawn(keep_looking(watch, stop.clone()));
+        }
     }
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
@@ -78,7 +126,18 @@ pub async fn run(
     }
 }
 
-async fn keep_looking(open: Open, custody: Custody, watched: Watched, stop: CancellationToken) {
+fn watches(open: &Open, custody: &Custody, told: Option<&(Watched, Arc<Ends>)>) -> Vec<Watch> {
+    let watch = |(number, channels)| Watch {
+        open: open.clone(),
+        number,
+        channels,
+        custody: custody.clone(),
+        told: told.cloned(),
+    };
+    open.sets().into_iter().enumerate().map(watch).collect()
+}
+
+async fn keep_looking(watch: Watch, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(Duration::from_secs(TICK_S));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -88,45 +147,50 @@ async fn keep_looking(open: Open, custody: Custody, watched: Watched, stop: Canc
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = look_watched(&open, &custody, Some(&watched)) => {}
+            _ = watch.look() => {}
         }
     }
 }
 
-/// One look at every center; how many were asked about. What goes wrong in one center is logged, and the next has its turn.
+/// One look at every center and channel; how many were asked about.
 pub async fn look(open: &Open, custody: &Custody) -> usize {
-    look_watched(open, custody, None).await
+    let watches = watches(open, custody, None);
+    join_all(watches.iter().map(Watch::look)).await.into_iter().sum()
 }
 
-async fn look_watched(open: &Open, custody: &Custody, watched: Option<&Watched>) -> usize {
-    let what = open.job().name;
-    let centers = match custody.all_centers().await {
-        Ok(centers) => centers,
-        Err(error) => {
-            tracing::warn!(what, %error, "gateways cannot be polled");
-            return 0;
-        }
-    };
-    let mut asked = 0;
-    for center in centers {
-        let looked = tokio::time::timeout(Duration::from_secs(CENTER_MAX_S), open.poll_due(&center)).await;
-        let error = match looked {
-            Ok(Ok(polled)) => {
-                asked += polled;
-                String::new()
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(what, center = %center.id, %error, "a center cannot be polled");
-                error.to_string()
-            }
-            Err(_) => {
-                tracing::warn!(what, center = %center.id, "the gateway is slow; the rest is asked later");
-                format!("not done within {CENTER_MAX_S} s")
+impl Watch {
+    /// One look at every center. What goes wrong in one is logged, and the next has its turn.
+    async fn look(&self) -> usize {
+        let what = self.open.job().name;
+        let centers = match self.custody.all_centers().await {
+            Ok(centers) => centers,
+            Err(error) => {
+                tracing::warn!(what, %error, "gateways cannot be polled");
+                return 0;
             }
         };
-        if let Some(watched) = watched {
-            watched.looked(&center, open.job(), &error).await;
+        let mut asked = 0;
+        for center in centers {
+            let polling = self.open.poll_due(&center, &self.channels);
+            let error = match tokio::time::timeout(Duration::from_secs(CENTER_MAX_S), polling).await {
+                Ok(Ok(polled)) => {
+                    asked += polled;
+                    String::new()
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(what, center = %center.id, %error, "a center cannot be polled");
+                    error.to_string()
+                }
+                Err(_) => {
+                    tracing::warn!(what, center = %center.id, "the gateway is slow; the rest is asked later");
+                    format!("not done within {CENTER_MAX_S} s")
+                }
+            };
+            if let Some((watched, ends)) = &self.told {
+                let error = ends.put(center.no, self.number, error);
+                watched.looked(&center, self.open.job(), &error).await;
+            }
         }
+        asked
     }
-    asked
 }

@@ -168,6 +168,26 @@ pub fn percent_of(gross: Amount, rate: Decimal) -> Result<Amount, MoneyError> {
     Amount::from_units(scaled / 10_i128.pow(rate.scale() + 2), gross.currency())
 }
 
+/// A part of an amount that is not negative, rounded half up to the currency's unit: as gateways count their fees.
+///
+/// # Errors
+/// [`MoneyError::NotPositive`] below zero, [`MoneyError::Overflow`] for a rate with absurdly many digits.
+pub fn part_of(gross: Amount, rate: Decimal) -> Result<Amount, MoneyError> {
+    if rate < Decimal::ZERO || gross.is_negative() {
+        return Err(MoneyError::NotPositive);
+    }
+    let rate = rate.normalize();
+    let divisor = 10_i128.pow(rate.scale());
+    let twice = gross
+        .units()
+        .checked_mul(rate.mantissa())
+        .and_then(|scaled| scaled.checked_mul(2));
+    let halved = twice
+        .and_then(|twice| twice.checked_add(divisor))
+        .ok_or(MoneyError::Overflow)?;
+    Amount::from_units(halved / (2 * divisor), gross.currency())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -181,6 +201,32 @@ mod tests {
 
     fn texts(amounts: &[Amount]) -> Vec<String> {
         amounts.iter().map(Amount::to_string).collect()
+    }
+
+    #[test]
+    fn a_part_is_rounded_half_up() {
+        let of = |gross: &str, rate: &str| part_of(cny(gross), rate.parse().unwrap()).map(|part| part.to_string());
+        for (gross, rate, part) in [
+            ("100.00", "0.006", "0.60"),
+            ("0.83", "0.006", "0.00"),
+            ("0.84", "0.006", "0.01"),
+            ("1.25", "0.006", "0.01"),
+            ("2.50", "0.006", "0.02"),
+            ("2.49", "0.006", "0.01"),
+            ("99.99", "0.0060", "0.60"),
+            ("5000.00", "0", "0.00"),
+            ("0.00", "0.006", "0.00"),
+            ("12.34", "0.999999", "12.34"),
+        ] {
+            assert_eq!(of(gross, rate).unwrap(), part, "{gross} {rate}");
+        }
+        assert_eq!(
+            part_of(cny("1.00").negated(), Decimal::ONE),
+            Err(MoneyError::NotPositive)
+        );
+        assert_eq!(part_of(cny("1.00"), -Decimal::ONE), Err(MoneyError::NotPositive));
+        let absurd = "0.9999999999999999999999999999".parse().unwrap();
+        assert!(part_of(cny("9999999999999.99"), absurd).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod allocation;
 mod amount;
 mod currency;
 
-pub use allocation::{AllocationError, Part, Step, allocate, allocate_by, percent_of, waterfall};
+pub use allocation::{AllocationError, Part, Step, allocate, allocate_by, part_of, percent_of, waterfall};
 pub use amount::{Amount, MAX_INTEGER_DIGITS};
 pub use currency::{Currency, MAX_EXPONENT};
 

@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use rust_decimal::Decimal;
 use time::{Date, OffsetDateTime};
 
 use super::Totals;
 use crate::{
     gateway::{BillKind, BillRow},
     ids::{CenterNo, RemittanceId, Seq},
-    money::{Amount, Currency, MoneyError},
+    money::{Amount, Currency, MoneyError, part_of},
     refund::{SucceededRefund, refund_number},
     remittance::{PostedPayment, order_number},
 };
@@ -37,6 +38,8 @@ pub struct LedgerEntry {
     pub amount: Amount,
     /// The fee that was recorded for it, if one was.
     pub fee: Option<Amount>,
+    /// What the channel's fee rate makes of the amount, where the bill's fee is another.
+    pub expected_fee: Option<Amount>,
     /// The transaction that moved the money.
     pub seq: Seq,
     /// When that was recorded.
@@ -52,6 +55,7 @@ impl LedgerEntry {
             gateway_id: payment.gateway_transaction,
             amount: payment.amount,
             fee: None,
+            expected_fee: None,
             seq: payment.seq,
             at: payment.recorded_at,
         }
@@ -65,6 +69,7 @@ impl LedgerEntry {
             gateway_id: refund.gateway_refund,
             amount: refund.amount,
             fee: None,
+            expected_fee: None,
             seq: refund.end,
             at: refund.recorded_at,
         }
@@ -82,14 +87,18 @@ pub enum BreakKind {
     AmountDiffers,
     /// The bill has it more than once, or an earlier bill had it.
     Duplicate,
+    /// Both have it, and its fee is not what the channel's fee rate makes of it. The fee is recorded all the same, as the bill tells
+    /// it: the gateway has kept it.
+    FeeDiffers,
 }
 
 impl BreakKind {
-    const ALL: [BreakKind; 4] = [
+    const ALL: [BreakKind; 5] = [
         BreakKind::OnlyInBill,
         BreakKind::OnlyInLedger,
         BreakKind::AmountDiffers,
         BreakKind::Duplicate,
+        BreakKind::FeeDiffers,
     ];
 
     /// As it is stored.
@@ -99,6 +108,7 @@ impl BreakKind {
             BreakKind::OnlyInLedger => "ONLY_IN_LEDGER",
             BreakKind::AmountDiffers => "AMOUNT_DIFFERS",
             BreakKind::Duplicate => "DUPLICATE",
+            BreakKind::FeeDiffers => "FEE_DIFFERS",
         }
     }
 
@@ -157,27 +167,29 @@ pub(super) struct Compared {
     pub new_entries: Vec<BillEntry>,
 }
 
-/// Compares. Breaks are in the bill's order; what only the ledger has comes last, in the journal's order.
+/// Compares; `fee_rate` is the channel's, if it was told. Breaks are in the bill's order; what only the ledger has comes last, in the journal's order.
 pub(super) fn compare(
     date: Date,
     rows: &[BillRow],
     ledger: &Ledger,
     currency: Currency,
+    fee_rate: Option<Decimal>,
 ) -> Result<Compared, MoneyError> {
-    let mut book = Book::of(date, ledger);
+    let mut book = Book::of(date, ledger, fee_rate);
     let mut breaks: Vec<Break> = Vec::new();
     let (mut matched, mut new_entries) = (0, Vec::new());
     for row in rows {
-        let (verdict, entry) = book.judge(row);
+        let (verdict, entry) = book.judge(row)?;
+        let is_exact = matches!(verdict, None | Some(BreakKind::FeeDiffers));
+        if is_exact && !book.is_told(row) {
+            new_entries.push(BillEntry {
+                kind: row.kind,
+                gateway_id: row.gateway_id.clone(),
+                fee: row.fee,
+            });
+        }
         let Some(kind) = verdict else {
             matched += 1;
-            if !book.is_told(row) {
-                new_entries.push(BillEntry {
-                    kind: row.kind,
-                    gateway_id: row.gateway_id.clone(),
-                    fee: row.fee,
-                });
-            }
             continue;
         };
         breaks.push(Break {
@@ -216,6 +228,7 @@ pub(super) fn compare(
 /// The ledger's side while the bill is read: what was found in it already.
 struct Book<'a> {
     date: Date,
+    fee_rate: Option<Decimal>,
     /// By kind, our number and the gateway's: an order may be paid more than once.
     entries: HashMap<(BillKind, &'a str, &'a str), &'a LedgerEntry>,
     told: &'a HashMap<Key, Told>,
@@ -224,13 +237,14 @@ struct Book<'a> {
 }
 
 impl<'a> Book<'a> {
-    fn of(date: Date, ledger: &'a Ledger) -> Book<'a> {
+    fn of(date: Date, ledger: &'a Ledger, fee_rate: Option<Decimal>) -> Book<'a> {
         let by_numbers = |entry: &'a LedgerEntry| {
             let key = (entry.kind, entry.number.as_str(), entry.gateway_id.as_str());
             (key, entry)
         };
         Book {
             date,
+            fee_rate,
             entries: ledger.entries.iter().map(by_numbers).collect(),
             told: &ledger.told,
             seen: HashSet::new(),
@@ -239,7 +253,7 @@ impl<'a> Book<'a> {
     }
 
     /// What is wrong with a row, if anything, and what the ledger has under its number.
-    fn judge(&mut self, row: &BillRow) -> (Option<BreakKind>, Option<LedgerEntry>) {
+    fn judge(&mut self, row: &BillRow) -> Result<(Option<BreakKind>, Option<LedgerEntry>), MoneyError> {
         let key = (row.kind, row.gateway_id.clone());
         let first_time = self.seen.insert(key.clone());
         // Paid by another of the gateway's transactions, it is other money.
@@ -250,19 +264,30 @@ impl<'a> Book<'a> {
             } else {
                 BreakKind::Duplicate
             };
-            return (Some(kind), None);
+            return Ok((Some(kind), None));
         };
         let told = self.told.get(&key);
-        let evidence = LedgerEntry {
+        let mut evidence = LedgerEntry {
             fee: told.map(|told| told.fee),
             ..entry.clone()
         };
         if !first_time || told.is_some_and(|told| told.bill_date != self.date) {
-            return (Some(BreakKind::Duplicate), Some(evidence));
+            return Ok((Some(BreakKind::Duplicate), Some(evidence)));
         }
         self.found.insert(key);
         let is_same = entry.amount == row.amount && told.is_none_or(|told| told.fee == row.fee);
-        ((!is_same).then_some(BreakKind::AmountDiffers), Some(evidence))
+        if !is_same {
+            return Ok((Some(BreakKind::AmountDiffers), Some(evidence)));
+        }
+        evidence.expected_fee = self.expected_fee(row)?.filter(|expected| *expected != row.fee);
+        let verdict = evidence.expected_fee.map(|_| BreakKind::FeeDiffers);
+        Ok((verdict, Some(evidence)))
+    }
+
+    /// What the gateway was expected to keep of a payment. What it gives back with a refund is its own rule.
+    fn expected_fee(&self, row: &BillRow) -> Result<Option<Amount>, MoneyError> {
+        let rate = self.fee_rate.filter(|_| row.kind == BillKind::Payment);
+        rate.map(|rate| part_of(row.amount, rate)).transpose()
     }
 
     fn is_told(&self, row: &BillRow) -> bool {
@@ -354,6 +379,7 @@ mod tests {
             gateway_id: gateway.to_owned(),
             amount: amount(gross),
             fee: None,
+            expected_fee: None,
             seq: Seq(seq),
             at: datetime!(2031-05-06 02:00:00 UTC),
         }
@@ -386,7 +412,7 @@ mod tests {
             entry(Refund, "B", "ref_B", "40", 9),
             entry(Payment, "A", "pay_A", "100", 3),
         ];
-        let compared = compare(DAY, &rows, &ledger(entries.clone(), &[]), cny()).unwrap();
+        let compared = compare(DAY, &rows, &ledger(entries.clone(), &[]), cny(), None).unwrap();
         assert_eq!(kinds(&compared), Vec::<&str>::new());
         assert_eq!((compared.totals.lines, compared.totals.matched), (2, 2));
         assert_eq!(compared.totals.bill_paid, compared.totals.ledger_paid);
@@ -395,7 +421,7 @@ mod tests {
         assert_eq!(compared.new_entries.len(), 2);
         // Told already, by this bill: matched as before, and nothing new.
         let told = [(Payment, "pay_A", DAY, "0.60"), (Refund, "ref_B", DAY, "0.60")];
-        let again = compare(DAY, &rows, &ledger(entries, &told), cny()).unwrap();
+        let again = compare(DAY, &rows, &ledger(entries, &told), cny(), None).unwrap();
         assert_eq!(again.totals, compared.totals);
         assert!(again.new_entries.is_empty());
     }
@@ -415,7 +441,7 @@ mod tests {
             entry(Payment, "B", "pay_B", "20", 2),
             entry(Payment, "C", "pay_C", "7", 3),
         ];
-        let compared = compare(DAY, &rows, &ledger(entries, &[]), cny()).unwrap();
+        let compared = compare(DAY, &rows, &ledger(entries, &[]), cny(), None).unwrap();
         let expected = [
             "AMOUNT_DIFFERS",
             "ONLY_IN_BILL",
@@ -449,6 +475,40 @@ mod tests {
     }
 
     #[test]
+    fn a_fee_that_the_rate_does_not_make_is_a_break_and_recorded() {
+        let rows = [
+            row(1, Payment, "A", "pay_A", "100"),
+            row(2, Payment, "B", "pay_B", "50"),
+            row(3, Refund, "C", "ref_C", "7"),
+            row(4, Payment, "D", "pay_D", "99.99"),
+        ];
+        let entries = vec![
+            entry(Payment, "A", "pay_A", "100", 1),
+            entry(Payment, "B", "pay_B", "50", 2),
+            entry(Refund, "C", "ref_C", "7", 3),
+            entry(Payment, "D", "pay_D", "100", 4),
+        ];
+        let rate = Some(Decimal::new(6, 3));
+        let compared = compare(DAY, &rows, &ledger(entries.clone(), &[]), cny(), rate).unwrap();
+        // Another amount comes first; what a refund gives back is not expected.
+        assert_eq!(kinds(&compared), ["FEE_DIFFERS", "AMOUNT_DIFFERS"]);
+        let evidence = compared.breaks[0].ledger.as_ref().unwrap();
+        assert_eq!((evidence.expected_fee, evidence.fee), (Some(amount("0.30")), None));
+        assert_eq!(compared.breaks[0].bill.as_ref().unwrap().fee, amount("0.60"));
+        assert_eq!((compared.totals.matched, compared.new_entries.len()), (2, 3));
+        // Recorded, it is the same break with both fees, and nothing new.
+        let told = [
+            (Payment, "pay_A", DAY, "0.60"),
+            (Payment, "pay_B", DAY, "0.60"),
+            (Refund, "ref_C", DAY, "0.60"),
+        ];
+        let again = compare(DAY, &rows, &ledger(entries, &told), cny(), rate).unwrap();
+        assert_eq!(kinds(&again), ["FEE_DIFFERS", "AMOUNT_DIFFERS"]);
+        assert_eq!(again.breaks[0].ledger.as_ref().unwrap().fee, Some(amount("0.60")));
+        assert!(again.new_entries.is_empty());
+    }
+
+    #[test]
     fn two_payments_of_one_order_are_two() {
         let rows = [
             row(1, Payment, "B", "pay_B", "20"),
@@ -458,7 +518,7 @@ mod tests {
             entry(Payment, "B", "pay_B", "20", 2),
             entry(Payment, "B", "pay_B2", "20", 3),
         ];
-        let compared = compare(DAY, &rows, &ledger(entries, &[]), cny()).unwrap();
+        let compared = compare(DAY, &rows, &ledger(entries, &[]), cny(), None).unwrap();
         assert_eq!(kinds(&compared), Vec::<&str>::new());
         assert_eq!((compared.totals.matched, compared.new_entries.len()), (2, 2));
         assert_eq!(compared.totals.ledger_paid, amount("40"));
@@ -481,7 +541,7 @@ mod tests {
             (Payment, "pay_B", DAY, "0.50"),
             (Payment, "pay_C", date!(2031 - 05 - 07), "0.60"),
         ];
-        let compared = compare(DAY, &rows, &ledger(entries, &told), cny()).unwrap();
+        let compared = compare(DAY, &rows, &ledger(entries, &told), cny(), None).unwrap();
         // C is in the next day's bill, and so not missing in this one.
         assert_eq!(kinds(&compared), ["DUPLICATE", "AMOUNT_DIFFERS"]);
         assert_eq!(compared.breaks[1].ledger.as_ref().unwrap().fee, Some(amount("0.50")));

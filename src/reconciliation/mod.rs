@@ -6,7 +6,8 @@
 //! # Invariants
 //! 1. A payment or refund matches one row of one bill, by kind, our number, the gateway's number and the amount, all of them.
 //! 2. The fee of a payment or refund is recorded once, whichever bills tell it how often.
-//! 3. A run of a comparison is never changed. The same bill on the same ledger finds the run that is there.
+//! 3. A payment's fee that is not what the channel's rate makes of it is a break; it is recorded as the bill tells it.
+//! 4. A run of a comparison is never changed. The same bill on the same ledger finds the run that is there.
 
 mod entity;
 mod error;
@@ -255,7 +256,8 @@ impl Reconciliations {
         let told = store::told(&mut tx, center, &of.channel, &entries).await?;
         tx.commit().await?;
         let ledger = Ledger { entries, told };
-        compare(of.date, rows, &ledger, center.currency).map_err(broken)
+        let fee_rate = self.gate(of)?.fee_rate;
+        compare(of.date, rows, &ledger, center.currency, fee_rate).map_err(broken)
     }
 
     /// Remembers what matches, and records its fees.

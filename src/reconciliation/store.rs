@@ -334,6 +334,8 @@ struct LedgerRecord {
     gateway_id: String,
     amount: String,
     fee: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expected_fee: Option<String>,
     seq: i64,
     time: String,
 }
@@ -352,6 +354,7 @@ impl LedgerRecord {
             gateway_id: entry.gateway_id.clone(),
             amount: entry.amount.to_string(),
             fee: entry.fee.map(|fee| fee.to_string()),
+            expected_fee: entry.expected_fee.map(|fee| fee.to_string()),
             seq: entry.seq.0,
             time: entry.at.format(&Rfc3339).unwrap_or_else(|_| entry.at.to_string()),
         }
@@ -371,6 +374,7 @@ impl LedgerRecord {
             gateway_id: self.gateway_id.clone(),
             amount: amount(&self.amount)?,
             fee: self.fee.as_ref().map(amount).transpose()?,
+            expected_fee: self.expected_fee.as_ref().map(amount).transpose()?,
             seq: Seq(self.seq),
             at: OffsetDateTime::parse(&self.time, &Rfc3339).map_err(decoding)?,
         })

@@ -160,6 +160,11 @@ impl Refunds {
         }
     }
 
+    /// The channels there are.
+    pub fn channels(&self) -> &Channels {
+        &self.channels
+    }
+
     /// What a detainee has not spent of the remittances of one payer, or of all.
     ///
     /// Errors: NOT_FOUND.

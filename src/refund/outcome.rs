@@ -1,6 +1,9 @@
 //! Taking a refund to the gateway, and what becomes of it, however that is learnt.
 
-use futures::future::{BoxFuture, FutureExt as _};
+use futures::{
+    future::{BoxFuture, FutureExt as _},
+    stream::{self, StreamExt as _},
+};
 use time::Duration;
 
 use super::{
@@ -10,7 +13,7 @@ use super::{
 };
 use crate::{
     custody,
-    gateway::{self, Gate, GatewayError, NewRefund, RefundNotice},
+    gateway::{self, ChannelSet, Gate, GatewayError, NewRefund, RefundNotice},
     ids::{RequestId, Seq},
     ledger::{
         Center, Code, Declined, Draft, JournalTx, LedgerError, RareCommand, Request, account, outcome as ledger_outcome,
@@ -27,6 +30,10 @@ use crate::{
 const METHOD: &str = "custody.v1.RefundService/EndRefund";
 /// How long a claimed refund is left alone by other processes.
 const LEASE: Duration = Duration::minutes(2);
+/// The most refunds of one look brought further at once.
+const ASKED_AT_ONCE: usize = 8;
+/// How long one refund may take.
+const ASK_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(15);
 
 impl Refunds {
     /// Acts on a notification of a channel's gateway. `Ok(Some)` tells why it is none of ours and changed nothing.
@@ -91,23 +98,35 @@ impl Refunds {
         Ok(asked)
     }
 
-    /// Takes up to `limit` refunds of a center whose time has come to the gateway, or asks what became of them. How many.
+    /// Brings up to `limit` refunds of a center whose time has come further; see [`Refunds::poll_due_of`].
+    pub async fn poll_due(&self, center: &Center, limit: i64) -> Result<usize, LedgerError> {
+        self.poll_due_of(center, &ChannelSet::all(), limit).await
+    }
+
+    /// Takes up to `limit` refunds of a center, of payments through some channels, whose time has come to the gateway, or asks what
+    /// became of them: a few at a time and each for a limited time. How many.
     ///
     /// This finds what was lost in between: an answer, a notification, a process that died after setting money aside.
-    pub async fn poll_due(&self, center: &Center, limit: i64) -> Result<usize, LedgerError> {
+    pub async fn poll_due_of(&self, center: &Center, channels: &ChannelSet, limit: i64) -> Result<usize, LedgerError> {
         let database = self.lanes.database();
         let now = self.lanes.clock().now();
-        let due = store::claim_due(&database.lane, center.no, now, now + LEASE, limit).await?;
-        for (seq, attempts) in &due {
-            if let Err(error) = self.refresh(center, *seq).await {
-                tracing::warn!(center = %center.id, refund = %seq, %error, "a refund cannot be brought further");
+        let due = store::claim_due(&database.lane, center.no, channels, (now, now + LEASE), limit).await?;
+        let asked = due.len();
+        let each = |(seq, attempts): (Seq, i32)| async move {
+            match tokio::time::timeout(ASK_TIME_MAX, self.refresh(center, seq)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(center = %center.id, refund = %seq, %error, "a refund cannot be brought further");
+                }
+                Err(_) => tracing::warn!(center = %center.id, refund = %seq, "asking takes too long; later again"),
             }
-            let next = next_ask(*attempts, self.lanes.clock().now());
-            if let Err(error) = store::ask_again(&database.lane, center.no, *seq, next).await {
+            let next = next_ask(attempts, self.lanes.clock().now());
+            if let Err(error) = store::ask_again(&database.lane, center.no, seq, next).await {
                 tracing::warn!(center = %center.id, refund = %seq, %error, "it is asked again after the lease");
             }
-        }
-        Ok(due.len())
+        };
+        stream::iter(due).for_each_concurrent(ASKED_AT_ONCE, each).await;
+        Ok(asked)
     }
 
     /// The next step of a refund that has no outcome.

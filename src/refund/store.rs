@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     db::decoding,
+    gateway::ChannelSet,
     ids::{AccountNo, CenterNo, DetaineeId, PayerId, RemittanceId, Seq},
     ledger::{Center, Declined, record},
     money::Amount,
@@ -228,25 +229,29 @@ pub(super) async fn delete_open(conn: &mut PgConnection, center: CenterNo, refun
     Ok(())
 }
 
-/// Takes up to `limit` refunds that are to be asked about, and keeps other processes from them until `lease`. Each with how
+/// Takes up to `limit` refunds through some channels that are to be asked about, those that have waited longest, and keeps other processes from them until `lease`. Each with how
 /// often it was asked about before.
 pub(super) async fn claim_due(
     db: impl PgExecutor<'_>,
     center: CenterNo,
-    now: OffsetDateTime,
-    lease: OffsetDateTime,
+    channels: &ChannelSet,
+    (now, lease): (OffsetDateTime, OffsetDateTime),
     limit: i64,
 ) -> sqlx::Result<Vec<(Seq, i32)>> {
     let rows = sqlx::query!(
         "update refund_open set attempts = attempts + 1, next_at = $3
          where center_id = $1 and seq in (
-             select seq from refund_open where center_id = $1 and next_at <= $2
+             select seq from refund_open o where center_id = $1 and next_at <= $2 and $6 = exists (
+                 select from refund f join remittance r on r.center_id = f.center_id and r.remittance_id = f.remittance_id
+                 where f.center_id = o.center_id and f.seq = o.seq and r.channel = any ($5))
              order by next_at limit $4 for update skip locked)
          returning seq, attempts",
         center.0,
         now,
         lease,
         limit,
+        &channels.ids,
+        channels.is_among,
     )
     .fetch_all(db)
     .await?;

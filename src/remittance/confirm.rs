@@ -1,5 +1,6 @@
 //! What the gateway says of an order, however it is learnt: by notification, by asking, or by closing.
 
+use futures::stream::{self, StreamExt as _};
 use time::{Duration, OffsetDateTime, UtcOffset};
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     custody::DetaineeState,
-    gateway::{Gate, GatewayError, PaymentState},
+    gateway::{ChannelSet, Gate, GatewayError, PaymentState},
     ids::{CenterNo, RemittanceId, Seq},
     ledger::{
         Center, LedgerError, Outcome, center,
@@ -27,6 +28,10 @@ use crate::{
 
 /// How long a claimed poll is left alone by other processes.
 const POLL_LEASE: Duration = Duration::minutes(2);
+/// The most orders of one look asked about at once.
+const POLLS_AT_ONCE: usize = 8;
+/// How long asking about one order may take: a question, closing it, and what comes of that.
+const POLL_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(15);
 /// The most bytes kept of a rejected notification.
 const REJECTED_BYTES_MAX: usize = 4096;
 /// The center of what tells no center of ours.
@@ -352,24 +357,36 @@ impl Remittances {
         self.add_leg(center, &remittance.id, &expired).await
     }
 
-    /// Asks about up to `limit` remittances of a center that are due, one after the other, and returns how many. A gateway
-    /// that is down only makes them due again later, and so does whatever else goes wrong with one of them.
+    /// Asks about up to `limit` remittances of a center that are due; see [`Remittances::poll_due_of`].
     pub async fn poll_due(&self, center: &Center, limit: i64) -> Result<usize, LedgerError> {
+        self.poll_due_of(center, &ChannelSet::all(), limit).await
+    }
+
+    /// Asks about up to `limit` remittances of a center that go through some channels and are due, a few at a time and each for a
+    /// limited time, and returns how many. A gateway that is down or hangs only makes them due again later, and so does
+    /// whatever else goes wrong with one of them.
+    pub async fn poll_due_of(&self, center: &Center, channels: &ChannelSet, limit: i64) -> Result<usize, LedgerError> {
         let now = self.lanes.clock().now();
         let mut conn = self.lanes.database().lane.acquire().await?;
-        let due = store::claim_polls(&mut conn, center.no, now, now + POLL_LEASE, limit).await?;
+        let due = store::claim_polls(&mut conn, center.no, channels, (now, now + POLL_LEASE), limit).await?;
         drop(conn);
-        for (id, attempts) in &due {
-            if let Err(error) = self.poll(center, id, *attempts).await {
+        let asked = due.len();
+        let each = |(id, attempts)| async move {
+            if let Err(error) = self.poll(center, &id, attempts).await {
                 tracing::warn!(center = %center.id, remittance = %id, %error, "when to ask again is not known; after the lease");
             }
-        }
-        Ok(due.len())
+        };
+        stream::iter(due).for_each_concurrent(POLLS_AT_ONCE, each).await;
+        Ok(asked)
     }
 
     async fn poll(&self, center: &Center, id: &RemittanceId, attempts: i32) -> Result<(), LedgerError> {
-        if let Err(error) = self.refresh(center, id).await {
-            tracing::warn!(center = %center.id, remittance = %id, %error, "the gateway's answer is still open");
+        match tokio::time::timeout(POLL_TIME_MAX, self.refresh(center, id)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(center = %center.id, remittance = %id, %error, "the gateway's answer is still open");
+            }
+            Err(_) => tracing::warn!(center = %center.id, remittance = %id, "asking takes too long; later again"),
         }
         let remittance = self.remittance(center, id).await?;
         let next = next_poll(&remittance, attempts, self.lanes.clock().now());

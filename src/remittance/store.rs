@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     db::decoding,
-    gateway::PaymentMethod,
+    gateway::{ChannelSet, PaymentMethod},
     ids::{AccountNo, CenterNo, DetaineeId, PayerId, RemittanceId, RequestId, Seq},
     ledger::{Center, Request, RowSet, record},
     money::Amount,
@@ -327,19 +327,22 @@ pub async fn posted_in_tx(
     .collect()
 }
 
-/// Takes up to `limit` remittances that are due to be asked about, with the number of questions this one included. Others
+/// Takes up to `limit` remittances of some channels that are due to be asked about, those that have waited longest, with the number of questions this one included. Others
 /// leave them alone until `lease`.
 pub(super) async fn claim_polls(
     conn: &mut PgConnection,
     center: CenterNo,
-    now: OffsetDateTime,
-    lease: OffsetDateTime,
+    channels: &ChannelSet,
+    (now, lease): (OffsetDateTime, OffsetDateTime),
     limit: i64,
 ) -> sqlx::Result<Vec<(RemittanceId, i32)>> {
     sqlx::query!(
         "with due as (
-             select center_id, remittance_id from remittance_poll
-             where center_id = $1 and next_at <= $2 order by next_at limit $4 for update skip locked)
+             select center_id, remittance_id from remittance_poll d
+             where center_id = $1 and next_at <= $2 and $6 = exists (
+                 select from remittance r
+                 where r.center_id = d.center_id and r.remittance_id = d.remittance_id and r.channel = any ($5))
+             order by next_at limit $4 for update skip locked)
          update remittance_poll p set attempts = p.attempts + 1, next_at = $3
          from due where p.center_id = due.center_id and p.remittance_id = due.remittance_id
          returning p.remittance_id, p.attempts",
@@ -347,6 +350,8 @@ pub(super) async fn claim_polls(
         now,
         lease,
         limit,
+        &channels.ids,
+        channels.is_among,
     )
     .fetch_all(conn)
     .await?

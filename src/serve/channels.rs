@@ -9,7 +9,7 @@ use crate::{
     config::{self, ChannelKind, Config, SignatureStyle},
     gateway::{
         Channel, Channels, Gate,
-        alipay::{self, AlipayChannel, AlipayConfig},
+        alipay::{self, AlipayChannel, AlipayConfig, CertificateTexts},
         webhook::{NotificationStyle, WebhookChannel, WebhookConfig},
         wechat_pay::{self, WechatPayChannel, WechatPayConfig},
     },
@@ -101,7 +101,12 @@ fn alipay(name: &str, base_url: Option<&str>, own: &config::Alipay) -> anyhow::R
         app_id: own.app_id.clone(),
         seller_id: own.seller_id.clone(),
         private_key: own.private_key(name)?,
-        alipay_public_key: own.alipay_public_key(name)?,
+        mode: match own.trust(name)? {
+            config::AlipayTrust::PublicKey(text) => alipay::Mode::PublicKey(text),
+            config::AlipayTrust::Certificates { app, alipay, root } => {
+                alipay::Mode::Certificates(CertificateTexts { app, alipay, root })
+            }
+        },
     })
 }
 
@@ -129,6 +134,7 @@ fn wechat_pay(name: &str, base_url: Option<&str>, own: &config::WechatPay) -> an
             .iter()
             .map(public_key)
             .collect::<Result<_, _>>()?,
+        fetch_certificates: own.fetch_certificates(),
     })
 }
 

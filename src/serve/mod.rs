@@ -83,7 +83,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let channels = channels::open(config, address, &clock)?;
     let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
     let refunds = Refunds::new(lanes.clone(), custody.clone(), channels.clone());
-    let reconciliations = Reconciliations::new(lanes.clone(), custody.clone(), channels);
+    let reconciliations = Reconciliations::new(lanes.clone(), custody.clone(), channels.clone());
     // Who runs what was allowed, kind by kind.
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
     let reviews = [Review::Release, Review::Reject]
@@ -119,11 +119,13 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         stop.clone(),
     ));
     let deciding = tokio::spawn(jobs::approvals::run(desk, custody, watched, stop.clone()));
+    let keeping = tokio::spawn(jobs::keys::run(channels, stop.clone()));
     announce(&format!("custody ready on {address}"))?;
     let served = server::serve(listener, router, stop.clone()).await;
     stop.cancel();
     polling.await?;
     deciding.await?;
+    keeping.await?;
     lanes.close().await;
     database.close().await;
     Ok(served?)

@@ -63,6 +63,7 @@ mod outcomes;
 mod own_ids;
 mod payers;
 mod payout;
+mod polling;
 mod privileges;
 mod purchase;
 mod reconciliation;

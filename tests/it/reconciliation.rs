@@ -15,7 +15,7 @@ use custody_ledger::{
     },
     ids::{PayerId, RequestId, Seq},
     ledger::{Code, Request, account, balance, chart},
-    reconciliation::{BillOf, Reconciliation, Reconciliations},
+    reconciliation::{BillOf, BreakKind, Reconciliation, Reconciliations},
     refund::{NewRefund, Refunds, refund_number},
     remittance::{Learnt, LegState, NewRemittance, Paid, Remittance, Remittances, order_number},
 };
@@ -287,6 +287,60 @@ async fn what_was_paid_twice_or_came_through_suspense_is_told_once_each() {
     assert_eq!((totals.lines, totals.matched, totals.breaks), (3, 3, 0));
     assert_eq!((totals.bill_paid, totals.ledger_paid), (cny("250"), cny("250")));
     assert_eq!(bench.balances().await, ["1.50", "248.50"]);
+    bench.world.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fee_that_the_channels_rate_does_not_make_is_a_break_and_recorded_once() {
+    let bench = Bench::build().await;
+    // The gateway keeps 0.6 %, and 0.59 % was agreed: 0.59 of 100, and 0.12 of 20, as of both rates.
+    let dear = bench.credited("100").await;
+    bench.credited("20").await;
+    let with = |rate: Option<&str>| {
+        let gate = Gate {
+            fee_rate: rate.map(|rate| rate.parse().unwrap()),
+            ..bench.channels.get("webhook").unwrap().clone()
+        };
+        next_morning(&bench.world, &Channels::new([gate]))
+    };
+    let center = &bench.world.center;
+    let found = with(Some("0.0059"))
+        .fetch(center, the_bill(), "finance/f")
+        .await
+        .unwrap();
+    assert_eq!(
+        (found.totals.lines, found.totals.matched, found.totals.breaks),
+        (2, 1, 1)
+    );
+    let told = || async {
+        bench
+            .reconciliations
+            .breaks(center, &the_bill(), None, 0, 10)
+            .await
+            .unwrap()
+            .1
+    };
+    let breaks = told().await;
+    assert_eq!((breaks.len(), breaks[0].kind), (1, BreakKind::FeeDiffers));
+    let (bill, ledger) = (breaks[0].bill.as_ref().unwrap(), breaks[0].ledger.as_ref().unwrap());
+    assert_eq!((bill.order_number.clone(), bill.fee), (bench.order(&dear), cny("0.60")));
+    assert_eq!(
+        (ledger.fee, ledger.expected_fee),
+        (Some(cny("0.60")), Some(cny("0.59")))
+    );
+    // The gateway has kept it: it is recorded, and once.
+    assert_eq!(bench.balances().await, ["0.72", "119.28"]);
+    let again = with(Some("0.0059"))
+        .fetch(center, the_bill(), "finance/f")
+        .await
+        .unwrap();
+    assert_eq!(again, found, "the run that is there");
+    // By the rate that was agreed after all, and without one, there is no break.
+    for (rate, run) in [(Some("0.006"), 2), (None, 2)] {
+        let found = with(rate).fetch(center, the_bill(), "finance/f").await.unwrap();
+        assert_eq!((found.run, found.totals.matched, found.totals.breaks), (run, 2, 0));
+    }
+    assert_eq!(bench.balances().await, ["0.72", "119.28"]);
     bench.world.verified().await;
 }
 

@@ -137,6 +137,7 @@ fn ledger_out(entry: &LedgerEntry, center: &Center) -> LedgerEvidence {
         transaction: transaction_name(center, entry.seq.0),
         time: timestamp(entry.at),
         fee: entry.fee.and_then(money),
+        expected_fee: entry.expected_fee.and_then(money),
     }
 }
 
@@ -146,6 +147,7 @@ fn break_out(found: &reconciliation::Break, center: &Center) -> Break {
         BreakKind::OnlyInLedger => Kind::OnlyInLedger,
         BreakKind::AmountDiffers => Kind::AmountDiffers,
         BreakKind::Duplicate => Kind::Duplicate,
+        BreakKind::FeeDiffers => Kind::FeeDiffers,
     };
     Break {
         number: found.number,

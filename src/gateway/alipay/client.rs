@@ -7,10 +7,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use super::{
-    AlipayError,
+    AlipayError, AlipaySide,
     form::{self, Params},
     key::{PrivateKey, PublicKey},
-    signature::{self, Told},
+    signature::{self, APP_CERT_SN, ROOT_CERT_SN, Told},
     wire::{self, Verdict},
 };
 use crate::{
@@ -37,7 +37,7 @@ const PASSING: [&str; 6] = [
     "isv.app-call-limited",
 ];
 /// The beginnings of `sub_code` of failures that are about us: our keys, our name, our clock, our contract.
-const ABOUT_US: [&str; 8] = [
+const ABOUT_US: [&str; 10] = [
     "isv.invalid-signature",
     "isv.invalid-app-id",
     "isv.invalid-timestamp",
@@ -45,6 +45,8 @@ const ABOUT_US: [&str; 8] = [
     "isv.missing-app-id",
     "isv.insufficient-",
     "isv.app-unbind",
+    "isv.invalid-app-cert-sn",
+    "isv.invalid-alipay-root-cert-sn",
     "aop.invalid-",
 ];
 
@@ -53,7 +55,7 @@ pub(super) struct Client {
     gateway: Url,
     app_id: String,
     private_key: PrivateKey,
-    alipay_key: PublicKey,
+    alipay: AlipaySide,
     clock: Clock,
 }
 
@@ -63,7 +65,7 @@ impl Client {
         gateway_url: &str,
         app_id: String,
         private_key: PrivateKey,
-        alipay_key: PublicKey,
+        alipay: AlipaySide,
         clock: Clock,
     ) -> Result<Client, AlipayError> {
         let (http, gateway) = client(gateway_url).map_err(AlipayError::Url)?;
@@ -72,13 +74,13 @@ impl Client {
             gateway,
             app_id,
             private_key,
-            alipay_key,
+            alipay,
             clock,
         })
     }
 
-    pub(super) fn alipay_key(&self) -> &PublicKey {
-        &self.alipay_key
+    pub(super) fn alipay(&self) -> &AlipaySide {
+        &self.alipay
     }
 
     pub(super) fn app_id(&self) -> &str {
@@ -128,7 +130,22 @@ impl Client {
         let response = request.send().await.map_err(unreachable)?;
         let body = read_bounded(judge(response)?, JSON_BYTES_MAX).await?;
         let text = std::str::from_utf8(&body).map_err(|_| malformed("the answer is not UTF-8"))?;
-        read_answer(&self.alipay_key, text, method)
+        self.check_certificate(text)?;
+        read_answer(&self.alipay.key, text, method)
+    }
+
+    /// Another certificate of Alipay's than ours is told before its signature fails, because that is easy to put right.
+    fn check_certificate(&self, answer: &str) -> Result<(), GatewayError> {
+        let (Some(own), Some(named)) = (&self.alipay.sns, signature::certificate_of(answer)) else {
+            return Ok(());
+        };
+        if named == own.alipay {
+            return Ok(());
+        }
+        Err(malformed(format!(
+            "the answer is signed with the certificate {named:?}, and alipay_cert_file is {}: Alipay has a new one",
+            own.alipay
+        )))
     }
 
     fn params(&self, method: &str, biz_content: &str, notify_url: Option<&str>) -> Result<Params, GatewayError> {
@@ -142,7 +159,10 @@ impl Client {
             ("version", "1.0"),
             ("biz_content", biz_content),
         ];
+        let sns = self.alipay.sns.as_ref();
+        let sns = sns.map(|sns| [(APP_CERT_SN, sns.app.as_str()), (ROOT_CERT_SN, sns.root.as_str())]);
         let own = own.into_iter().chain(notify_url.map(|url| ("notify_url", url)));
+        let own = own.chain(sns.into_iter().flatten());
         let mut params: Params = own.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         signature::sign_request(&self.private_key, &mut params)
             .map_err(|_| malformed("the request cannot be signed"))?;

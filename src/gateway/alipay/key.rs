@@ -24,7 +24,9 @@ pub enum KeyError {
     Empty,
     #[error("it is neither PEM nor base64")]
     NotText,
-    #[error("it is a certificate; take the public key (公钥模式) that Alipay's console shows")]
+    #[error(
+        "it is a certificate; take the public key (公钥模式) that Alipay's console shows, or give alipay_cert_file instead"
+    )]
     Certificate,
     #[error("it is a public key, where the application's private key belongs")]
     Public,
@@ -90,7 +92,14 @@ impl PublicKey {
     /// # Errors
     /// [`KeyError`].
     pub fn read(text: &str) -> Result<PublicKey, KeyError> {
-        let der = der(text)?;
+        PublicKey::of_der(der(text)?)
+    }
+
+    /// Reads a public key in DER.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn of_der(der: Vec<u8>) -> Result<PublicKey, KeyError> {
         if KeyPair::from_pkcs8(&der).is_ok() || KeyPair::from_der(&der).is_ok() {
             return Err(KeyError::Private);
         }

@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - `key`, `signature`, `form`: RSA2, what it signs, and the form that carries it.
+//! - `certificate`: the certificates of the certificate mode, and how they are named.
 //! - `wire`: every method and body, which the simulator shares.
 //! - `client`: signed calls with a time limit, answers believed only when signed.
 //! - `notification`: verification and reading of notifications.
@@ -14,6 +15,7 @@
 //! - There is no window in time for notifications: whoever repeats one tells what is known already.
 
 pub mod bill;
+pub mod certificate;
 mod client;
 pub mod form;
 pub mod key;
@@ -27,6 +29,7 @@ use secrecy::SecretString;
 use time::{Date, OffsetDateTime};
 
 use self::{
+    certificate::{Certificate, CertificateError, root_sn},
     client::Client,
     key::{KeyError, PrivateKey, PublicKey},
     wire::{
@@ -62,8 +65,80 @@ pub struct AlipayConfig {
     pub seller_id: String,
     /// The application's private key; see [`PrivateKey::read`].
     pub private_key: SecretString,
-    /// Alipay's public key for this application; see [`PublicKey::read`].
-    pub alipay_public_key: String,
+    /// What says who Alipay is.
+    pub mode: Mode,
+}
+
+/// How the two sides show each other their keys: as the application was set up in Alipay's console.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// 公钥模式: Alipay's public key for this application; see [`PublicKey::read`].
+    PublicKey(String),
+    /// 公钥证书模式.
+    Certificates(CertificateTexts),
+}
+
+/// The three certificates of the certificate mode, PEM, as Alipay's console hands them out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateTexts {
+    /// The application's (`appCertPublicKey_….crt`).
+    pub app: String,
+    /// Alipay's for this application (`alipayCertPublicKey_RSA2.crt`).
+    pub alipay: String,
+    /// Alipay's roots (`alipayRootCert.crt`).
+    pub root: String,
+}
+
+/// By what Alipay is known.
+struct AlipaySide {
+    key: PublicKey,
+    /// In the certificate mode.
+    sns: Option<CertificateSns>,
+}
+
+/// The SNs of the three certificates.
+struct CertificateSns {
+    app: String,
+    alipay: String,
+    root: String,
+}
+
+impl AlipaySide {
+    fn read(mode: &Mode, private_key: &PrivateKey) -> Result<AlipaySide, AlipayError> {
+        let probe = private_key
+            .sign(b"probe")
+            .map_err(|_| AlipayError::PrivateKey(KeyError::NotRsa("it cannot sign".to_owned())))?;
+        let is_own = |key: &PublicKey| key.verifies(b"probe", &probe);
+        let texts = match mode {
+            Mode::PublicKey(text) => {
+                let key = PublicKey::read(text).map_err(AlipayError::AlipayPublicKey)?;
+                if is_own(&key) {
+                    return Err(AlipayError::OwnPublicKey);
+                }
+                return Ok(AlipaySide { key, sns: None });
+            }
+            Mode::Certificates(texts) => texts,
+        };
+        let wrong = |key: &'static str| move |error: CertificateError| AlipayError::Certificate { key, error };
+        let (of_app, of_alipay) = (wrong("app_cert_file"), wrong("alipay_cert_file"));
+        let app = Certificate::read(&texts.app).map_err(of_app)?;
+        if !is_own(&app.key) {
+            return Err(of_app(CertificateError::OtherKey));
+        }
+        let alipay = Certificate::read(&texts.alipay).map_err(of_alipay)?;
+        if is_own(&alipay.key) {
+            return Err(of_alipay(CertificateError::Own));
+        }
+        let sns = CertificateSns {
+            app: app.sn,
+            alipay: alipay.sn,
+            root: root_sn(&texts.root).map_err(wrong("alipay_root_cert_file"))?,
+        };
+        Ok(AlipaySide {
+            key: alipay.key,
+            sns: Some(sns),
+        })
+    }
 }
 
 /// Why there is no channel.
@@ -84,6 +159,13 @@ pub enum AlipayError {
     /// Alipay's public key is our own: the two that the console shows were confused.
     #[error("Alipay's public key is the application's own; the console shows both, and 支付宝公钥 is meant")]
     OwnPublicKey,
+    /// A certificate of the certificate mode; `key` is the setting.
+    #[error("{error}")]
+    Certificate {
+        key: &'static str,
+        #[source]
+        error: CertificateError,
+    },
 }
 
 impl AlipayError {
@@ -92,6 +174,7 @@ impl AlipayError {
         match self {
             AlipayError::Url(_) => "base_url",
             AlipayError::NotANumber { field } => field,
+            AlipayError::Certificate { key, .. } => key,
             AlipayError::PrivateKey(_) => "private_key",
             AlipayError::AlipayPublicKey(_) | AlipayError::OwnPublicKey => "alipay_public_key_file",
         }
@@ -118,15 +201,9 @@ impl AlipayChannel {
             }
         }
         let private_key = PrivateKey::read(&config.private_key).map_err(AlipayError::PrivateKey)?;
-        let alipay_key = PublicKey::read(&config.alipay_public_key).map_err(AlipayError::AlipayPublicKey)?;
-        let probe = private_key
-            .sign(b"probe")
-            .map_err(|_| AlipayError::PrivateKey(KeyError::NotRsa("it cannot sign".to_owned())))?;
-        if alipay_key.verifies(b"probe", &probe) {
-            return Err(AlipayError::OwnPublicKey);
-        }
+        let alipay = AlipaySide::read(&config.mode, &private_key)?;
         Ok(AlipayChannel {
-            client: Client::new(&config.gateway_url, config.app_id, private_key, alipay_key, clock)?,
+            client: Client::new(&config.gateway_url, config.app_id, private_key, alipay, clock)?,
             id: config.id,
             seller_id: config.seller_id,
         })
@@ -292,7 +369,7 @@ impl Channel for AlipayChannel {
         body: &[u8],
         _now: OffsetDateTime,
     ) -> Result<Notification, NotificationError> {
-        notification::parse(self.client.alipay_key(), self.client.app_id(), &self.seller_id, body)
+        notification::parse(self.client.alipay(), self.client.app_id(), &self.seller_id, body)
     }
 
     /// Alipay takes the seven letters for a yes, whatever the code is, and anything else for a no.

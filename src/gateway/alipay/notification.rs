@@ -4,9 +4,9 @@
 //! told again is known by `notify_id`, and changes nothing because the ledger knows the trade's number.
 
 use super::{
+    AlipaySide,
     form::{self, Params},
-    key::PublicKey,
-    signature,
+    signature::{self, ALIPAY_CERT_SN},
     wire::{self, TRADE_CLOSED, TRADE_FINISHED, TRADE_STATUS_SYNC, TRADE_SUCCESS, WAIT_BUYER_PAY},
 };
 use crate::gateway::{
@@ -14,15 +14,24 @@ use crate::gateway::{
     error::NotificationError,
 };
 
+/// The longest SN of a certificate that is told to people, in characters.
+const SN_LEN_MAX: usize = 64;
+
 /// Checks and reads a notification; see [`crate::gateway::Channel::parse_notification`].
 pub(super) fn parse(
-    key: &PublicKey,
+    alipay: &AlipaySide,
     app_id: &str,
     seller_id: &str,
     body: &[u8],
 ) -> Result<Notification, NotificationError> {
     let params = form::decode(body).map_err(malformed)?;
-    signature::verify_notification(key, &params)?;
+    if let (Some(own), Some(named)) = (&alipay.sns, params.get(ALIPAY_CERT_SN))
+        && *named != own.alipay
+    {
+        let key = named.chars().take(SN_LEN_MAX).collect();
+        return Err(NotificationError::UnknownKey { key });
+    }
+    signature::verify_notification(&alipay.key, &params)?;
     let notice = Notice(&params);
     notice.is_for("app_id", app_id)?;
     notice.is_for("seller_id", seller_id)?;
@@ -116,7 +125,10 @@ fn malformed(reason: impl ToString) -> NotificationError {
 mod tests {
     use time::macros::datetime;
 
-    use super::{super::key::PrivateKey, super::key::tests::new_key, *};
+    use super::{
+        super::key::{PrivateKey, PublicKey, tests::new_key},
+        *,
+    };
 
     const PAID: &str = "gmt_create=2025-07-31+10:00:00&charset=utf-8&gmt_payment=2025-07-31+10:00:05\
         &notify_time=2025-07-31+10:00:06&subject=%E6%B1%87%E6%AC%BE&buyer_id=2088102116773037\
@@ -128,14 +140,15 @@ mod tests {
 
     struct Alipay {
         private: PrivateKey,
-        public: PublicKey,
+        side: AlipaySide,
     }
 
     impl Alipay {
         fn new() -> Alipay {
             let private = PrivateKey::read(&new_key()).unwrap();
-            let public = PublicKey::read(&private.public_text().unwrap()).unwrap();
-            Alipay { private, public }
+            let key = PublicKey::read(&private.public_text().unwrap()).unwrap();
+            let side = AlipaySide { key, sns: None };
+            Alipay { private, side }
         }
 
         fn signed(&self, form: &str) -> String {
@@ -145,7 +158,7 @@ mod tests {
         }
 
         fn read(&self, body: &str) -> Result<Notification, NotificationError> {
-            parse(&self.public, "2016092101248425", "2088101106499364", body.as_bytes())
+            parse(&self.side, "2016092101248425", "2088101106499364", body.as_bytes())
         }
 
         fn read_signed(&self, form: &str) -> Result<Notification, NotificationError> {

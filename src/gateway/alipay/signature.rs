@@ -23,6 +23,14 @@ fn text(params: &Params, left_out: &[&str]) -> String {
     pairs.join("&")
 }
 
+/// The member of an answer, and the parameter, that names Alipay's certificate. It is not part of what a notification signs.
+pub const ALIPAY_CERT_SN: &str = "alipay_cert_sn";
+
+/// The parameter of a request that names the application's certificate.
+pub const APP_CERT_SN: &str = "app_cert_sn";
+/// The parameter of a request that names Alipay's roots.
+pub const ROOT_CERT_SN: &str = "alipay_root_cert_sn";
+
 /// Adds the signature to a request's parameters. It covers `sign_type`.
 ///
 /// # Errors
@@ -60,7 +68,7 @@ pub fn verify_notification(key: &PublicKey, params: &Params) -> Result<(), Notif
     let is_signed = |left_out: &[&str]| key.verifies(text(params, left_out).as_bytes(), signature);
     // The old kind, RSA with SHA-1, is not taken: whoever could forge it would name it.
     let is_rsa2 = params.get("sign_type").is_some_and(|kind| kind == SIGN_TYPE);
-    if is_rsa2 && (is_signed(&["sign", "sign_type"]) || is_signed(&["sign"])) {
+    if is_rsa2 && (is_signed(&["sign", "sign_type", ALIPAY_CERT_SN]) || is_signed(&["sign", ALIPAY_CERT_SN])) {
         return Ok(());
     }
     Err(NotificationError::BadSignature)
@@ -108,13 +116,27 @@ pub fn open_answer<'a>(key: &PublicKey, answer: &'a str, method: &str) -> Result
     }
 }
 
-/// Puts an answer together: the object's text as it is, and the signature over exactly that.
+/// The SN of the certificate that an answer says it is signed with; none in the mode without certificates.
+pub fn certificate_of(answer: &str) -> Option<String> {
+    let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(answer).ok()?;
+    serde_json::from_str(members.get(ALIPAY_CERT_SN)?.get()).ok()
+}
+
+/// Puts an answer together: the object's text as it is, the SN of the certificate if there is one, and the signature over exactly
+/// the object's text.
 ///
 /// # Errors
 /// The library's failure, which has no words.
-pub fn sign_answer(key: &PrivateKey, method: &str, node: &str) -> Result<String, aws_lc_rs::error::Unspecified> {
+pub fn sign_answer(
+    key: &PrivateKey,
+    cert_sn: Option<&str>,
+    method: &str,
+    node: &str,
+) -> Result<String, aws_lc_rs::error::Unspecified> {
     let signature = key.sign(node.as_bytes())?;
-    Ok(format!(r#"{{"{}":{node},"sign":"{signature}"}}"#, node_name(method)))
+    let named = cert_sn.map(|sn| format!(r#""{ALIPAY_CERT_SN}":"{sn}","#));
+    let (name, named) = (node_name(method), named.unwrap_or_default());
+    Ok(format!(r#"{{"{name}":{node},{named}"sign":"{signature}"}}"#))
 }
 
 /// `alipay.trade.query` answers as `alipay_trade_query_response`.
@@ -199,7 +221,7 @@ mod tests {
         let (private, public) = keys();
         // Spaces, escapes, order, and words that look like the end: all are part of what is signed.
         let node = r#"{ "code":"10000","msg":"Success",  "subject":"\u6c47 },\"sign\":\"x\"","b":1,"a":2 }"#;
-        let answer = sign_answer(&private, METHOD, node).unwrap();
+        let answer = sign_answer(&private, None, METHOD, node).unwrap();
         assert_eq!(open_answer(&public, &answer, METHOD), Ok(Told::Signed(node)));
         let wrong = Err("the answer's signature is wrong".to_owned());
         for (from, to) in [
@@ -245,7 +267,7 @@ mod tests {
             assert_eq!(open_answer(&public, &answer, METHOD), Ok(Told::Unsigned(refusal)));
         }
         // Another method's answer, however well signed, is none.
-        let other = sign_answer(&private, "alipay.trade.close", r#"{"code":"10000"}"#).unwrap();
+        let other = sign_answer(&private, None, "alipay.trade.close", r#"{"code":"10000"}"#).unwrap();
         for bad in ["", "[]", "{}", "\"x\"", &other] {
             assert!(open_answer(&public, bad, METHOD).is_err(), "{bad}");
         }

@@ -21,13 +21,13 @@ const FEE_PER_MILLE: i64 = 6;
 /// More mistakes than a test plants; the oldest is forgotten first.
 const EDITS_MAX: usize = 10_000;
 
-/// The fee on a payment: 0.6 %, rounded down to the currency's unit.
+/// The fee on a payment: 0.6 %, rounded half up to the currency's unit, as WeChat Pay and Alipay count it.
 pub(super) fn fee(amount: Amount) -> Result<Amount, String> {
     let exact = amount
         .value()
         .checked_mul(Decimal::new(FEE_PER_MILLE, 3))
         .ok_or_else(|| "the fee is out of range".to_owned())?;
-    let fee = exact.round_dp_with_strategy(amount.currency().exponent(), RoundingStrategy::ToZero);
+    let fee = exact.round_dp_with_strategy(amount.currency().exponent(), RoundingStrategy::MidpointAwayFromZero);
     Amount::from_decimal(fee, amount.currency()).map_err(|error| error.to_string())
 }
 

@@ -18,6 +18,8 @@
 //! | `POST /control/bill/drop`, `…/duplicate` | [`BillEntry`] | `null` |
 //! | `POST /control/bill/change` | [`BillChange`] | `null` |
 //! | `POST /control/clock` | [`TurnClock`] | `null` |
+//! | `GET /control/wechat/certificates` | | [`CertificatesTold`] |
+//! | `POST /control/wechat/certificates/rotate` | [`Rotation`] | [`CertificatesTold`] |
 //!
 //! An order of Alipay's is found by our number, too, which has a `-` where Alipay's has a `_`.
 //! Every body may be left out where all its fields have defaults.
@@ -147,6 +149,30 @@ pub struct BillChange {
 pub struct TurnClock {
     #[serde(with = "time::serde::rfc3339")]
     pub time: OffsetDateTime,
+}
+
+/// How WeChat Pay's platform replaces its certificate: the new one signs from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rotation {
+    /// How long the old ones are still listed and valid, in seconds.
+    pub overlap_s: u32,
+}
+
+impl Default for Rotation {
+    /// A day.
+    fn default() -> Rotation {
+        Rotation { overlap_s: 86_400 }
+    }
+}
+
+/// The certificates of WeChat Pay's platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificatesTold {
+    /// The serial numbers of those that have not expired, oldest first; the last one signs.
+    pub serials: Vec<String>,
+    /// How often they were fetched.
+    pub fetched: u64,
 }
 
 /// One notification on its way.
@@ -299,6 +325,16 @@ impl SimulatorControl {
     /// Turns the simulator's clock, if it was started with one of its own.
     pub async fn turn_clock(&self, time: OffsetDateTime) -> Result<(), ControlError> {
         self.post("clock", &TurnClock { time }).await
+    }
+
+    /// The certificates of WeChat Pay's platform.
+    pub async fn certificates(&self) -> Result<CertificatesTold, ControlError> {
+        self.get("wechat/certificates").await
+    }
+
+    /// Has WeChat Pay's platform replace its certificate.
+    pub async fn rotate_certificate(&self, rotation: &Rotation) -> Result<CertificatesTold, ControlError> {
+        self.post("wechat/certificates/rotate", rotation).await
     }
 
     /// Every order, by number.

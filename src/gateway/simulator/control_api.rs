@@ -8,13 +8,17 @@ use axum::{
     extract::{Path, State},
     routing::{get, post},
 };
+use time::Duration;
 
 use super::{
     Gateway,
     bill::BillEdit,
     book::{Paying, Refund, Refusal},
     books::{self, BooksBody},
-    control::{BillChange, BillEntry, Delivery, PayOptions, RefundAnswer, Release, Released, TurnClock},
+    control::{
+        BillChange, BillEntry, CertificatesTold, Delivery, PayOptions, RefundAnswer, Release, Released, Rotation,
+        TurnClock,
+    },
     faults::FaultRates,
     letters, read_json, refunding,
 };
@@ -44,6 +48,8 @@ pub(super) fn router() -> Router<Arc<Gateway>> {
         .route("/bill/change", post(change))
         .route("/bill/duplicate", post(duplicate))
         .route("/clock", post(turn_clock))
+        .route("/wechat/certificates", get(certificates))
+        .route("/wechat/certificates/rotate", post(rotate_certificate))
 }
 
 type Shared = State<Arc<Gateway>>;
@@ -170,6 +176,17 @@ async fn change(State(gateway): Shared, body: Bytes) -> Result<Json<()>, Refusal
     let amount = read_amount(&amount, entry_amount(&gateway, &entry)?)?;
     gateway.book().edits.push(BillEdit::Change(entry, amount));
     Ok(Json(()))
+}
+
+async fn certificates(State(gateway): Shared) -> Result<Json<CertificatesTold>, Refusal> {
+    Ok(Json(gateway.wechat_pay()?.tell_certificates(gateway.clock.now())))
+}
+
+async fn rotate_certificate(State(gateway): Shared, body: Bytes) -> Result<Json<CertificatesTold>, Refusal> {
+    let Rotation { overlap_s } = read_json(&body)?;
+    let (side, now) = (gateway.wechat_pay()?, gateway.clock.now());
+    side.rotate_certificate(Duration::seconds(i64::from(overlap_s)), now)?;
+    Ok(Json(side.tell_certificates(now)))
 }
 
 async fn turn_clock(State(gateway): Shared, body: Bytes) -> Result<Json<()>, Refusal> {

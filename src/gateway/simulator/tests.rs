@@ -480,7 +480,7 @@ async fn the_bill_shows_what_is_planted_in_it() {
     let plain = world.bill().await;
     assert_eq!(
         plain.iter().map(|row| row.fee).collect::<Vec<_>>(),
-        ["0.00", "1.20", "0.01", "0.02"].map(yuan)
+        ["0.01", "1.20", "0.02", "0.02"].map(yuan)
     );
 
     let planted = BillRecord {

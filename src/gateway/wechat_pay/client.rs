@@ -2,16 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{Method, header};
+use http::{HeaderMap, Method, header};
 use reqwest::{Response, Url};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::{Merchant, signature, wire::RefusalBody};
+use super::{
+    Merchant,
+    platform::{self, Begun, Fetch},
+    signature,
+    wire::{CertificatesBody, RefusalBody},
+};
 use crate::{
     clock::Clock,
     gateway::{
-        error::GatewayError,
+        error::{GatewayError, NotificationError},
         http::{
             BILL_BYTES_MAX, CALL_TIMEOUT_S, JSON_BYTES_MAX, client, is_unreachable, malformed, read_bounded,
             unreachable,
@@ -23,6 +28,8 @@ use crate::{
 const ATTEMPTS_MAX: u32 = 3;
 /// The pause before the second attempt, in milliseconds; each later one is twice as long.
 const PAUSE_MS: u64 = 100;
+/// How long fetching the platform's certificates may take, in seconds: a notification that waits for them is answered within 5.
+const CERTIFICATES_TIMEOUT_S: u64 = 3;
 /// How long fetching a bill may take, in seconds.
 const BILL_TIMEOUT_S: u64 = 60;
 
@@ -128,20 +135,62 @@ impl Client {
                 Err(_) => break,
             }
         }
-        Err(GatewayError::Unreachable {
-            reason: "no answer in time".to_owned(),
-        })
+        Err(no_answer_in_time())
     }
 
     /// One call; the answer's body, once its signature is checked.
     async fn attempt(&self, method: &Method, url: &Url, body: &[u8]) -> Result<Vec<u8>, GatewayError> {
+        let (headers, body) = self.unverified(method, url, body).await?;
+        let verify = || {
+            let (platform, now) = (&self.merchant.platform, self.clock.now());
+            let has_signed = |id: &str, message: &[u8], signed: &[u8]| platform.verify(id, message, signed, now);
+            signature::verify(has_signed, &headers, &body, now)
+        };
+        let mut verified = verify();
+        if let Err(NotificationError::UnknownKey { key }) = &verified
+            && self.refresh_keys(Some(key)).await?
+        {
+            verified = verify();
+        }
+        verified.map_err(not_believed)?;
+        Ok(body)
+    }
+
+    async fn unverified(&self, method: &Method, url: &Url, body: &[u8]) -> Result<(HeaderMap, Vec<u8>), GatewayError> {
         let response = self.request(method, url, body)?.send().await.map_err(unreachable)?;
         let response = judge(response).await?;
         let headers = response.headers().clone();
-        let body = read_bounded(response, JSON_BYTES_MAX).await?;
-        signature::verify(&self.merchant.platform, &headers, &body, self.clock.now())
-            .map_err(|error| malformed(format!("the answer is not believed: {error}")))?;
-        Ok(body)
+        Ok((headers, read_bounded(response, JSON_BYTES_MAX).await?))
+    }
+
+    /// Fetches the platform's certificates, if they are due or if the one of the serial number `missing` is not there: see
+    /// [`Platform::begin_fetch`](platform::Platform::begin_fetch). Whether there is something new, or the missing one is there.
+    pub(super) async fn refresh_keys(&self, missing: Option<&str>) -> Result<bool, GatewayError> {
+        match self.merchant.platform.begin_fetch(missing, &self.clock).await {
+            Begun::NotNeeded { is_there } => Ok(is_there),
+            Begun::Fetch(fetch) => {
+                let limit = Duration::from_secs(CERTIFICATES_TIMEOUT_S);
+                let fetched = timeout(limit, self.fetch_certificates(fetch)).await;
+                fetched.unwrap_or_else(|_| Err(no_answer_in_time())).map(|()| true)
+            }
+        }
+    }
+
+    /// The list is signed with a key that we have or, on first use and when everything was replaced, with a certificate of the
+    /// list itself: that one was sealed with the APIv3 key, which nobody else has.
+    async fn fetch_certificates(&self, fetch: Fetch<'_>) -> Result<(), GatewayError> {
+        let url = self.url(&["v3", "certificates"], &[])?;
+        let (headers, body) = self.unverified(&Method::GET, &url, &[]).await?;
+        let told: CertificatesBody = serde_json::from_slice(&body).map_err(malformed)?;
+        let certificates = platform::open(&told, &self.merchant.api_v3_key).map_err(malformed)?;
+        let now = self.clock.now();
+        let has_signed = |id: &str, message: &[u8], signed: &[u8]| {
+            let by_known = self.merchant.platform.verify(id, message, signed, now);
+            by_known.or_else(|| certificates.verify(id, message, signed, now))
+        };
+        signature::verify(has_signed, &headers, &body, now).map_err(not_believed)?;
+        fetch.succeeded(certificates, now);
+        Ok(())
     }
 
     fn request(&self, method: &Method, url: &Url, body: &[u8]) -> Result<reqwest::RequestBuilder, GatewayError> {
@@ -170,6 +219,16 @@ impl Client {
         }
         Ok(request)
     }
+}
+
+fn no_answer_in_time() -> GatewayError {
+    GatewayError::Unreachable {
+        reason: "no answer in time".to_owned(),
+    }
+}
+
+fn not_believed(error: NotificationError) -> GatewayError {
+    malformed(format!("the answer is not believed: {error}"))
 }
 
 /// 2XX passes. What is refused is told by its code; a refusal is not signed, but comes from a server whose certificate is checked.

@@ -1,6 +1,6 @@
 //! The keys of both sides. None of them, and nothing decrypted, is in any error or log.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
@@ -9,6 +9,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use secrecy::{ExposeSecret as _, SecretString};
+use time::OffsetDateTime;
 
 /// The length of the APIv3 key, in bytes.
 const API_V3_KEY_BYTES: usize = 32;
@@ -36,6 +37,9 @@ pub enum KeyError {
     /// The id of a public key is none.
     #[error("{id:?} is no id of a public key: it does not begin with {PUBLIC_KEY_ID}")]
     NotAnId { id: String },
+    /// The certificate is another one than was told.
+    #[error("has the serial number {found}, not {told:?}")]
+    OtherSerial { found: String, told: String },
 }
 
 /// What signs: the merchant's private key or, in the simulator, the platform's.
@@ -80,7 +84,20 @@ impl SigningKey {
 /// The public keys that may have signed, by serial number or id. Several at once: that is how a key is replaced.
 #[derive(Default)]
 pub struct VerifyingKeys {
-    by_id: BTreeMap<String, ParsedPublicKey>,
+    /// By [`standard`] ids.
+    by_id: BTreeMap<String, VerifyingKey>,
+}
+
+struct VerifyingKey {
+    key: ParsedPublicKey,
+    /// A certificate's; public keys alone do not expire.
+    expires_at: Option<OffsetDateTime>,
+}
+
+impl VerifyingKey {
+    fn is_in_force(&self, now: OffsetDateTime) -> bool {
+        self.expires_at.is_none_or(|expires_at| now < expires_at)
+    }
 }
 
 impl VerifyingKeys {
@@ -92,8 +109,23 @@ impl VerifyingKeys {
         let (_, certificate) =
             x509_parser::parse_x509_certificate(&der).map_err(|error| unreadable(error.to_string()))?;
         let serial = hex::encode_upper(certificate.tbs_certificate.serial.to_bytes_be());
-        self.add(serial.clone(), certificate.public_key().raw)?;
+        let expires_at = certificate.validity().not_after.to_datetime();
+        self.add(&serial, certificate.public_key().raw, Some(expires_at))?;
         Ok(serial)
+    }
+
+    /// Adds a certificate in PEM that was handed out as the one of this serial number, to be used until `until` at the longest.
+    pub fn add_told_certificate(&mut self, told: &str, text: &str, until: OffsetDateTime) -> Result<(), KeyError> {
+        let found = self.add_certificate(text)?;
+        if standard(&found) != standard(told) {
+            self.by_id.remove(&*standard(&found));
+            let told = told.to_owned();
+            return Err(KeyError::OtherSerial { found, told });
+        }
+        if let Some(key) = self.by_id.get_mut(&*standard(&found)) {
+            key.expires_at = key.expires_at.map(|expires_at| expires_at.min(until));
+        }
+        Ok(())
     }
 
     /// Adds a public key in PEM under its id.
@@ -101,13 +133,14 @@ impl VerifyingKeys {
         if !id.starts_with(PUBLIC_KEY_ID) {
             return Err(KeyError::NotAnId { id: id.to_owned() });
         }
-        self.add(id.to_owned(), &contents(text, "PUBLIC KEY")?)
+        self.add(id, &contents(text, "PUBLIC KEY")?, None)
     }
 
     /// Adds a public key in DER.
-    pub fn add(&mut self, id: String, der: &[u8]) -> Result<(), KeyError> {
+    fn add(&mut self, id: &str, der: &[u8], expires_at: Option<OffsetDateTime>) -> Result<(), KeyError> {
         let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der).map_err(not_rsa)?;
-        self.by_id.insert(id, key);
+        self.by_id
+            .insert(standard(id).into_owned(), VerifyingKey { key, expires_at });
         Ok(())
     }
 
@@ -122,10 +155,15 @@ impl VerifyingKeys {
         ids.find(|id| id.starts_with(PUBLIC_KEY_ID)).map(String::as_str)
     }
 
-    /// Whether the key of this id signed the message; `None` if there is no such key.
-    pub fn verify(&self, id: &str, message: &[u8], signature: &[u8]) -> Option<bool> {
-        let key = self.by_id.get(id)?;
-        Some(key.verify_sig(message, signature).is_ok())
+    /// Whether there is a key of this id that has not expired.
+    pub fn has(&self, id: &str, now: OffsetDateTime) -> bool {
+        self.by_id.get(&*standard(id)).is_some_and(|key| key.is_in_force(now))
+    }
+
+    /// Whether the key of this id signed the message; `None` if there is no such key, or if it has expired.
+    pub fn verify(&self, id: &str, message: &[u8], signature: &[u8], now: OffsetDateTime) -> Option<bool> {
+        let key = self.by_id.get(&*standard(id)).filter(|key| key.is_in_force(now))?;
+        Some(key.key.verify_sig(message, signature).is_ok())
     }
 }
 
@@ -161,6 +199,18 @@ impl ApiV3Key {
         let aad = Aad::from(associated_data.as_bytes());
         self.0.seal_in_place_append_tag(nonce, aad, &mut bytes).ok()?;
         Some(BASE64.encode(bytes))
+    }
+}
+
+/// A serial number as it is compared: without the zeros that some write before it, in upper hexadecimal digits.
+fn standard(id: &str) -> Cow<'_, str> {
+    if id.starts_with(PUBLIC_KEY_ID) {
+        return Cow::Borrowed(id);
+    }
+    let digits = id.trim_start_matches('0');
+    match digits.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        true => Cow::Owned(digits.to_ascii_uppercase()),
+        false => Cow::Borrowed(digits),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - `keys`: the keys of both sides. `signature`: what is signed with them, and how.
+//! - `platform`: the platform's keys, which it replaces now and then.
 //! - `wire`: the bodies, which the simulator shares.
 //! - `client`: signed calls with limits, whose answers' signatures are checked.
 //! - `notification`: verification, decryption and reading of notifications.
@@ -11,6 +12,7 @@ pub mod bill;
 mod client;
 pub mod keys;
 mod notification;
+mod platform;
 pub mod signature;
 pub mod wire;
 
@@ -26,6 +28,7 @@ use self::{
     bill::BEIJING,
     client::Client,
     keys::{ApiV3Key, KeyError, SigningKey, VerifyingKeys},
+    platform::Platform,
     wire::{
         AbnormalRefundBody, BillBody, CNY, CloseBody, JsapiBody, NativeBody, NewOrderBody, NewRefundBody, OrderAmount,
         PayerBody, RefundAmount, RefundBody, RefundStatus, RefusalBody, TradeState, TransactionBody,
@@ -68,6 +71,8 @@ pub struct WechatPayConfig {
     pub platform_certificates: Vec<String>,
     /// Public keys of the platform, PEM, by their ids.
     pub platform_public_keys: BTreeMap<String, String>,
+    /// Whether the platform's certificates are fetched, and again when they are replaced.
+    pub fetch_certificates: bool,
 }
 
 /// What is wrong with the settings; `key` is as the configuration names it.
@@ -87,7 +92,7 @@ struct Merchant {
     serial_no: String,
     key: SigningKey,
     api_v3_key: ApiV3Key,
-    platform: VerifyingKeys,
+    platform: Platform,
 }
 
 impl Merchant {
@@ -120,10 +125,13 @@ impl Merchant {
                 .add_public_key(id, text)
                 .map_err(wrong("platform_public_key_files"))?;
         }
-        if platform.is_empty() {
+        if platform.is_empty() && !config.fetch_certificates {
             return Err(SettingError {
                 key: "platform_public_key_files",
-                problem: "without one, and without platform_certificate_files, no answer can be believed".to_owned(),
+                problem:
+                    "without one, without platform_certificate_files and without fetch_certificates, no answer can be \
+                          believed"
+                        .to_owned(),
             });
         }
         Ok(Merchant {
@@ -132,7 +140,7 @@ impl Merchant {
             serial_no: config.serial_no.clone(),
             key: SigningKey::from_pem(&config.private_key).map_err(wrong("private_key"))?,
             api_v3_key: ApiV3Key::of(&config.api_v3_key).map_err(wrong("api_v3_key"))?,
-            platform,
+            platform: Platform::new(platform, config.fetch_certificates),
         })
     }
 
@@ -407,6 +415,10 @@ impl Channel for WechatPayChannel {
 
     fn parse_bill(&self, bill: &[u8]) -> Result<Vec<BillRow>, BillError> {
         bill::parse(bill, &self.merchant.mchid)
+    }
+
+    fn refresh_keys<'a>(&'a self, missing: Option<&'a str>) -> BoxFuture<'a, Result<bool, GatewayError>> {
+        Box::pin(self.client.refresh_keys(missing))
     }
 
     fn parse_notification(

@@ -20,7 +20,8 @@ pub(super) fn parse(
     body: &[u8],
     now: OffsetDateTime,
 ) -> Result<Notification, NotificationError> {
-    signature::verify(&merchant.platform, headers, body, now)?;
+    let has_signed = |id: &str, message: &[u8], signed: &[u8]| merchant.platform.verify(id, message, signed, now);
+    signature::verify(has_signed, headers, body, now)?;
     let event: EventBody = serde_json::from_slice(body).map_err(malformed)?;
     let sealed = &event.resource;
     if event.resource_type != ENCRYPTED || sealed.algorithm != ALGORITHM {

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::keys::{SigningKey, VerifyingKeys};
+use super::keys::SigningKey;
 use crate::gateway::error::NotificationError;
 
 /// How old, or how far in the future, a signature may not be, in seconds.
@@ -22,7 +22,7 @@ pub const TIMESTAMP: &str = "wechatpay-timestamp";
 pub const NONCE: &str = "wechatpay-nonce";
 pub const SIGNATURE: &str = "wechatpay-signature";
 pub const SERIAL: &str = "wechatpay-serial";
-const SIGNATURE_TYPE: &str = "wechatpay-signature-type";
+pub const SIGNATURE_TYPE: &str = "wechatpay-signature-type";
 
 /// The longest id of a key that is told to people, in characters.
 const SERIAL_LEN_MAX: usize = 64;
@@ -63,11 +63,12 @@ pub fn authorization(
     ))
 }
 
-/// Checks that an answer or a notification was signed by one of the keys, and not long ago.
+/// Checks that an answer or a notification was signed by a key that we have, and not long ago. `has_signed` tells of a key's id, a
+/// message and a signature whether that key signed it, and `None` if there is no such key.
 ///
 /// The signature is checked before the window, so that `OutsideWindow` says: genuine, but old.
 pub fn verify(
-    keys: &VerifyingKeys,
+    has_signed: impl FnOnce(&str, &[u8], &[u8]) -> Option<bool>,
     headers: &HeaderMap,
     body: &[u8],
     now: OffsetDateTime,
@@ -90,7 +91,7 @@ pub fn verify(
         return Err(malformed("the timestamp is no number"));
     }
     let signature = BASE64.decode(signature).map_err(|_| NotificationError::BadSignature)?;
-    match keys.verify(serial, &answer_message(timestamp, nonce, body), &signature) {
+    match has_signed(serial, &answer_message(timestamp, nonce, body), &signature) {
         Some(true) => {}
         Some(false) => return Err(NotificationError::BadSignature),
         None => {

@@ -297,6 +297,24 @@ pub struct BillBody {
     pub download_url: String,
 }
 
+/// The certificates that the platform signs with, or soon will.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificatesBody {
+    pub data: Vec<CertificateBody>,
+}
+
+/// One certificate of the platform's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateBody {
+    pub serial_no: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub effective_time: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub expire_time: OffsetDateTime,
+    /// Its PEM.
+    pub encrypt_certificate: SealedBody,
+}
+
 /// A notification's body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventBody {

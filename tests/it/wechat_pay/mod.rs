@@ -1,6 +1,7 @@
 //! WeChat Pay: the channel, the domains over it and the door for notifications, against the simulated WeChat Pay over real sockets.
 
 mod abnormal;
+mod certificates;
 mod notifications;
 mod refunds_and_bills;
 

@@ -18,7 +18,7 @@ use super::{Alipay, bill, keys::APP_ID};
 use crate::gateway::{
     alipay::{
         form::{self, Params},
-        signature::{self, ERROR_NODE},
+        signature::{self, APP_CERT_SN, ERROR_NODE, ROOT_CERT_SN},
         wire::{
             self, BUSINESS_FAILED, BillAnswer, BillBody, CloseAnswer, OrderBody, PrecreateAnswer, PrecreateBody,
             QueryAnswer, REFUND_SUCCESS, RefundAnswer, RefundBody, RefundQueryAnswer, RefundQueryBody, TRADE_NOT_EXIST,
@@ -122,6 +122,18 @@ fn answer(gateway: &Arc<Gateway>, alipay: &Alipay, params: &Params) -> String {
     if !is_signed {
         return unsigned(Failure::invalid("isv.invalid-signature", "验签出错"));
     }
+    let names = |name: &str, sn: &str| params.get(name).is_some_and(|named| named == sn);
+    let with_certificates = params.contains_key(APP_CERT_SN) || params.contains_key(ROOT_CERT_SN);
+    if with_certificates && !names(APP_CERT_SN, &alipay.sns.app) {
+        return unsigned(Failure::invalid("isv.invalid-app-cert-sn", "应用公钥证书序列号有误"));
+    }
+    if with_certificates && !names(ROOT_CERT_SN, &alipay.sns.root) {
+        return unsigned(Failure::invalid(
+            "isv.invalid-alipay-root-cert-sn",
+            "支付宝根证书序列号有误",
+        ));
+    }
+    let cert_sn = with_certificates.then_some(alipay.sns.alipay.as_str());
     let (method, biz) = (text("method"), text("biz_content"));
     let told = match method {
         wire::PRECREATE => precreate(gateway, biz, text("notify_url")),
@@ -133,7 +145,7 @@ fn answer(gateway: &Arc<Gateway>, alipay: &Alipay, params: &Params) -> String {
         _ => Err(Failure::invalid("isv.invalid-method", "不存在的方法名")),
     };
     let node = node(told);
-    signature::sign_answer(&alipay.key, method, &node).unwrap_or(node)
+    signature::sign_answer(&alipay.key, cert_sn, method, &node).unwrap_or(node)
 }
 
 /// The answer's object: the verdict first, as Alipay writes it.

@@ -9,8 +9,9 @@ use std::{
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::certificates;
 use crate::gateway::alipay::{
-    AlipayConfig,
+    AlipayConfig, CertificateTexts, Mode,
     key::{KeyError, PrivateKey},
 };
 
@@ -22,12 +23,16 @@ pub const SELLER_ID: &str = "2088000000000001";
 const APP_KEY: &str = "app_private_key.txt";
 const ALIPAY_KEY: &str = "alipay_private_key.txt";
 const ALIPAY_PUBLIC_KEY: &str = "alipay_public_key.txt";
+const APP_CERTIFICATE: &str = "appCertPublicKey.crt";
+const ALIPAY_CERTIFICATE: &str = "alipayCertPublicKey_RSA2.crt";
+const ROOT_CERTIFICATE: &str = "alipayRootCert.crt";
 
-/// The private keys of both sides, as Alipay's key tool writes them.
+/// The private keys of both sides, as Alipay's key tool writes them, and their certificates.
 #[derive(Debug, Clone)]
 pub struct AlipayKeys {
     app: SecretString,
     alipay: SecretString,
+    certificates: CertificateTexts,
 }
 
 impl AlipayKeys {
@@ -37,9 +42,11 @@ impl AlipayKeys {
     /// Whatever keeps keys from being made.
     pub fn generate() -> io::Result<AlipayKeys> {
         let new = || PrivateKey::generate_text().map_err(io::Error::other);
+        let (app, alipay) = (new()?, new()?);
         Ok(AlipayKeys {
-            app: new()?,
-            alipay: new()?,
+            certificates: certificates::generate(&app, &alipay)?,
+            app,
+            alipay,
         })
     }
 
@@ -57,21 +64,43 @@ impl AlipayKeys {
             let public = keys.alipay_public_key().map_err(io::Error::other)?;
             save(&directory.join(ALIPAY_PUBLIC_KEY), &public)?;
         }
-        let read = |name| fs::read_to_string(directory.join(name)).map(SecretString::from);
+        let read = |name| fs::read_to_string(directory.join(name));
+        let (app, alipay) = (
+            SecretString::from(read(APP_KEY)?),
+            SecretString::from(read(ALIPAY_KEY)?),
+        );
+        // Directories made before there were certificates get theirs now.
+        if !directory.join(ROOT_CERTIFICATE).exists() {
+            let made = certificates::generate(&app, &alipay)?;
+            save(&directory.join(APP_CERTIFICATE), &made.app)?;
+            save(&directory.join(ALIPAY_CERTIFICATE), &made.alipay)?;
+            save(&directory.join(ROOT_CERTIFICATE), &made.root)?;
+        }
         Ok(AlipayKeys {
-            app: read(APP_KEY)?,
-            alipay: read(ALIPAY_KEY)?,
+            app,
+            alipay,
+            certificates: CertificateTexts {
+                app: read(APP_CERTIFICATE)?,
+                alipay: read(ALIPAY_CERTIFICATE)?,
+                root: read(ROOT_CERTIFICATE)?,
+            },
         })
     }
 
-    /// The table of the service's configuration that makes the simulated Alipay at `base_url` a channel.
+    /// The table of the service's configuration that makes the simulated Alipay at `base_url` a channel, in the mode without
+    /// certificates; the other mode's keys are in its comment.
     pub fn service_table(&self, name: &str, directory: &Path, base_url: &str) -> String {
         let path = |file: &str| directory.join(file).display().to_string();
         format!(
             "[channels.{name}]\nkind = \"alipay\"\nbase_url = \"{base_url}/gateway.do\"\napp_id = \"{APP_ID}\"\n\
-             seller_id = \"{SELLER_ID}\"\nprivate_key_file = {:?}\nalipay_public_key_file = {:?}\n",
+             seller_id = \"{SELLER_ID}\"\nprivate_key_file = {:?}\nalipay_public_key_file = {:?}\n\
+             fee_rate = \"0.006\"\n\
+             # or: app_cert_file = {:?}, alipay_cert_file = {:?}, alipay_root_cert_file = {:?}\n",
             path(APP_KEY),
-            path(ALIPAY_PUBLIC_KEY)
+            path(ALIPAY_PUBLIC_KEY),
+            path(APP_CERTIFICATE),
+            path(ALIPAY_CERTIFICATE),
+            path(ROOT_CERTIFICATE),
         )
     }
 
@@ -86,8 +115,13 @@ impl AlipayKeys {
             app_id: APP_ID.to_owned(),
             seller_id: SELLER_ID.to_owned(),
             private_key: self.app.clone(),
-            alipay_public_key: self.alipay_public_key()?,
+            mode: Mode::PublicKey(self.alipay_public_key()?),
         })
+    }
+
+    /// The certificates.
+    pub fn certificates(&self) -> &CertificateTexts {
+        &self.certificates
     }
 
     /// Alipay's private key, by which it signs.

@@ -14,11 +14,9 @@ use axum::{
 };
 use flate2::{Compression, write::GzEncoder};
 use serde::Deserialize;
-use serde_json::json;
 use time::{Date, Duration, macros::format_description};
-use uuid::Uuid;
 
-use super::{APPID, MCHID, bill, letter::seconds, refund_status, transaction};
+use super::{APPID, MCHID, bill, certificates, letter::seconds, refund_status, transaction};
 use crate::{
     gateway::{
         simulator::{
@@ -46,7 +44,7 @@ const ORDER_TTL: Duration = Duration::hours(2);
 /// How long a bill can be downloaded.
 const DOWNLOAD_TTL: Duration = Duration::minutes(5);
 
-type Shared = State<Arc<Gateway>>;
+pub(super) type Shared = State<Arc<Gateway>>;
 
 pub(in super::super) fn router(gateway: Arc<Gateway>) -> Router<Arc<Gateway>> {
     let checked = middleware::from_fn_with_state(gateway.clone(), check);
@@ -65,7 +63,7 @@ pub(in super::super) fn router(gateway: Arc<Gateway>) -> Router<Arc<Gateway>> {
         )
         .route("/v3/bill/tradebill", get(trade_bill))
         .route("/v3/bill/fundflowbill", get(fund_bill))
-        .route("/v3/certificates", get(certificates))
+        .route("/v3/certificates", get(certificates::list))
         .layer(signed)
         // The one answer that is not signed.
         .route("/v3/billdownload/file", get(download))
@@ -73,7 +71,7 @@ pub(in super::super) fn router(gateway: Arc<Gateway>) -> Router<Arc<Gateway>> {
 }
 
 /// A refusal in WeChat Pay's words.
-struct Told(Refusal);
+pub(super) struct Told(Refusal);
 
 impl From<Refusal> for Told {
     fn from(refusal: Refusal) -> Told {
@@ -414,30 +412,4 @@ async fn download(State(gateway): Shared, Query(query): Query<Download>) -> Resu
     Ok(packed
         .map_err(|error| Refusal::Invalid(error.to_string()))?
         .into_response())
-}
-
-/// The platform's certificate, sealed for the merchant.
-async fn certificates(State(gateway): Shared) -> Result<Response, Told> {
-    let platform = &gateway.wechat_pay()?.platform;
-    let nonce = Uuid::new_v4().simple().to_string()[..12].to_owned();
-    let sealed = platform
-        .api_v3_key
-        .seal(&nonce, "certificate", platform.certificate.as_bytes());
-    let now = seconds(gateway.clock.now());
-    let text = |at: time::OffsetDateTime| {
-        at.format(&time::format_description::well_known::Rfc3339)
-            .unwrap_or_default()
-    };
-    let body = json!({"data": [{
-        "serial_no": platform.by_certificate.0,
-        "effective_time": text(now - Duration::days(1)),
-        "expire_time": text(now + Duration::days(1800)),
-        "encrypt_certificate": {
-            "algorithm": "AEAD_AES_256_GCM",
-            "nonce": nonce,
-            "associated_data": "certificate",
-            "ciphertext": sealed,
-        },
-    }]});
-    Ok(Json(body).into_response())
 }

@@ -6,6 +6,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
+    sync::{Arc, RwLock},
 };
 
 use aws_lc_rs::{
@@ -15,6 +16,7 @@ use aws_lc_rs::{
 };
 use pem::Pem;
 use secrecy::{ExposeSecret as _, SecretString};
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::gateway::wechat_pay::{
@@ -26,6 +28,9 @@ use crate::gateway::wechat_pay::{
 pub const MCHID: &str = "1900000001";
 /// Its official account.
 pub const APPID: &str = "wx0000000000000001";
+
+/// How long a certificate of the platform's is valid.
+const CERTIFICATE_TTL: Duration = Duration::days(5 * 365);
 
 const MERCHANT_KEY: &str = "apiclient_key.pem";
 const MERCHANT_CERTIFICATE: &str = "apiclient_cert.pem";
@@ -147,6 +152,7 @@ impl WechatPayKeys {
             api_v3_key: self.api_v3_key.clone(),
             platform_certificates: vec![self.platform_certificate.clone()],
             platform_public_keys: BTreeMap::from([(self.public_key_id.clone(), self.platform_public_key.clone())]),
+            fetch_certificates: false,
         })
     }
 
@@ -158,15 +164,13 @@ impl WechatPayKeys {
     pub(super) fn platform(&self) -> Result<Platform, KeyError> {
         let mut merchant = VerifyingKeys::default();
         merchant.add_certificate(&self.merchant_certificate)?;
-        let certificate_serial = VerifyingKeys::default().add_certificate(&self.platform_certificate)?;
         Ok(Platform {
             merchant,
             api_v3_key: ApiV3Key::of(&self.api_v3_key)?,
-            certificate: self.platform_certificate.clone(),
-            by_certificate: (
-                certificate_serial,
-                SigningKey::from_pem(&self.platform_certificate_key)?,
-            ),
+            certificates: RwLock::new(vec![PlatformCertificate::of(
+                self.platform_certificate.clone(),
+                &self.platform_certificate_key,
+            )?]),
             by_public_key: (
                 self.public_key_id.clone(),
                 SigningKey::from_pem(&self.platform_public_key_key)?,
@@ -179,12 +183,47 @@ impl WechatPayKeys {
 pub(super) struct Platform {
     pub merchant: VerifyingKeys,
     pub api_v3_key: ApiV3Key,
-    /// PEM.
-    pub certificate: String,
-    /// Serial number and key.
-    pub by_certificate: (String, SigningKey),
+    /// Oldest first; the last one signs.
+    pub certificates: RwLock<Vec<PlatformCertificate>>,
     /// Id and key.
     pub by_public_key: (String, SigningKey),
+}
+
+/// A certificate of the platform's, and its key.
+#[derive(Clone)]
+pub(super) struct PlatformCertificate {
+    pub serial: String,
+    /// PEM.
+    pub text: String,
+    pub key: Arc<SigningKey>,
+    pub begins_at: OffsetDateTime,
+    /// No longer listed from then on, at the latest when it is no longer valid.
+    pub expires_at: OffsetDateTime,
+}
+
+impl PlatformCertificate {
+    fn of(text: String, key: &SecretString) -> Result<PlatformCertificate, KeyError> {
+        let unreadable = |error: String| KeyError::NotACertificate { reason: error };
+        let block = pem::parse(&text).map_err(|error| unreadable(error.to_string()))?;
+        let (_, read) =
+            x509_parser::parse_x509_certificate(block.contents()).map_err(|error| unreadable(error.to_string()))?;
+        let (begins_at, expires_at) = (read.validity().not_before, read.validity().not_after);
+        Ok(PlatformCertificate {
+            serial: VerifyingKeys::default().add_certificate(&text)?,
+            begins_at: begins_at.to_datetime(),
+            expires_at: expires_at.to_datetime(),
+            key: Arc::new(SigningKey::from_pem(key)?),
+            text,
+        })
+    }
+
+    /// A new one, valid from now on for five years, as the platform's are.
+    pub(super) fn generate(now: OffsetDateTime) -> io::Result<PlatformCertificate> {
+        let key = pair()?.pem;
+        let validity = Some((now - Duration::HOUR, now + CERTIFICATE_TTL));
+        let text = certificate_for(&key, "simulated WeChat Pay", validity)?;
+        PlatformCertificate::of(text, &key).map_err(io::Error::other)
+    }
 }
 
 struct Pair {
@@ -200,10 +239,21 @@ fn pair() -> io::Result<Pair> {
 }
 
 fn certificate(key: &SecretString, name: &str) -> io::Result<String> {
+    certificate_for(key, name, None)
+}
+
+fn certificate_for(
+    key: &SecretString,
+    name: &str,
+    validity: Option<(OffsetDateTime, OffsetDateTime)>,
+) -> io::Result<String> {
     let key = rcgen::KeyPair::from_pkcs8_pem_and_sign_algo(key.expose_secret(), &rcgen::PKCS_RSA_SHA256);
     let key = key.map_err(io::Error::other)?;
     let mut params = rcgen::CertificateParams::default();
     params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    if let Some((begins_at, expires_at)) = validity {
+        (params.not_before, params.not_after) = (begins_at, expires_at);
+    }
     params.serial_number = Some(rcgen::SerialNumber::from_slice(Uuid::new_v4().as_bytes()));
     Ok(params.self_signed(&key).map_err(io::Error::other)?.pem())
 }

@@ -17,7 +17,7 @@ use crate::gateway::{
     },
     wechat_pay::{
         bill::BEIJING,
-        signature,
+        signature::{self, SCHEME},
         wire::{
             ALGORITHM, ENCRYPTED, EventBody, NewOrderBody, PAID, RefundAmount, RefundEventBody, RefundStatus,
             SealedBody, fen,
@@ -139,15 +139,14 @@ pub(super) fn seconds(at: OffsetDateTime) -> OffsetDateTime {
 impl WechatPay {
     /// The headers over an answer or a notification.
     pub(super) fn signed(&self, at: OffsetDateTime, body: &[u8]) -> Vec<(HeaderName, String)> {
-        let (id, key) = self.signer();
         let (timestamp, nonce) = (at.unix_timestamp().to_string(), signature::new_nonce());
-        // A key that was read signs.
-        let signed = key.sign(&signature::answer_message(&timestamp, &nonce, body));
+        let (id, signed) = self.sign(&signature::answer_message(&timestamp, &nonce, body));
         [
             (signature::TIMESTAMP, timestamp),
             (signature::NONCE, nonce),
-            (signature::SIGNATURE, signed.unwrap_or_default()),
-            (signature::SERIAL, id.to_owned()),
+            (signature::SIGNATURE, signed),
+            (signature::SERIAL, id),
+            (signature::SIGNATURE_TYPE, SCHEME.to_owned()),
             ("request-id", Uuid::new_v4().simple().to_string()),
         ]
         .map(|(name, value)| (HeaderName::from_static(name), value))

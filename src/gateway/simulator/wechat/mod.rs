@@ -5,15 +5,20 @@
 //!
 //! # Layout
 //! - `api`: the endpoints. `letter`: notifications. `bill`: bills. `keys`: the key material of both sides.
+//! - `certificates`: the platform's certificates: listed, and replaced on command.
 //! - `press`: notifications made in advance, for load.
 
 mod api;
 mod bill;
+pub(super) mod certificates;
 pub mod keys;
 pub(super) mod letter;
 pub mod press;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
 use axum::http::HeaderMap;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -39,6 +44,8 @@ pub(super) struct WechatPay {
     platform: Platform,
     /// Whether the caller named the public key.
     by_public_key: AtomicBool,
+    /// How often the certificates were fetched.
+    certificates_fetched: AtomicU64,
 }
 
 impl WechatPay {
@@ -46,15 +53,23 @@ impl WechatPay {
         Ok(WechatPay {
             platform: keys.platform()?,
             by_public_key: AtomicBool::new(true),
+            certificates_fetched: AtomicU64::new(0),
         })
     }
 
-    fn signer(&self) -> (&str, &SigningKey) {
-        let (id, key) = match self.by_public_key.load(Ordering::Relaxed) {
-            true => &self.platform.by_public_key,
-            false => &self.platform.by_certificate,
+    /// Signs as the caller asked for; the id of the key, and the signature.
+    fn sign(&self, message: &[u8]) -> (String, String) {
+        let certificates = self
+            .platform
+            .certificates
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (id, key): (&str, &SigningKey) = match (self.by_public_key.load(Ordering::Relaxed), certificates.last()) {
+            (false, Some(certificate)) => (&certificate.serial, &certificate.key),
+            _ => (&self.platform.by_public_key.0, &self.platform.by_public_key.1),
         };
-        (id, key)
+        // A key that was read signs.
+        (id.to_owned(), key.sign(message).unwrap_or_default())
     }
 
     /// Checks `Authorization`, as the platform does.
@@ -86,7 +101,11 @@ impl WechatPay {
         }
         let signed = BASE64.decode(field("signature")?).map_err(|_| unsigned("signature"))?;
         let message = signature::request_message(method, target, timestamp, &field("nonce_str")?, body);
-        if self.platform.merchant.verify(&field("serial_no")?, &message, &signed) != Some(true) {
+        let by_merchant = self
+            .platform
+            .merchant
+            .verify(&field("serial_no")?, &message, &signed, now);
+        if by_merchant != Some(true) {
             return Err(unsigned("the signature is wrong"));
         }
         let named = headers.get(signature::SERIAL).and_then(|value| value.to_str().ok());

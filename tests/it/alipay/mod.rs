@@ -1,5 +1,7 @@
 //! Alipay: the channel, the domains over it and the door for notifications, against the simulated Alipay over real sockets.
 
+mod certificates;
+
 use std::{
     sync::{Arc, LazyLock, Mutex},
     time::Duration,
@@ -11,7 +13,7 @@ use custody_ledger::{
     clock::Clock,
     gateway::{
         BillError, Channel, Channels, Gate, GatewayError, NewPayment, PaymentMethod, PaymentState, RefundState as Told,
-        alipay::{AlipayChannel, AlipayConfig, AlipayError},
+        alipay::{AlipayChannel, AlipayConfig, AlipayError, Mode},
         simulator::{
             Simulator, SimulatorConfig, SimulatorControl,
             alipay::keys::AlipayKeys,
@@ -70,6 +72,11 @@ impl Bench {
 
     /// The same with notifications that go elsewhere.
     async fn told_at(elsewhere: Option<String>) -> Bench {
+        Bench::build_with(|_| {}, elsewhere).await
+    }
+
+    /// The same with other settings.
+    async fn build_with(change: fn(&mut AlipayConfig), elsewhere: Option<String>) -> Bench {
         let clock = Clock::starting_at(MORNING);
         let world = World::build_with(clock.clone(), 4096).await;
         let mut config = SimulatorConfig::new(([127, 0, 0, 1], 0).into(), SecretString::from("shared"));
@@ -78,7 +85,8 @@ impl Bench {
         let base_url = simulator.base_url();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let door = format!("http://{}/v1/notifications/alipay", listener.local_addr().unwrap());
-        let config = KEYS.channel("alipay", &base_url).unwrap();
+        let mut config = KEYS.channel("alipay", &base_url).unwrap();
+        change(&mut config);
         let alipay = AlipayChannel::try_new(config, clock.clone()).unwrap();
         let notify = elsewhere.unwrap_or_else(|| door.clone());
         let channels = Channels::new([Gate::new(Arc::new(alipay), notify)]);
@@ -451,14 +459,17 @@ async fn keys_and_numbers_that_do_not_fit_are_noticed() {
     let refused = |change| bench.with(change).err().unwrap().to_string();
     let error = refused(|config| config.private_key = SecretString::from("hunter2!"));
     assert_eq!(error, "the application's private key: it is neither PEM nor base64");
-    let error = refused(|config| config.private_key = config.alipay_public_key.clone().into());
+    let error = refused(|config| {
+        let Mode::PublicKey(text) = &config.mode else { return };
+        config.private_key = text.clone().into();
+    });
     assert!(
         error.starts_with("the application's private key: it is a public key"),
         "{error}"
     );
-    let error = refused(|config| config.alipay_public_key = String::new());
+    let error = refused(|config| config.mode = Mode::PublicKey(String::new()));
     assert_eq!(error, "Alipay's public key: it is empty");
-    let error = refused(|config| config.alipay_public_key = KEYS.app_public_key().unwrap());
+    let error = refused(|config| config.mode = Mode::PublicKey(KEYS.app_public_key().unwrap()));
     assert!(error.contains("the application's own"), "{error}");
     assert_eq!(
         refused(|config| config.app_id = "x".into()),
@@ -488,7 +499,7 @@ async fn keys_and_numbers_that_do_not_fit_are_noticed() {
     }
     // An answer signed with another key is not believed.
     let other_alipay = |config: &mut AlipayConfig| {
-        config.alipay_public_key = AlipayKeys::generate().unwrap().app_public_key().unwrap();
+        config.mode = Mode::PublicKey(AlipayKeys::generate().unwrap().app_public_key().unwrap());
     };
     let answer = bench.with(other_alipay).unwrap().query_payment(&number).await;
     assert!(
