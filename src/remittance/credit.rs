@@ -183,7 +183,7 @@ impl Command for CreditRemittance {
             return Ok(self.put_aside(reason, Some(deadline)));
         }
         let (id, at) = (&own.remittance, moment.recorded_at);
-        let accepted = parties::accepted(state, &own.detainee, &standing, id, self.amount, at)?;
+        let accepted = parties::accepted(state, &own.detainee, &standing, Some(id), self.amount, at)?;
         if accepted.is_zero() {
             return Ok(self.suspend(BALANCE_CAP_EXCEEDED));
         }

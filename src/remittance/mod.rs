@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! - `entity`: states, order numbers and the rhythm of asking, pure.
-//! - `create`: a quote and an order at the gateway. `confirm`: what the gateway says of it, however it is learnt.
+//! - `create`: a `quote` and an order at the gateway. `cancel`: giving it up. `confirm`: what the gateway says of it, however it
+//!   is learnt.
 //! - `delivery`: every notification as it is kept.
 //! - `credit`: the one transaction that brings a payment into the ledger. [`suspense`]: payments that cannot be credited.
 //!
@@ -12,6 +13,7 @@
 //!    a remittance's payments to get there is credited, or suspended; whatever else is paid for it is put into suspense.
 //! 3. Whatever is lost in between (a notification, an answer, a process) is found again by asking the gateway.
 
+mod cancel;
 mod confirm;
 mod create;
 mod credit;
@@ -20,12 +22,14 @@ mod entity;
 mod error;
 mod parties;
 mod posting;
+mod quote;
 mod returns;
 mod screening;
 mod store;
 pub mod suspense;
 mod verify;
 
+pub use cancel::Canceller;
 pub use confirm::{Learnt, Paid, RejectedNotice, contradiction};
 pub use create::{METHOD, NewRemittance};
 pub use credit::{CreditRemittance, recorded_at, want_split};
@@ -44,12 +48,12 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    custody::Custody,
+    custody::{Custody, room::Standing},
     db::{self, Conn},
     gateway::Channels,
     ids::{DetaineeId, RemittanceId, Seq},
     ledger::{
-        Center, Lanes, LedgerError,
+        Center, Declined, Lanes, LedgerError, State,
         transaction::{self, Transaction},
     },
     money::Amount,
@@ -145,6 +149,17 @@ pub async fn in_flight_in_tx(
     now: OffsetDateTime,
 ) -> db::Result<Amount> {
     parties::in_flight_in_tx(conn, center, detainee, now).await
+}
+
+/// How much of a sum without a remittance the cap lets in at a moment; [`want_split`] asks for what it reads.
+pub fn accepted_of(
+    state: &State,
+    detainee: &DetaineeId,
+    standing: &Standing,
+    amount: Amount,
+    now: OffsetDateTime,
+) -> Result<Amount, Declined> {
+    parties::accepted(state, detainee, standing, None, amount, now)
 }
 
 /// A remittance with its legs and its payments in suspense, inside the caller's transaction.

@@ -17,7 +17,7 @@ use crate::{
     },
     money::Amount,
     proto::{ApprovalFacts, CreditUnmatchedCommand, TransactionKind, UnmatchedCreditFacts, journal_record::Facts},
-    remittance::{recorded_at, want_split},
+    remittance::{accepted_of, recorded_at, want_split},
     work::{self, Closing, WorkKind},
 };
 
@@ -151,6 +151,18 @@ impl Command for CreditUnmatched {
             return Err(R::Moved { sum, suspense }.into());
         }
         let standing = state.room::<DetaineeRoom>()?.get_active(&self.detainee)?;
+        // Judged before, too; but others may have been credited since. People may decide to exceed the cap.
+        let accepted = accepted_of(state, &self.detainee, &standing, self.amount, moment.recorded_at)?;
+        if self.facts.approval.is_none() && self.amount.exceeds(accepted)? {
+            let (detainee, amount) = (self.detainee.clone(), self.amount);
+            return Err(R::OverCap {
+                sum,
+                detainee,
+                amount,
+                accepted,
+            }
+            .into());
+        }
         let date = moment.effective_date;
         let split = split(state, &self.detainee, &standing, chart::SUSPENSE, self.amount, date)?;
         let facts = UnmatchedCreditFacts {

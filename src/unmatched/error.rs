@@ -1,7 +1,7 @@
 //! Refusals of this domain, each with its facts.
 
 use crate::{
-    ids::Seq,
+    ids::{DetaineeId, Seq},
     ledger::{Declined, LedgerError, Reason, Refusal},
     money::Amount,
 };
@@ -31,6 +31,18 @@ pub enum UnmatchedRefusal {
         /// What is in suspense.
         suspense: Amount,
     },
+    /// The balance cap does not let it in whole.
+    #[error("of unmatched sum {sum}, {amount}, detainee {detainee} may have {accepted} at most: the balance cap")]
+    OverCap {
+        /// The sum.
+        sum: Seq,
+        /// Whose it would be.
+        detainee: DetaineeId,
+        /// How much it is.
+        amount: Amount,
+        /// What the cap lets in.
+        accepted: Amount,
+    },
     /// It was credited or returned already.
     #[error("unmatched sum {sum} was {state} by transaction {transaction}")]
     NotInSuspense {
@@ -55,6 +67,16 @@ impl From<UnmatchedRefusal> for Refusal {
             R::Moved { sum, suspense } => because(Reason::NotInSuspense)
                 .with_fact("unmatched_sum", sum)
                 .with_fact("suspense", suspense),
+            R::OverCap {
+                sum,
+                detainee,
+                amount,
+                accepted,
+            } => because(Reason::BalanceCapExceeded)
+                .with_fact("unmatched_sum", sum)
+                .with_fact("detainee", detainee)
+                .with_fact("required", amount)
+                .with_fact("accepted", accepted),
             R::NotInSuspense {
                 sum,
                 state,

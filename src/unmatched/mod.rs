@@ -9,7 +9,8 @@
 //! # Invariants
 //! 1. A bank reference, and a payment of a channel, enters once.
 //! 2. It leaves once and whole: to one detainee, by the distribution, or back to whoever sent it.
-//! 3. Without people it leaves only for the detainee whose exact custody number and birth date were written, when nothing speaks
+//! 3. Without people it takes nobody over the balance cap, payments in flight counted.
+//! 4. Without people it leaves only for the detainee whose exact custody number and birth date were written, when nothing speaks
 //!    against it. Otherwise two people decide, and three from 5,000.00.
 
 mod ask;

@@ -9,6 +9,7 @@ use super::{
         transaction_name, typed,
     },
     distribution::debt_name,
+    identity::reason_told,
     name::{
         CenterName, CreditReversalName, DetaineeName, PayerName, RefundName, ReleaseName, RemittanceName,
         TransactionName,
@@ -235,7 +236,7 @@ impl RefundService for RefundApi {
             suspense: suspense.map(|name| Seq(name.seq)),
             amount,
             review: None,
-            reason: told(&message.reason, "reason")?,
+            reason: reason_told(&message.reason, "reason")?,
         };
         let posted = self.refunds.create(&center, request, new).await?;
         // As it was set aside, now and in every repetition.
@@ -380,7 +381,7 @@ impl RefundService for RefundApi {
         let center = scope::center(&self.custody, actor, name.center).await?;
         let method = "custody.v1.RefundService/FailRelease";
         let request = request(&message.request_id, method, message, actor)?;
-        let reason = told(&message.reason, "reason")?;
+        let reason = reason_told(&message.reason, "reason")?;
         let posted = self
             .refunds
             .fail_release(&center, request, Seq(name.seq), reason)
@@ -396,7 +397,7 @@ impl RefundService for RefundApi {
         let center = scope::center(&self.custody, actor, credit.center).await?;
         let method = "custody.v1.RefundService/ReverseCredit";
         let request = request(&message.request_id, method, message, actor)?;
-        let reason = told(&message.reason, "reason")?;
+        let reason = reason_told(&message.reason, "reason")?;
         let posted = self
             .refunds
             .reverse_credit(&center, request, Seq(credit.seq), reason)

@@ -185,12 +185,12 @@ pub(super) async fn payments_in_tx(
     Ok(open.saturating_add(i64::try_from(accepted).unwrap_or(i64::MAX)))
 }
 
-/// How much of a payment the cap lets in at a moment.
+/// How much of a payment the cap lets in at a moment. What is reserved for its own remittance, if it has one, is not counted twice.
 pub(super) fn accepted(
     state: &State,
     detainee: &DetaineeId,
     standing: &Standing,
-    own: &RemittanceId,
+    own: Option<&RemittanceId>,
     amount: Amount,
     now: OffsetDateTime,
 ) -> Result<Amount, Declined> {
@@ -198,7 +198,7 @@ pub(super) fn accepted(
     let open = state.room::<PartiesRoom>()?.open.get(detainee);
     let open = open.ok_or_else(|| Declined::Broken(format!("what is in flight for {detainee} is not loaded")))?;
     let zero = Amount::zero(amount.currency());
-    let in_flight = screening::in_flight(open, Some(own), zero, now)?;
+    let in_flight = screening::in_flight(open, own, zero, now)?;
     let mut balance = zero;
     for account in [standing.available(), standing.held(), standing.savings()] {
         balance = balance.checked_add(state.balance(account)?)?;

@@ -145,7 +145,7 @@ impl Command for CreditSuspended {
         }
         let standing = state.room::<DetaineeRoom>()?.get_active(&own.detainee)?;
         let (id, at) = (&own.remittance, moment.recorded_at);
-        let accepted = parties::accepted(state, &own.detainee, &standing, id, self.amount, at)?;
+        let accepted = parties::accepted(state, &own.detainee, &standing, Some(id), self.amount, at)?;
         if accepted.is_zero() {
             return Err(Declined::Refused(R::NoHeadroom { remittance }.into()));
         }
