@@ -188,6 +188,11 @@ impl Stage {
         self.desk("finance", Role::Finance, scope(center)?)
     }
 
+    /// The desk of one of a center's finance office.
+    pub fn finance_of(&self, subject: &str, center: &str) -> anyhow::Result<Desk> {
+        self.desk(subject, Role::Finance, scope(center)?)
+    }
+
     /// A desk in a center's commissary.
     pub fn commissary(&self, center: &str) -> anyhow::Result<Desk> {
         self.desk("commissary", Role::Commissary, scope(center)?)
