@@ -126,6 +126,13 @@ impl Economy {
         };
         let number = order_number(self.world.center.no, remittance);
         self.control.pay(&number, &options).await.unwrap();
+        // As if nobody had asked of late.
+        let mut conn = self.world.process.database.lane.acquire().await.unwrap();
+        sqlx::query("update remittance_question set free_at = '2000-01-01'")
+            .execute(&mut *conn)
+            .await
+            .unwrap();
+        drop(conn);
         let asked = self.house.remittances.refresh(&self.world.center, remittance).await;
         asked.unwrap()
     }
