@@ -65,11 +65,9 @@ impl Remittances {
         center: &Center,
         new: &NewRemittance,
     ) -> Result<(RemittanceId, bool), LedgerError> {
-        if let Some(stored) = self.stored(center, &new.request).await? {
-            return Ok((told(&stored, &new.request)?, true));
-        }
         let decided = match self.look_at(center, new).await {
-            Ok(()) => self.reserve(center, new).await,
+            Ok(None) => self.reserve(center, new).await,
+            Ok(Some(id)) => return Ok((id, true)),
             Err(error) => Err(error),
         };
         match decided {
@@ -81,19 +79,17 @@ impl Remittances {
         }
     }
 
-    async fn stored(&self, center: &Center, request: &Request) -> Result<Option<Stored>, LedgerError> {
-        let mut conn = self.lanes.database().lane.acquire().await?;
-        Ok(outcome::find(&mut conn, center.no, request.id).await?)
-    }
-
-    /// Whether it would be accepted at one moment of the journal. Nothing is locked.
-    async fn look_at(&self, center: &Center, new: &NewRemittance) -> Result<(), LedgerError> {
+    /// What the request made before, or else whether it would be accepted, at one moment of the journal. Nothing is locked.
+    async fn look_at(&self, center: &Center, new: &NewRemittance) -> Result<Option<RemittanceId>, LedgerError> {
         let mut tx = self.lanes.database().lane.begin().await?;
         store::read_one_moment(&mut tx).await?;
+        if let Some(stored) = outcome::find(&mut tx, center.no, new.request.id).await? {
+            return told(&stored, &new.request).map(Some);
+        }
         let head = center::head(&mut tx, center.no, false).await?;
         self.chosen(center, new)?;
         self.check(&mut tx, center, new, self.after(&head)).await?;
-        Ok(())
+        Ok(None)
     }
 
     /// Decides in a transaction in which the journal stands still, and writes down what is accepted. On a refusal nothing is
@@ -127,10 +123,12 @@ impl Remittances {
         };
         match self.lanes.submit(center, refused).await {
             // The same request was accepted meanwhile, which is no outcome of a lane's.
-            Ok(_) | Err(LedgerError::Internal) => match self.stored(center, request).await? {
-                Some(stored) => Ok((told(&stored, request)?, true)),
-                None => Err(LedgerError::Internal),
-            },
+            Ok(_) | Err(LedgerError::Internal) => {
+                let mut conn = self.lanes.database().lane.acquire().await?;
+                let stored = outcome::find(&mut conn, center.no, request.id).await?;
+                let stored = stored.ok_or(LedgerError::Internal)?;
+                Ok((told(&stored, request)?, true))
+            }
             Err(error) => Err(error),
         }
     }

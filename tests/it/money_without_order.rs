@@ -262,6 +262,7 @@ async fn an_identity_number_told_by_mistake_is_refused_and_nowhere_kept() {
         parent: "centers/C1/payers/P1".into(),
         payer_link: Some(PayerLink {
             detainee: "centers/C1/detainees/D3".into(),
+            relationship: payer_link::Relationship::Parent.into(),
             ..PayerLink::default()
         }),
         reason: told,

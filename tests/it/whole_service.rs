@@ -74,7 +74,7 @@ impl Hall {
         people(&process, &center).await;
 
         let config = SimulatorConfig::new(([127, 0, 0, 1], 0).into(), SecretString::from(SECRET));
-        let simulator = Simulator::start(config, Clock::system()).await.unwrap();
+        let simulator = Simulator::start(config, turnable()).await.unwrap();
         let gateway_url = simulator.base_url();
         let service = Service::start_with(Some(&db.url), &environment(&gateway_url)).await;
         Hall {
@@ -99,7 +99,7 @@ impl Hall {
     pub async fn start_gateway(&mut self) {
         let address = self.gateway_url.strip_prefix("http://").unwrap().parse().unwrap();
         let config = SimulatorConfig::new(address, SecretString::from(SECRET));
-        self.simulator = Some(Simulator::start(config, Clock::system()).await.unwrap());
+        self.simulator = Some(Simulator::start(config, turnable()).await.unwrap());
     }
 
     /// The gateway, as the service sees it.
@@ -390,6 +390,11 @@ pub fn remittance_of(payer: &str, detainee: &str, amount: &str, request_id: Uuid
         request_id: request_id.to_string(),
         in_app_payer: String::new(),
     }
+}
+
+/// The time that there is, on a clock that can be turned.
+pub fn turnable() -> Clock {
+    Clock::starting_at(OffsetDateTime::now_utc())
 }
 
 fn environment(gateway_url: &str) -> [(&str, &str); 2] {

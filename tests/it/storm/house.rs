@@ -8,7 +8,6 @@ use std::{
 use custody_ledger::{
     access::{Role, Scope},
     api::status::reason_of,
-    clock::Clock,
     gateway::simulator::{
         RetryPolicy, Simulator, SimulatorConfig, SimulatorControl, alipay::keys::AlipayKeys,
         wechat::keys::WechatPayKeys,
@@ -66,7 +65,7 @@ impl House {
             attempts_max: 60,
             answer_timeout: Duration::from_secs(10),
         };
-        let simulator = Simulator::start(config, Clock::system()).await.unwrap();
+        let simulator = Simulator::start(config, whole_service::turnable()).await.unwrap();
         let url = simulator.base_url();
         let tables = [
             wechat.service_table("wechat", &keys("wechat-keys"), &url).unwrap(),
