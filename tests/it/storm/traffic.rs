@@ -176,7 +176,7 @@ async fn cancel(caller: &Caller, lot: &Lot, ordered: &Remittance) {
 
 /// The finance office sends back what was paid twice, or some of what was credited.
 async fn pay_back(caller: &Caller, lot: &Lot, center: &str, name: &str) {
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     let get = GetRemittanceRequest { name: name.into() };
     let remittance: Remittance = caller.insist("RemittanceService/GetRemittance", &get).await.unwrap();
     let is_double = |payment: &&SuspendedPayment| payment.reason == "DUPLICATE_PAYMENT";
