@@ -121,7 +121,7 @@ async fn one_request_at_two_processes_has_one_outcome_at_the_edge_of_the_cap() {
             doors[usize::try_from(number % 2).unwrap()].clone(),
             economy.world.center.clone(),
         );
-        let new = economy.asked(Uuid::from_u128(4 << 76 | 2 << 62 | number / 4), "D1", "600");
+        let new = economy.asked(Uuid::from_u128((4 << 76) | (2 << 62) | (number / 4)), "D1", "600");
         asked.spawn(async move {
             let answer = door.create(&center, new).await;
             (
