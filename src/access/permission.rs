@@ -29,7 +29,7 @@ pub enum Permission {
     ListPayers,
     /// Read one payer and its links.
     ReadPayer,
-    /// Order a remittance, and ask the gateway what became of it.
+    /// Order a remittance, ask the gateway what became of it, and give it up.
     Remit,
     /// Read remittances.
     ReadRemittances,
@@ -259,6 +259,7 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.RemittanceService/ReleaseRemittance", Review),
     ("custody.v1.RemittanceService/RejectRemittance", Review),
     ("custody.v1.RemittanceService/WatchRemittance", ReadRemittances),
+    ("custody.v1.RemittanceService/CancelRemittance", Remit),
     ("custody.v1.WorkService/ListJobs", ReadJobs),
     ("custody.v1.WorkService/GetWorkItem", ReadWork),
     ("custody.v1.WorkService/ListWorkItems", ReadWork),
@@ -387,7 +388,7 @@ mod tests {
         payer.sort_unstable();
         assert_eq!(
             payer.join(" "),
-            "AddPaymentAccount ChangePayerPhone CreateRemittance GetBalances GetDetainee GetDistribution GetPayer \
+            "AddPaymentAccount CancelRemittance ChangePayerPhone CreateRemittance GetBalances GetDetainee GetDistribution GetPayer \
              GetPayerLink GetRefund GetRemittance GetRequestOutcome GetUnspent ListPayerLinks ListRefunds \
              ListRemittances ListStatementLines PreviewDistribution RefreshRemittance RegisterPayer \
              RemovePaymentAccount RequestPayerLink RequestPhoneCode RevokePayer RevokePayerLink VerifyPayerPhone \

@@ -89,9 +89,11 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         | Reason::PhoneCodeNotSendable
         | Reason::PhoneNotToVerify
         | Reason::LinkState
-        | Reason::TooManyLinks => Code::FailedPrecondition,
+        | Reason::TooManyLinks
+        | Reason::TooManyVainOrders
+        | Reason::TooManyTries => Code::FailedPrecondition,
         Reason::GatewayUnavailable | Reason::PhoneCodeNotSent => Code::Unavailable,
-        Reason::QueueFull | Reason::PhoneCodeTooSoon => Code::ResourceExhausted,
+        Reason::QueueFull | Reason::PhoneCodeTooSoon | Reason::TooManyWatches => Code::ResourceExhausted,
         Reason::NotAllowed | Reason::MakerIsChecker => Code::PermissionDenied,
         Reason::NotAuthenticated => Code::Unauthenticated,
     };

@@ -11,10 +11,11 @@ use tonic::{
 use uuid::Builder;
 
 use crate::proto::{
-    commissary_service_client::CommissaryServiceClient, custody_service_client::CustodyServiceClient,
-    distribution_service_client::DistributionServiceClient, ledger_service_client::LedgerServiceClient,
-    reconciliation_service_client::ReconciliationServiceClient, refund_service_client::RefundServiceClient,
-    remittance_service_client::RemittanceServiceClient, settlement_service_client::SettlementServiceClient,
+    approval_service_client::ApprovalServiceClient, commissary_service_client::CommissaryServiceClient,
+    custody_service_client::CustodyServiceClient, distribution_service_client::DistributionServiceClient,
+    ledger_service_client::LedgerServiceClient, reconciliation_service_client::ReconciliationServiceClient,
+    refund_service_client::RefundServiceClient, remittance_service_client::RemittanceServiceClient,
+    settlement_service_client::SettlementServiceClient,
 };
 
 /// A connection on which every call carries a token.
@@ -73,6 +74,10 @@ impl Desk {
 
     pub fn reconciliation(&self) -> ReconciliationServiceClient<Line> {
         ReconciliationServiceClient::new(self.line.clone())
+    }
+
+    pub fn approval(&self) -> ApprovalServiceClient<Line> {
+        ApprovalServiceClient::new(self.line.clone())
     }
 
     pub fn ledger(&self) -> LedgerServiceClient<Line> {

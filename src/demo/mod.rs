@@ -102,6 +102,7 @@ async fn story(play: &mut Play) -> anyhow::Result<String> {
     acts::refund::play(play).await?;
     acts::release::play(play).await?;
     acts::storm::play(play).await?;
+    acts::review::play(play).await?;
     next_day(play).await?;
     acts::settle::play(play).await?;
     acts::bill::play(play).await?;

@@ -190,7 +190,12 @@ impl Stage {
 
     /// Somebody else's desk in a center's finance office.
     pub fn cashier(&self, center: &str) -> anyhow::Result<Desk> {
-        self.desk("cashier", Role::Finance, scope(center)?)
+        self.finance_of("cashier", center)
+    }
+
+    /// The desk of one of a center's finance office.
+    pub fn finance_of(&self, subject: &str, center: &str) -> anyhow::Result<Desk> {
+        self.desk(subject, Role::Finance, scope(center)?)
     }
 
     /// A desk in a center's commissary.

@@ -34,7 +34,7 @@ use crate::{
     ledger::{Center, Lanes, LedgerError, Reason},
     money::Amount,
     refund::{self, parse_refund_number},
-    remittance::{self, parse_order_number},
+    remittance::{self, Learnt, Paid, Remittances, parse_order_number},
 };
 
 /// The longest bill that is read, in bytes.
@@ -96,19 +96,21 @@ pub struct Reconciliations {
     lanes: Lanes,
     custody: Custody,
     channels: Channels,
+    remittances: Remittances,
 }
 
 impl Reconciliations {
     /// The domain over its journals and the channels there are.
     pub fn new(lanes: Lanes, custody: Custody, channels: Channels) -> Reconciliations {
         Reconciliations {
+            remittances: Remittances::new(lanes.clone(), custody.clone(), channels.clone()),
             lanes,
             custody,
             channels,
         }
     }
 
-    /// Fetches a bill from the gateway, and imports it.
+    /// Fetches a bill from the gateway, brings in what was paid and nobody told us of, and imports it.
     ///
     /// Errors: those of [`Reconciliations::import`], GATEWAY_REFUSED.
     pub async fn fetch(&self, center: &Center, of: BillOf, actor: &str) -> Result<Reconciliation, LedgerError> {
@@ -118,7 +120,50 @@ impl Reconciliations {
             channel: of.channel.clone(),
             problem: error.to_string(),
         })?;
+        let rows = self.read(center, &of, &bill).await?;
+        self.bring_in(center, &of, &rows).await?;
         self.import(center, of, bill, actor).await
+    }
+
+    /// Takes the payments of our orders that the bill tells and the ledger does not have. A further payment of an order is told by
+    /// no query, so that one whose notification was lost is found here only. What contradicts its order stays a break.
+    ///
+    /// Only of a bill that was fetched: one that somebody uploads is that one person's word, and moves no money.
+    async fn bring_in(&self, center: &Center, of: &BillOf, rows: &[BillRow]) -> Result<(), LedgerError> {
+        let compared = self.compare(center, of, rows).await?;
+        let missing = compared
+            .breaks
+            .iter()
+            .filter(|found| found.kind == BreakKind::OnlyInBill)
+            .filter_map(|found| found.bill.as_ref())
+            .filter(|row| row.kind == BillKind::Payment && center_of(row) == Some(center.no));
+        for row in missing {
+            let paid = Paid {
+                order_number: row.order_number.clone(),
+                gateway_transaction: row.gateway_id.clone(),
+                amount: row.amount,
+                paid_at: row.time,
+            };
+            if let Err(rejected) = self.remittances.confirm(&of.channel, &paid, Learnt::ByBill).await? {
+                tracing::warn!(center = %center.id, order = row.order_number, %rejected, "a bill tells a payment that is not taken");
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of a bill that this center has to explain.
+    async fn read(&self, center: &Center, of: &BillOf, bill: &[u8]) -> Result<Vec<BillRow>, LedgerError> {
+        let rows = self.gate(of)?.channel.parse_bill(bill).map_err(R::Bill)?;
+        let rows = self.rows_of(center, rows).await?;
+        if let Some(row) = rows.iter().find(|row| row.amount.currency() != center.currency) {
+            return Err(R::Currency {
+                row: row.row,
+                found: row.amount.currency(),
+                expected: center.currency,
+            }
+            .into());
+        }
+        Ok(rows)
     }
 
     /// Compares a bill with the ledger, records the fees of what matches, and keeps what came of it.
@@ -135,16 +180,7 @@ impl Reconciliations {
         actor: &str,
     ) -> Result<Reconciliation, LedgerError> {
         self.require_over(center, of.date)?;
-        let rows = self.gate(&of)?.channel.parse_bill(&bill).map_err(R::Bill)?;
-        let rows = self.rows_of(center, rows).await?;
-        if let Some(row) = rows.iter().find(|row| row.amount.currency() != center.currency) {
-            return Err(R::Currency {
-                row: row.row,
-                found: row.amount.currency(),
-                expected: center.currency,
-            }
-            .into());
-        }
+        let rows = self.read(center, &of, &bill).await?;
         for _ in 0..ATTEMPTS_MAX {
             let compared = self.compare(center, &of, &rows).await?;
             if compared.new_entries.is_empty() {

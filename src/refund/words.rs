@@ -49,6 +49,10 @@ fn of_state(state: LegState, reason: &str) -> [&'static str; 2] {
             "It was not paid in time. If you have paid all the same, the money is credited or goes back.",
             "未在时限内付款。如您已付款，款项将上账或退回。",
         ],
+        LegState::Cancelled => [
+            "It was cancelled before it was paid. If you have paid all the same, the money is credited or goes back.",
+            "汇款已在付款前取消。如您已付款，款项将上账或退回。",
+        ],
         LegState::Paid => ["Your payment has arrived.", "已收到您的付款。"],
         LegState::Held => [
             "The payment is being checked. It is released, or goes back to you, by the deadline at the latest.",

@@ -18,7 +18,7 @@ use crate::{
     gateway::{ChannelSet, Gate, GatewayError, PaymentState},
     ids::{CenterNo, RemittanceId, Seq},
     ledger::{
-        Center, LedgerError, Outcome, center,
+        Center, LedgerError, Outcome, Reason, center,
         outcome::{self, Stored},
     },
     money::{Amount, MoneyError},
@@ -32,6 +32,10 @@ const POLL_LEASE: Duration = Duration::minutes(2);
 const POLLS_AT_ONCE: usize = 8;
 /// How long asking about one order may take: a question, closing it, and what comes of that.
 const POLL_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(15);
+/// How long callers have to wait until the gateway is asked about a remittance again.
+const QUESTION_PAUSE: Duration = Duration::seconds(10);
+/// The same, if it did not answer.
+const UNANSWERED_PAUSE: Duration = Duration::SECOND;
 /// The most bytes kept of a rejected notification.
 const REJECTED_BYTES_MAX: usize = 4096;
 /// The center of what tells no center of ours.
@@ -57,6 +61,8 @@ pub enum Learnt {
     ByNotification,
     /// We asked.
     ByQuery,
+    /// It stands in the gateway's bill.
+    ByBill,
 }
 
 impl Learnt {
@@ -64,6 +70,7 @@ impl Learnt {
         match self {
             Learnt::ByNotification => "by notification",
             Learnt::ByQuery => "by query",
+            Learnt::ByBill => "by the gateway's bill",
         }
     }
 }
@@ -274,12 +281,35 @@ impl Remittances {
     }
 
     /// Asks the gateway now what became of a remittance, and acts on the answer. What is in suspense is credited, if it can be.
+    /// Callers may have the gateway asked once in [`QUESTION_PAUSE`]; in between they are told what is known.
     pub async fn refresh(&self, center: &Center, id: &RemittanceId) -> Result<Remittance, LedgerError> {
         let remittance = self.remittance(center, id).await?;
+        let asks_nobody = [LegState::Credited, LegState::Failed, LegState::Suspended];
+        if asks_nobody.contains(&remittance.state()) {
+            return self.look_again(center, remittance).await;
+        }
+        let now = self.lanes.clock().now();
+        let mut conn = self.lanes.database().lane.acquire().await?;
+        if !store::may_ask(&mut conn, center.no, id, (now, now + QUESTION_PAUSE)).await? {
+            return Ok(remittance);
+        }
+        drop(conn);
+        let answer = self.look_again(center, remittance).await;
+        if let Err(LedgerError::Refused { refusal, .. }) = &answer
+            && refusal.reason() == Reason::GatewayUnavailable
+        {
+            let mut conn = self.lanes.database().lane.acquire().await?;
+            store::free_question(&mut conn, center.no, id, now + UNANSWERED_PAUSE).await?;
+        }
+        answer
+    }
+
+    /// The same, whoever asked before.
+    async fn look_again(&self, center: &Center, remittance: Remittance) -> Result<Remittance, LedgerError> {
         let gate = self.gate(&remittance.channel)?;
         match remittance.state() {
             LegState::Credited | LegState::Failed => Ok(remittance),
-            LegState::Suspended => self.credit_suspended(center, id).await,
+            LegState::Suspended => self.credit_suspended(center, &remittance.id).await,
             LegState::Created if self.lanes.clock().now() < remittance.expires_at => {
                 self.open(center, gate, remittance).await
             }
@@ -296,13 +326,16 @@ impl Remittances {
     ) -> Result<Remittance, LedgerError> {
         let number = order_number(center.no, &remittance.id);
         let is_over = self.lanes.clock().now() >= remittance.expires_at;
-        let answer = if is_over && remittance.leg(LegState::Expired).is_none() {
+        let is_cancelled = remittance.leg(LegState::Cancelled).is_some();
+        // What is cancelled is closed again: an order that was on its way to the gateway then may have been opened after.
+        let answer = if is_cancelled || is_over && remittance.leg(LegState::Expired).is_none() {
             gate.channel.close_payment(&number).await
         } else {
             gate.channel.query_payment(&number).await
         };
         match answer {
             Ok(PaymentState::Unpaid) => Ok(remittance),
+            Ok(PaymentState::Closed | PaymentState::Unknown) if is_cancelled => Ok(remittance),
             Ok(PaymentState::Closed) => self.expire(center, &remittance, "closed unpaid").await,
             // What the gateway does not know nobody can pay.
             Ok(PaymentState::Unknown) if is_over => self.expire(center, &remittance, "not known to the gateway").await,
@@ -322,22 +355,7 @@ impl Remittances {
                     amount,
                     paid_at,
                 };
-                match self.confirm(&remittance.channel, &paid, Learnt::ByQuery).await? {
-                    Ok(remittance) => Ok(remittance),
-                    Err(rejected) => {
-                        let told = format!("{paid:?}");
-                        let reason = rejected.to_string();
-                        self.reject(
-                            &remittance.channel,
-                            &reason,
-                            Some(&paid.order_number),
-                            told.as_bytes(),
-                            None,
-                        )
-                        .await?;
-                        Ok(remittance)
-                    }
-                }
+                self.confirm_asked(remittance, &paid).await
             }
             Err(error @ GatewayError::Refused { .. }) => Err(R::Gateway {
                 remittance: remittance.id,
@@ -350,6 +368,19 @@ impl Remittances {
             }
             .into()),
         }
+    }
+
+    /// Takes a payment that the gateway tells when it is asked. One that contradicts what is known changes nothing, and is kept.
+    pub(super) async fn confirm_asked(&self, remittance: Remittance, paid: &Paid) -> Result<Remittance, LedgerError> {
+        let channel = &remittance.channel;
+        let rejected = match self.confirm(channel, paid, Learnt::ByQuery).await? {
+            Ok(remittance) => return Ok(remittance),
+            Err(rejected) => rejected.to_string(),
+        };
+        let told = format!("{paid:?}");
+        self.reject(channel, &rejected, Some(&paid.order_number), told.as_bytes(), None)
+            .await?;
+        Ok(remittance)
     }
 
     async fn expire(&self, center: &Center, remittance: &Remittance, detail: &str) -> Result<Remittance, LedgerError> {
@@ -381,7 +412,8 @@ impl Remittances {
     }
 
     async fn poll(&self, center: &Center, id: &RemittanceId, attempts: i32) -> Result<(), LedgerError> {
-        match tokio::time::timeout(POLL_TIME_MAX, self.refresh(center, id)).await {
+        let remittance = self.remittance(center, id).await?;
+        match tokio::time::timeout(POLL_TIME_MAX, self.look_again(center, remittance)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 tracing::warn!(center = %center.id, remittance = %id, %error, "the gateway's answer is still open");

@@ -31,6 +31,8 @@ pub enum LegState {
     Failed,
     /// Not paid in time. A late payment is still taken.
     Expired,
+    /// Given up before it was paid, and closed at the gateway. A payment that comes all the same is still taken.
+    Cancelled,
     /// Paid at the gateway. Written with the transaction that brings the money into the ledger.
     Paid,
     /// Paid, and put into suspense for review.
@@ -47,11 +49,12 @@ pub enum LegState {
 
 impl LegState {
     /// All of them, in their order.
-    pub const ALL: [LegState; 10] = [
+    pub const ALL: [LegState; 11] = [
         LegState::Created,
         LegState::Pending,
         LegState::Failed,
         LegState::Expired,
+        LegState::Cancelled,
         LegState::Paid,
         LegState::Held,
         LegState::Suspended,
@@ -67,6 +70,7 @@ impl LegState {
             LegState::Pending => "PENDING",
             LegState::Failed => "FAILED",
             LegState::Expired => "EXPIRED",
+            LegState::Cancelled => "CANCELLED",
             LegState::Paid => "PAID",
             LegState::Held => "HELD",
             LegState::Suspended => "SUSPENDED",
@@ -182,6 +186,11 @@ impl Remittance {
         self.state() >= LegState::Held
     }
 
+    /// Whether it has ended without a payment, so that nobody should be able to pay it.
+    pub fn is_given_up(&self) -> bool {
+        matches!(self.state(), LegState::Failed | LegState::Expired | LegState::Cancelled)
+    }
+
     /// What the gateway says of its payment.
     pub fn payment(&self) -> Option<&PaymentFacts> {
         self.leg(LegState::Paid).and_then(|leg| leg.payment.as_ref())
@@ -250,7 +259,8 @@ pub fn next_poll(remittance: &Remittance, attempts: i32, now: OffsetDateTime) ->
         // At the expiry the order is closed, whatever the rhythm.
         next = next.min(remittance.expires_at.max(now + POLL_PAUSE));
     }
-    let is_over = remittance.state() == LegState::Expired && next > remittance.expires_at + POLL_GRACE;
+    let is_closed = matches!(remittance.state(), LegState::Expired | LegState::Cancelled);
+    let is_over = is_closed && next > remittance.expires_at + POLL_GRACE;
     (!is_over).then_some(next)
 }
 
@@ -350,6 +360,8 @@ mod tests {
             assert_eq!(next_poll(&remittance(&[S::Created, done]), 3, CREATED), None);
         }
         assert_eq!(next_poll(&remittance(&[S::Created, S::Expired]), 9, late), None);
+        assert_eq!(next_poll(&remittance(&[S::Created, S::Cancelled]), 9, late), None);
+        assert!(next_poll(&remittance(&[S::Created, S::Cancelled]), 1, CREATED).is_some());
         assert!(next_poll(&remittance(&[S::Created, S::Expired, S::Paid]), 9, late).is_some());
     }
 }

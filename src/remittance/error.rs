@@ -37,6 +37,22 @@ pub enum RemittanceRefusal {
         /// The center's limit.
         count_max: i32,
     },
+    /// Too many of the payer's orders of late have come to nothing.
+    #[error("{count} orders of the last day were cancelled or refused by the gateway; the limit is {limit}")]
+    TooManyVainOrders {
+        /// How many.
+        count: i64,
+        /// The most there may be.
+        limit: i64,
+    },
+    /// Somebody has tried to cancel it too often.
+    #[error("remittance {remittance} could not be closed at the gateway {limit} times; it ends at its expiry")]
+    TooManyTries {
+        /// The remittance.
+        remittance: RemittanceId,
+        /// How often it may be tried.
+        limit: i32,
+    },
     /// The cap lets nothing of the payment in.
     #[error("the detainee has as much as the balance cap allows; nothing of remittance {remittance} can be credited")]
     NoHeadroom {
@@ -118,6 +134,12 @@ impl From<RemittanceRefusal> for Refusal {
             R::OverCount { count, count_max } => because(Reason::PaymentCountExceeded)
                 .with_fact("count", count)
                 .with_fact("limit", count_max),
+            R::TooManyVainOrders { count, limit } => because(Reason::TooManyVainOrders)
+                .with_fact("count", count)
+                .with_fact("limit", limit),
+            R::TooManyTries { remittance, limit } => because(Reason::TooManyTries)
+                .with_fact("remittance", remittance)
+                .with_fact("limit", limit),
             R::NoHeadroom { remittance } => because(Reason::BalanceCapExceeded).with_fact("remittance", remittance),
             R::NotUnderReview { remittance } => because(Reason::NotUnderReview).with_fact("remittance", remittance),
             R::ChannelNotFound { channel } => because(Reason::NotFound).with_fact("channel", channel).about("channel"),

@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! - `entity`: states, order numbers and the rhythm of asking, pure.
-//! - `create`: a quote and an order at the gateway. `confirm`: what the gateway says of it, however it is learnt.
+//! - `create`: a `quote` and an order at the gateway. `cancel`: giving it up. `confirm`: what the gateway says of it, however it
+//!   is learnt.
 //! - `delivery`: every notification as it is kept.
 //! - `credit`: the one transaction that brings a payment into the ledger. [`suspense`]: payments that cannot be credited.
 //!
@@ -12,6 +13,7 @@
 //!    a remittance's payments to get there is credited, or suspended; whatever else is paid for it is put into suspense.
 //! 3. Whatever is lost in between (a notification, an answer, a process) is found again by asking the gateway.
 
+mod cancel;
 mod confirm;
 mod create;
 mod credit;
@@ -20,12 +22,14 @@ mod entity;
 mod error;
 mod parties;
 mod posting;
+mod quote;
 mod returns;
 mod screening;
 mod store;
 pub mod suspense;
 mod verify;
 
+pub use cancel::Canceller;
 pub use confirm::{Learnt, Paid, RejectedNotice, contradiction};
 pub use create::{METHOD, NewRemittance};
 pub use credit::{CreditRemittance, recorded_at, want_split};

@@ -93,6 +93,116 @@ pub(super) async fn insert_leg(
     Ok(())
 }
 
+/// That a remittance was given up, by whom, unless it was before.
+pub(super) async fn insert_cancelled(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    id: &RemittanceId,
+    (at, detail, actor): (OffsetDateTime, &str, &str),
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into remittance_leg (center_id, remittance_id, state, at, detail, actor)
+         values ($1, $2, 'CANCELLED', $3, $4, $5) on conflict do nothing",
+        center.0,
+        id.as_str(),
+        at,
+        detail,
+        actor,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// From here on the caller's transaction reads as of one moment, and writes nothing.
+pub(super) async fn read_one_moment(conn: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("set transaction isolation level repeatable read, read only")
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// How many of a payer's orders since an instant have come to nothing, because they were cancelled or the gateway refused them.
+pub(super) async fn vain_orders(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    payer: &PayerId,
+    since: OffsetDateTime,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from remittance r
+           where r.center_id = $1 and r.payer_id = $2 and r.created_at > $3
+             and exists (select from remittance_leg l where l.center_id = r.center_id
+                         and l.remittance_id = r.remittance_id and l.state in ('FAILED', 'CANCELLED'))"#,
+        center.0,
+        payer.as_str(),
+        since,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Takes the right to have the gateway asked about a remittance once; others have it again from `free_at`. False if somebody had
+/// it a moment ago.
+pub(super) async fn may_ask(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    id: &RemittanceId,
+    (now, free_at): (OffsetDateTime, OffsetDateTime),
+) -> sqlx::Result<bool> {
+    let taken = sqlx::query!(
+        "insert into remittance_question as q (center_id, remittance_id, free_at, closings) values ($1, $2, $4, 0)
+         on conflict on constraint remittance_question_pkey do update set free_at = excluded.free_at
+         where q.free_at <= $3",
+        center.0,
+        id.as_str(),
+        now,
+        free_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(taken.rows_affected() == 1)
+}
+
+/// The gateway may be asked about a remittance again from an instant on.
+pub(super) async fn free_question(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    id: &RemittanceId,
+    free_at: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update remittance_question set free_at = $3 where center_id = $1 and remittance_id = $2",
+        center.0,
+        id.as_str(),
+        free_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Counts that a caller has the gateway close a remittance. False if that was done `most` times before.
+pub(super) async fn may_close(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    id: &RemittanceId,
+    (now, most): (OffsetDateTime, i32),
+) -> sqlx::Result<bool> {
+    let taken = sqlx::query!(
+        "insert into remittance_question as q (center_id, remittance_id, free_at, closings) values ($1, $2, $3, 1)
+         on conflict on constraint remittance_question_pkey do update set closings = q.closings + 1
+         where q.closings < $4",
+        center.0,
+        id.as_str(),
+        now,
+        most,
+    )
+    .execute(conn)
+    .await?;
+    Ok(taken.rows_affected() == 1)
+}
+
 /// Which remittances a list shows.
 #[derive(Debug, Clone, Default)]
 pub struct RemittanceFilter {

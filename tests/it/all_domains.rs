@@ -18,7 +18,7 @@ use custody_ledger::{
     ledger::{LedgerError, Posted, Request, balance, proof},
     money::Amount,
     refund::{NewRefund, Refund, Refunds, refund_number},
-    remittance::{NewRemittance, Remittance, Remittances, order_number},
+    remittance::{Learnt, NewRemittance, Paid, Remittance, Remittances, order_number},
     settlement::Settlements,
 };
 use secrecy::SecretString;
@@ -35,6 +35,8 @@ pub struct Economy {
     pub world: World,
     pub control: SimulatorControl,
     pub house: House,
+    /// Who remits.
+    pub payer: String,
     channels: Channels,
     _simulator: Simulator,
 }
@@ -89,6 +91,7 @@ impl Economy {
         Economy {
             control: SimulatorControl::try_new(simulator.base_url()).unwrap(),
             house,
+            payer: "P1".into(),
             channels,
             _simulator: simulator,
             world,
@@ -112,7 +115,7 @@ impl Economy {
         let method = "custody.v1.RemittanceService/CreateRemittance";
         NewRemittance {
             request: request_with(request, method, body.as_bytes()),
-            payer: PayerId::parse("P1").unwrap(),
+            payer: PayerId::parse(&self.payer).unwrap(),
             detainee: id(detainee),
             amount: cny(amount),
             channel: None,
@@ -135,8 +138,39 @@ impl Economy {
         };
         let number = order_number(self.world.center.no, remittance);
         self.control.pay(&number, &options).await.unwrap();
+        // As if nobody had asked of late.
+        let mut conn = self.world.process.database.lane.acquire().await.unwrap();
+        sqlx::query("update remittance_question set free_at = '2000-01-01'")
+            .execute(&mut *conn)
+            .await
+            .unwrap();
+        drop(conn);
         let asked = self.house.remittances.refresh(&self.world.center, remittance).await;
         asked.unwrap()
+    }
+
+    /// Pays an order that is closed, and tells it at once, as a notification would.
+    pub async fn pay_late(&self, remittance: &RemittanceId) -> Remittance {
+        let number = order_number(self.world.center.no, remittance);
+        let late = PayOptions {
+            lose: true,
+            late: true,
+            ..PayOptions::default()
+        };
+        let paid = self.control.pay(&number, &late).await.unwrap();
+        let found = self.house.remittances.remittance(&self.world.center, remittance).await;
+        let told = Paid {
+            order_number: number,
+            gateway_transaction: paid.gateway_transaction,
+            amount: found.unwrap().amount,
+            paid_at: self.world.process.lanes.clock().now(),
+        };
+        let taken = self
+            .house
+            .remittances
+            .confirm("webhook", &told, Learnt::ByNotification)
+            .await;
+        taken.unwrap().unwrap()
     }
 
     /// Asks once more what became of a remittance: what is in suspense is credited, if it can be.

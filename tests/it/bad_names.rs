@@ -38,6 +38,7 @@ RemittanceService/ListPayerLinks       parent=~centers/C1/payers/P1 detainee=?ce
 RemittanceService/CreateRemittance     parent=^centers/C1 payer=@centers/C1/payers/P1 detainee=@centers/C1/detainees/D1 amount.currency_code=CNY amount.amount=1 channel=webhook request_id=$id
 RemittanceService/GetRemittance        name=!centers/C1/remittances/R1
 RemittanceService/RefreshRemittance    name=!centers/C1/remittances/R1
+RemittanceService/CancelRemittance     name=!centers/C1/remittances/R1
 RemittanceService/ListNotifications    parent=^centers/C1
 RemittanceService/ListRemittances      parent=^centers/C1 payer=?centers/C1/payers/P1 detainee=?centers/C1/detainees/D1
 PayerService/RegisterPayer          parent=^centers/C1 payer_id=P9 payer.display_name=A payer.identity_document.kind=2 payer.identity_document.number=E1234567 payer.phone=+8610000000002
@@ -299,6 +300,7 @@ fn unknown(sample: &str) -> String {
 const ASKED: &str = "
 RemittanceService/GetRemittance          name=$r
 RemittanceService/RefreshRemittance      name=$r
+RemittanceService/CancelRemittance       name=$r
 DistributionService/GetDistribution      name=$r/distribution
 CustodyService/GetDetainee               name=$d
 CustodyService/GetBalances               detainee=$d

@@ -9,6 +9,7 @@
 //!
 //! The ledger and its domains, called directly:
 //! - `purchase`, `remittance`, `settlement`, `refund`, `reconciliation` one domain each
+//! - `cancelling` quotes that are given up, and what may be asked for how often
 //! - `life` what is over the cap, held for review, too much in a month
 //! - `scenarios` ledgers written as text; `model` random commands against a pure model
 //! - `tampering` what verification notices; `privileges` what the service's role may do in the database
@@ -30,7 +31,7 @@
 //!
 //! Power cuts and outages:
 //! - `faults` of the service and its PostgreSQL; `hanging_database` one that is there and does not answer;
-//!   `gateway_power_cuts` between the gateway and the ledger; `storm` all of it at once, by a seed, and the books compared
+//!   `gateway_power_cuts` between the gateway and the ledger; `life_power_cuts` between being held, decided, and sent back; `storm` all of it at once, by a seed, and the books compared
 //!
 //! The house's own order: `tidy` rules for the sources; `offline` what is generated and committed is up to date.
 
@@ -43,6 +44,7 @@ mod bad_input;
 mod bad_names;
 mod bad_requests;
 mod bills;
+mod cancelling;
 mod database;
 mod debts;
 mod demonstration;
@@ -53,6 +55,7 @@ mod hanging_database;
 mod lending;
 mod life;
 mod life_over_the_wire;
+mod life_power_cuts;
 mod messages_from_text;
 mod model;
 mod money_without_order;

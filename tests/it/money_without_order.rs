@@ -224,6 +224,72 @@ async fn what_is_certain_is_credited_once_when_one_other_allows_it() {
     hall.verified().await;
 }
 
+/// What is recorded is kept for ever, and identity numbers are not kept in clear: neither in what a bank wrote, nor in what
+/// people tell as a reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_number_told_by_mistake_is_refused_and_nowhere_kept() {
+    const NUMBER: &str = "11010519491231002X";
+    let hall = Hall::open().await;
+    let remitted = hall.remit("D1", "50.00").await;
+    let sum = record(&hall, line_of("B1", "12.00")).await;
+    let told = format!("son of {NUMBER}");
+    let line = BankLine {
+        payer_name: told.clone(),
+        ..line_of("B2", "1")
+    };
+    let credit = ProposeUnmatchedCreditRequest {
+        reason: told.clone(),
+        ..credit_of(&Uuid::new_v4().to_string(), &sum.name, "D1")
+    };
+    let refund = CreateRefundRequest {
+        parent: "centers/C1".into(),
+        remittance: remitted.name.clone(),
+        amount: money("1"),
+        reason: told.clone(),
+        request_id: Uuid::new_v4().to_string(),
+        suspense_transaction: String::new(),
+    };
+    let review = ReviewRemittanceRequest {
+        name: remitted.name,
+        reason: told.clone(),
+        request_id: Uuid::new_v4().to_string(),
+    };
+    let link = RequestPayerLinkRequest {
+        parent: "centers/C1/payers/P1".into(),
+        payer_link: Some(PayerLink {
+            detainee: "centers/C1/detainees/D3".into(),
+            relationship: payer_link::Relationship::Parent.into(),
+            ..PayerLink::default()
+        }),
+        reason: told,
+    };
+    let before = hall.everything().await;
+    for (method, message, field) in [
+        (
+            "UnmatchedService/RecordBankLine",
+            recorded(line).encode_to_vec(),
+            "bank_line.payer_name",
+        ),
+        (
+            "UnmatchedService/ProposeUnmatchedCredit",
+            credit.encode_to_vec(),
+            "reason",
+        ),
+        ("RefundService/CreateRefund", refund.encode_to_vec(), "reason"),
+        ("RemittanceService/RejectRemittance", review.encode_to_vec(), "reason"),
+        ("PayerService/RequestPayerLink", link.encode_to_vec(), "reason"),
+    ] {
+        let refused = hall.refused("an identity number", method, message).await;
+        assert!(
+            refused.is(Code::InvalidArgument, "INVALID_FIELD"),
+            "{method}: {refused:?}"
+        );
+        assert_eq!(refused.field.as_deref(), Some(field), "{method}");
+    }
+    assert_eq!(hall.everything().await, before);
+    hall.verified().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_doubtful_waits_with_its_evidence_and_a_deadline() {
     let hall = Hall::open().await;

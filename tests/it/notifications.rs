@@ -16,8 +16,9 @@ use custody_ledger::{
     proto::{
         ConfirmReleaseRequest, CreateReleaseRequest, GatewayNotification, GetRequestOutcomeRequest,
         ListNotificationsRequest, ListNotificationsResponse, RefreshRemittanceRequest, Release, Remittance,
-        RequestOutcome,
+        RequestOutcome, WorkKind,
         gateway_notification::{Effect, Verdict},
+        list_work_items_request,
         remittance::State,
         request_outcome,
     },
@@ -28,6 +29,7 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use crate::{
+    money_without_order::items,
     whole_service::{Hall, Refused, SECRET, remittance_of},
     world::id,
 };
@@ -82,7 +84,9 @@ async fn what_is_forged_stale_or_altered_changes_nothing() {
     let ordered = hall.order("D1", "50.00").await;
     let order = ordered.order_number.as_str();
     let good = paid(order, "pay_1", "50.00", "CNY");
-    let (before, seq) = (hall.everything().await, hall.seq().await);
+    // What is kept of them, and the work they make, is looked at by itself.
+    const KEPT: [&str; 4] = ["notification", "rejected_notification", "work_item", "work_item_open"];
+    let (before, seq) = (hall.everything_but(&KEPT).await, hall.seq().await);
     let refund = event(Event::RefundFinished {
         refund: RefundBody {
             refund_number: "F1-000009".into(),
@@ -160,7 +164,17 @@ async fn what_is_forged_stale_or_altered_changes_nothing() {
     }
     let url = format!("http://{address}/v1/notifications/webhook");
     assert_eq!(reqwest::get(url).await.unwrap().status().as_u16(), 405);
-    assert_eq!(hall.everything().await, before);
+    assert_eq!(hall.everything_but(&KEPT).await, before);
+    let work = items(&hall, list_work_items_request::View::All, "").await;
+    let work: Vec<(WorkKind, bool)> = work
+        .iter()
+        .map(|item| (item.kind(), item.subject == ordered.name))
+        .collect();
+    assert_eq!(
+        work,
+        [(WorkKind::Contradiction, true)],
+        "one, however often it is contradicted"
+    );
 
     // The same order, told truly, is credited.
     assert_eq!(post(address, "webhook", signed(&good), good.clone()).await, 200);

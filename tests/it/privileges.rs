@@ -73,6 +73,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("remittance", "", ""),
     ("remittance_leg", "", ""),
     ("remittance_poll", "d", "attempts next_at"),
+    ("remittance_question", "", "free_at closings"),
     ("return_line", "", ""),
     ("settlement", "", ""),
     ("settlement_end", "", ""),

@@ -27,9 +27,20 @@
 //! again    P1                      ok    the same request once more: the same answer, marked as a replay
 //! day      2031-05-07                    the next morning
 //! balance  D1  88.50                     savings, spent and state likewise; unspent of a remittance
+//! payer    P2                            who remits from here on; registered when first named
+//! rules    cap=100.00  monthly=1  payments=3  payers=3  detainees=3    the center's, as far as they are told
+//! cancel   R1                            cancelled, or where it stands
+//! pay      R2                            held  reason=SCREENING_PAYMENTS
+//! ask      A1  release  R2         ok    alice asks others to end a review; or `reject`
+//! decide   A1  bob                       executed, or why not
+//! send-back 1                            so many payments go back by themselves
+//! back     F2  R2  30.00                 names the refund that did
+//! stands   R2  rejected
 //! vendor   11.50  0.00                   owed to V1, in transit to it
 //! total    2401  30.00                   all accounts of a code of the chart
 //! ```
+
+mod reviewing;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -74,6 +85,7 @@ async fn run(path: PathBuf) {
         economy: Economy::on(date!(2031 - 05 - 06)).await,
         asked: HashMap::new(),
         remittances: HashMap::new(),
+        approvals: HashMap::new(),
     };
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.split('#').next().unwrap_or_default();
@@ -136,6 +148,7 @@ struct Scenario {
     economy: Economy,
     asked: HashMap<String, Asked>,
     remittances: HashMap<String, RemittanceId>,
+    approvals: HashMap<String, i64>,
 }
 
 impl Scenario {
@@ -219,6 +232,7 @@ impl Scenario {
             [outcome @ ("paid" | "failed"), name, expected @ ..] => {
                 self.end(name, *outcome == "failed", expected, at).await
             }
+            _ if self.review_step(words, at).await => {}
             _ => self.look_or_arrange(words, at).await,
         }
     }
@@ -457,9 +471,10 @@ impl Scenario {
     async fn pay(&self, name: &str, expected: &[&str], at: &str) {
         let remittance = self.economy.pay(&self.remittances[name]).await;
         let (economy, center) = (&self.economy, &self.economy.world.center);
-        if remittance.state() == LegState::Suspended {
-            let reason = remittance.leg(LegState::Suspended).unwrap().detail.clone();
-            assert_eq!(expected, ["suspended", &format!("reason={reason}")], "{at}");
+        if let state @ (LegState::Suspended | LegState::Held) = remittance.state() {
+            let reason = &remittance.leg(state).unwrap().detail;
+            let came = [state.name().to_lowercase(), format!("reason={reason}")];
+            assert_eq!(expected, came, "{at}");
             return;
         }
         let credit = economy.house.remittances.credit_of(center, &remittance).await.unwrap();
@@ -515,6 +530,7 @@ fn facts(record: &JournalRecord) -> BTreeMap<&'static str, String> {
         }
         Some(Facts::Refund(refund)) => drop(facts.insert("unspent", refund.unspent.clone())),
         Some(Facts::Credit(credit)) => {
+            facts.insert("excess", credit.excess.clone());
             for rule in ["claim", "court_order", "debt", "savings", "remainder"] {
                 let parts = credit.parts.iter().filter(|part| part.rule == rule);
                 let sum = parts.fold(cny("0"), |sum, part| sum.checked_add(cny(&part.amount)).unwrap());

@@ -14,6 +14,7 @@ use custody_ledger::{
     proto::{CreatePurchaseLine, CreatePurchaseRequest, commissary_service_client::CommissaryServiceClient},
 };
 use tempfile::TempDir;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
@@ -33,6 +34,8 @@ pub struct Service {
     child: Child,
     database_url: Option<String>,
     environment: Vec<(String, String)>,
+    /// What it goes by.
+    clock: Clock,
 }
 
 impl Service {
@@ -58,6 +61,7 @@ impl Service {
             directory,
             address,
             child,
+            clock: Clock::system(),
             database_url: database_url.map(str::to_owned),
             environment: environment
                 .iter()
@@ -74,6 +78,7 @@ impl Service {
             child,
             database_url: database_url.map(str::to_owned),
             environment: Vec::new(),
+            clock: Clock::system(),
         }
     }
 
@@ -98,6 +103,16 @@ impl Service {
         let (path, url) = (self.directory.path(), self.database_url.as_deref());
         let (child, address) = launch(path, url, &environment, &self.address).await;
         (self.child, self.address) = (child, address);
+    }
+
+    /// Starts it again with another time on its clock, by which its tokens go, too.
+    pub async fn restart_at(&mut self, time: OffsetDateTime) {
+        let told = time.format(&Rfc3339).unwrap();
+        self.environment.retain(|(name, _)| !name.starts_with("CUSTODY_DEV_"));
+        self.environment.push(("CUSTODY_DEV_ENABLED".into(), "true".into()));
+        self.environment.push(("CUSTODY_DEV_CLOCK".into(), told));
+        self.clock = Clock::starting_at(time);
+        self.restart().await;
     }
 
     /// Asks it to stop and waits until it has.
@@ -127,8 +142,20 @@ impl Service {
         let key = TokenKey::load_or_create(self.directory.path()).unwrap();
         let actor = Actor::new(subject, role, scope).unwrap();
         Issuer::new(key)
-            .issue(&actor, time::Duration::hours(1), Clock::system().now())
+            .issue(&actor, time::Duration::hours(1), self.clock.now())
             .unwrap()
+    }
+
+    /// Issues tokens of an administrator of everything, without the service.
+    pub fn issuer(&self) -> impl Fn() -> String + Send + 'static {
+        let (path, clock) = (self.directory.path().to_owned(), self.clock.clone());
+        move || {
+            let key = TokenKey::load_or_create(&path).unwrap();
+            let actor = Actor::new("T1", Role::Admin, Scope::default()).unwrap();
+            Issuer::new(key)
+                .issue(&actor, time::Duration::hours(1), clock.now())
+                .unwrap()
+        }
     }
 
     /// A token whose hour was over an hour ago.

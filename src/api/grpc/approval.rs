@@ -4,7 +4,8 @@ use tonic::{Request, Response, Status};
 
 use super::{
     auth::actor,
-    convert::{money, text, timestamp, told, transaction_name},
+    convert::{money, timestamp, transaction_name},
+    identity::{reason_text, reason_told},
     name::{ApprovalName, CenterName, subject_in},
     page::Page,
     scope,
@@ -45,8 +46,8 @@ impl ApprovalApi {
         let name = ApprovalName::parse(name, "name")?;
         let center = scope::center(&self.custody, actor, name.center).await?;
         let reason = match verdict {
-            Verdict::Approved => text(reason, "reason")?,
-            Verdict::Refused => told(reason, "reason")?,
+            Verdict::Approved => reason_text(reason, "reason")?,
+            Verdict::Refused => reason_told(reason, "reason")?,
         };
         let person = Person::of(actor);
         let approval = self

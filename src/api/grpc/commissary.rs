@@ -6,6 +6,7 @@ use super::{
     auth::actor,
     auth::denied_status,
     convert::{money, money_text, positive_amount_in, request, text, timestamp, typed},
+    identity::reason_text,
     name::{CenterName, DetaineeName, ProductName, PurchaseName, ReturnName, TransactionName, VendorName},
     page::Page,
     respond, scope,
@@ -517,7 +518,7 @@ impl CommissaryService for CommissaryApi {
                 quantity,
             });
         }
-        let reason = text(&message.reason, "reason")?;
+        let reason = reason_text(&message.reason, "reason")?;
         let posted = self
             .commissary
             .take_back(&center, request, Seq(purchase.seq), lines, reason)

@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status};
 use super::{
     auth::actor,
     convert::{detainee_name, payer_name, text, timestamp, told, typed},
+    identity::{reason_text, reason_told},
     name::{CenterName, DetaineeName, PayerLinkName, PayerName, payer_or_all},
     page::Page,
     remittance::own_payer,
@@ -226,7 +227,7 @@ impl PayerApi {
         state: LinkState,
     ) -> Result<Response<PayerLink>, Status> {
         let (named, detainee) = self.named_link(actor, name).await?;
-        let reason = told(reason, "reason")?;
+        let reason = reason_told(reason, "reason")?;
         let of = (&named.id, &detainee);
         let link = self
             .payers
@@ -506,7 +507,7 @@ impl PayerService for PayerApi {
         let message = call.get_ref();
         let named = self.named(actor(&call)?, &message.name, "name").await?;
         let (channel, account) = required_account_in(message.payment_account.as_ref())?;
-        let (reason, by) = (text(&message.reason, "reason")?, named.actor.name());
+        let (reason, by) = (reason_text(&message.reason, "reason")?, named.actor.name());
         let account = (channel.as_str(), account.as_str());
         let payer = self
             .payers
@@ -518,7 +519,7 @@ impl PayerService for PayerApi {
     async fn revoke_payer(&self, call: Request<RevokePayerRequest>) -> Result<Response<Payer>, Status> {
         let message = call.get_ref();
         let named = self.named(actor(&call)?, &message.name, "name").await?;
-        let (reason, by) = (told(&message.reason, "reason")?, named.actor.name());
+        let (reason, by) = (reason_told(&message.reason, "reason")?, named.actor.name());
         let payer = self.payers.revoke(&named.center, &named.id, &reason, &by).await?;
         self.answer(payer, &named)
     }
@@ -536,7 +537,7 @@ impl PayerService for PayerApi {
         if relationship == payer::Relationship::NotTold {
             return Err(invalid_field("payer_link.relationship", "is required").into());
         }
-        let (reason, by) = (text(&message.reason, "reason")?, named.actor.name());
+        let (reason, by) = (reason_text(&message.reason, "reason")?, named.actor.name());
         let of = (&named.id, &detainee);
         let link = self
             .payers

@@ -10,6 +10,7 @@ use super::{
         transaction_name, typed,
     },
     distribution::debt_name,
+    identity::reason_told,
     name::{
         CenterName, CreditReversalName, DetaineeName, PayerName, RefundName, ReleaseName, RemittanceName,
         TransactionName,
@@ -240,7 +241,7 @@ impl RefundService for RefundApi {
         )?;
         let new = domain::NewRefund {
             suspense: suspense.map(|name| Seq(name.seq)),
-            ..domain::NewRefund::of(remittance, amount, told(&message.reason, "reason")?)
+            ..domain::NewRefund::of(remittance, amount, reason_told(&message.reason, "reason")?)
         };
         let answered = self
             .refunds
@@ -431,7 +432,7 @@ impl RefundService for RefundApi {
         let center = scope::center(&self.custody, actor, name.center).await?;
         let method = "custody.v1.RefundService/FailRelease";
         let request = request(&message.request_id, method, message, actor)?;
-        let reason = told(&message.reason, "reason")?;
+        let reason = reason_told(&message.reason, "reason")?;
         let posted = self
             .refunds
             .fail_release(&center, request, Seq(name.seq), reason)
@@ -447,7 +448,7 @@ impl RefundService for RefundApi {
         let center = scope::center(&self.custody, actor, credit.center).await?;
         let method = "custody.v1.RefundService/ReverseCredit";
         let request = request(&message.request_id, method, message, actor)?;
-        let reason = told(&message.reason, "reason")?;
+        let reason = reason_told(&message.reason, "reason")?;
         let answered = self
             .refunds
             .request_reversal(&center, request, Person::of(actor), Seq(credit.seq), reason)

@@ -7,12 +7,14 @@ use tonic::{Request, Response, Status};
 use super::{
     approval::approval_out,
     auth::{actor, denied_status, until_expired},
-    convert::{positive_amount_in, request, told, typed},
+    convert::{positive_amount_in, request, typed},
+    identity::reason_told,
     name::{CenterName, DetaineeName, PayerName, RemittanceName},
     notification,
     page::Page,
     payer::PayerApi,
-    remittance_view::{RemittanceStream, Views},
+    remittance_view::Views,
+    remittance_watch::RemittanceStream,
     respond,
     scope::{self, Linked},
 };
@@ -25,14 +27,14 @@ use crate::{
     ids::{DetaineeId, PayerId, RemittanceId},
     ledger::{Center, LedgerError},
     proto::{
-        Approval, CreatePayerLinkRequest, CreatePayerRequest, CreateRemittanceRequest, GetPayerRequest,
-        GetRemittanceRequest, ListNotificationsRequest, ListNotificationsResponse, ListPayerLinksRequest,
-        ListPayerLinksResponse, ListPayersRequest, ListPayersResponse, ListRemittancesRequest, ListRemittancesResponse,
-        Payer, PayerLink, RefreshRemittanceRequest, Remittance, ReviewRemittanceRequest, WatchRemittanceRequest,
-        remittance_service_server::RemittanceService,
+        Approval, CancelRemittanceRequest, CreatePayerLinkRequest, CreatePayerRequest, CreateRemittanceRequest,
+        GetPayerRequest, GetRemittanceRequest, ListNotificationsRequest, ListNotificationsResponse,
+        ListPayerLinksRequest, ListPayerLinksResponse, ListPayersRequest, ListPayersResponse, ListRemittancesRequest,
+        ListRemittancesResponse, Payer, PayerLink, RefreshRemittanceRequest, Remittance, ReviewRemittanceRequest,
+        WatchRemittanceRequest, remittance_service_server::RemittanceService,
     },
     refund::{Review, ask_for_review},
-    remittance::{self, NewRemittance, RemittanceFilter, Remittances},
+    remittance::{self, Canceller, NewRemittance, RemittanceFilter, Remittances},
 };
 
 /// The service over its domain.
@@ -81,7 +83,7 @@ impl RemittanceApi {
         let name = RemittanceName::parse(&message.name, "name")?;
         let center = scope::center(&self.custody, actor, name.center).await?;
         let id = typed(RemittanceId::parse(name.remittance), "name")?;
-        let reason = told(&message.reason, "reason")?;
+        let reason = reason_told(&message.reason, "reason")?;
         let asked = (request(&message.request_id, method, message, actor)?, Person::of(actor));
         let approvals = self.desk.approvals();
         let (approval, replayed) = ask_for_review(approvals, &center, asked, review, id, reason).await?;
@@ -238,6 +240,17 @@ impl RemittanceService for RemittanceApi {
         Ok(Response::new(self.views.one(&center, remittance).await?))
     }
 
+    async fn cancel_remittance(&self, call: Request<CancelRemittanceRequest>) -> Result<Response<Remittance>, Status> {
+        let actor = actor(&call)?;
+        let (center, remittance) = self.visible(actor, &call.get_ref().name).await?;
+        let by = Canceller {
+            actor: &actor.name(),
+            is_payer: actor.confined_to_payer().is_some(),
+        };
+        let remittance = self.remittances.cancel(&center, &remittance.id, by).await?;
+        Ok(Response::new(self.views.one(&center, remittance).await?))
+    }
+
     async fn release_remittance(&self, call: Request<ReviewRemittanceRequest>) -> Result<Response<Approval>, Status> {
         self.review(&call, "custody.v1.RemittanceService/ReleaseRemittance", Review::Release)
             .await
@@ -255,7 +268,8 @@ impl RemittanceService for RemittanceApi {
         call: Request<WatchRemittanceRequest>,
     ) -> Result<Response<RemittanceStream>, Status> {
         let (center, remittance) = self.visible(actor(&call)?, &call.get_ref().name).await?;
-        // It has no end of its own. Beyond the token, or when the service stops, the watcher comes again.
+        let seat = self.views.seats.take(&center, actor(&call)?)?;
+        // Beyond the token, or when the service stops, the watcher comes again.
         let expired = until_expired(&call, self.views.clock())?;
         let stop = self.stop.clone().cancelled_owned();
         let ended = async move {
@@ -267,9 +281,14 @@ impl RemittanceService for RemittanceApi {
         let ended = ended.boxed().shared();
         let stream = self
             .views
-            .watch(center, remittance.id)
+            .watch(center, remittance.id, seat)
+            .map(Some)
+            // It may come to its end by itself; only what ends it before that is told.
+            .chain(futures::stream::once(async { None }))
             .take_until(ended.clone())
-            .chain(ended.map(Err).into_stream());
+            .chain(ended.map(|status| Some(Err(status))).into_stream())
+            .take_while(|item| std::future::ready(item.is_some()))
+            .filter_map(std::future::ready);
         Ok(Response::new(Box::pin(stream)))
     }
 }

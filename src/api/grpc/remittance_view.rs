@@ -1,16 +1,14 @@
 //! A remittance as its payer sees it: what was asked for, where the money is, and every step of its way.
 
-use std::{pin::Pin, time::Duration};
-
-use futures::stream::{self, Stream};
-use tokio::{sync::watch, time::timeout};
 use tonic::Status;
 
-use super::convert::{detainee_name, money, payer_name, remittance_name, timestamp, transaction_name};
+use super::{
+    convert::{detainee_name, money, payer_name, remittance_name, timestamp, transaction_name},
+    remittance_watch::Seats,
+};
 use crate::{
     api::status::internal,
     clock::Clock,
-    ids::{RemittanceId, Seq},
     ledger::{Center, Lanes},
     money::{Amount, MoneyError},
     proto::{self, PrepayParameter, Remittance, RemittanceLeg, remittance::State},
@@ -18,20 +16,13 @@ use crate::{
     remittance::{self, LegState, Remittances, order_number, suspense::SuspendedPayment},
 };
 
-/// How long a change that another process made, or that is no transaction, may stay unseen, in milliseconds.
-const POLL_MS: u64 = 1000;
-/// The least time between two looks, in milliseconds: a busy center commits all the time.
-const PAUSE_MS: u64 = 50;
-
-/// What WatchRemittance answers with.
-pub type RemittanceStream = Pin<Box<dyn Stream<Item = Result<Remittance, Status>> + Send>>;
-
 /// Writes remittances for the wire.
 #[derive(Clone)]
 pub struct Views {
-    lanes: Lanes,
-    remittances: Remittances,
+    pub(super) lanes: Lanes,
+    pub(super) remittances: Remittances,
     refunds: Refunds,
+    pub(super) seats: Seats,
 }
 
 impl Views {
@@ -41,6 +32,7 @@ impl Views {
             lanes,
             remittances,
             refunds,
+            seats: Seats::default(),
         }
     }
 
@@ -66,49 +58,6 @@ impl Views {
         told.map(|(remittance, journey)| remittance_out(remittance, &journey, center))
             .collect()
     }
-
-    /// A remittance as it stands, and again whenever that changes, without end.
-    pub fn watch(&self, center: Center, id: RemittanceId) -> RemittanceStream {
-        let watcher = Watcher {
-            committed: self.lanes.committed(&center),
-            views: self.clone(),
-            center,
-            id,
-            last: None,
-        };
-        Box::pin(stream::try_unfold(watcher, |mut watcher| async move {
-            let remittance = watcher.next().await?;
-            Ok(Some((remittance, watcher)))
-        }))
-    }
-}
-
-struct Watcher {
-    views: Views,
-    center: Center,
-    id: RemittanceId,
-    committed: watch::Receiver<Seq>,
-    last: Option<Remittance>,
-}
-
-impl Watcher {
-    async fn next(&mut self) -> Result<Remittance, Status> {
-        loop {
-            // What is committed from here on wakes the next look.
-            self.committed.borrow_and_update();
-            let found = self.views.remittances.remittance(&self.center, &self.id).await?;
-            let found = self.views.one(&self.center, found).await?;
-            if self.last.as_ref() != Some(&found) {
-                self.last = Some(found.clone());
-                return Ok(found);
-            }
-            tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
-            // A closed channel means that the lanes are gone: the poll alone goes on.
-            if let Ok(Err(_)) = timeout(Duration::from_millis(POLL_MS), self.committed.changed()).await {
-                tokio::time::sleep(Duration::from_millis(POLL_MS)).await;
-            }
-        }
-    }
 }
 
 fn stage_out(stage: Stage) -> State {
@@ -124,6 +73,7 @@ fn stage_out(stage: Stage) -> State {
         Stage::Of(LegState::Pending) => State::Pending,
         Stage::Of(LegState::Failed) => State::Failed,
         Stage::Of(LegState::Expired) => State::Expired,
+        Stage::Of(LegState::Cancelled) => State::Cancelled,
         Stage::Of(LegState::Paid) => State::Paid,
         Stage::Of(LegState::Held) => State::Held,
         Stage::Of(LegState::Suspended) => State::Suspended,

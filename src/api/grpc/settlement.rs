@@ -5,6 +5,7 @@ use tonic::{Request, Response, Status};
 use super::{
     auth::actor,
     convert::{money, money_text, request, timestamp, told, transaction_name, typed},
+    identity::reason_told,
     name::{self, CenterName, PurchaseName, ReturnName, SettlementName, VendorName},
     page::{Page, leg_cursor},
     respond, scope,
@@ -209,7 +210,7 @@ impl SettlementService for SettlementApi {
         let center = scope::center(&self.custody, actor, name.center).await?;
         let method = "custody.v1.SettlementService/FailSettlement";
         let request = request(&message.request_id, method, message, actor)?;
-        let reason = told(&message.reason, "reason")?;
+        let reason = reason_told(&message.reason, "reason")?;
         let posted = self.settlements.fail(&center, request, Seq(name.seq), reason).await?;
         let settlement = self.settlements.as_of(&center, &posted.record).await?;
         Ok(respond(settlement_out(&settlement, &center)?, posted.replayed))

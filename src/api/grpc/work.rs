@@ -5,7 +5,8 @@ use tonic::{Request, Response, Status};
 
 use super::{
     auth::actor,
-    convert::{timestamp, told, transaction_name},
+    convert::{timestamp, transaction_name},
+    identity::reason_told,
     name::{CenterName, WorkItemName, subject_in},
     page::Page,
     scope,
@@ -57,7 +58,7 @@ impl WorkApi {
         reason: &str,
     ) -> Result<Response<WorkItem>, Status> {
         let (center, id) = self.named(actor, name).await?;
-        let reason = told(reason, "reason")?;
+        let reason = reason_told(reason, "reason")?;
         let item = self.work.end(&center, &id, by_hand, &actor.name(), &reason).await?;
         Ok(Response::new(item_out(&item, &center, self.work.now())))
     }

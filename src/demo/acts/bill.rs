@@ -33,7 +33,7 @@ const CHUNK_BYTES: usize = 512;
 
 /// Plays it.
 pub async fn play(play: &mut Play) -> anyhow::Result<()> {
-    tell::act(9, "The gateways' bills are reconciled", "渠道对账");
+    tell::act(10, "The gateways' bills are reconciled", "渠道对账");
     let (payer, wrong_amount) = WRONG;
     let wrong = play
         .remitted

@@ -9,6 +9,7 @@ pub mod proof;
 pub mod refund;
 pub mod release;
 pub mod remit;
+pub mod review;
 pub mod settle;
 pub mod storm;
 

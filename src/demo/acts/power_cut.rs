@@ -58,7 +58,7 @@ struct Seen {
 
 /// Plays it.
 pub async fn play(play: &mut Play) -> anyhow::Result<()> {
-    tell::act(10, "The power is cut", "断电");
+    tell::act(11, "The power is cut", "断电");
     let all = EACH * u64::try_from(BUYERS.len())?;
     tell::say(format!(
         "Everybody writes home: {all} stamped envelopes 信封邮票 from four terminals, and in the midst:"

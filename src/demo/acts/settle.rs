@@ -20,7 +20,7 @@ const PAGE: i32 = 500;
 
 /// Plays it.
 pub async fn play(play: &mut Play) -> anyhow::Result<()> {
-    tell::act(8, "Vendors are paid", "供应商结算");
+    tell::act(9, "Vendors are paid", "供应商结算");
     let mut rows = Vec::new();
     for house in &HOUSES {
         let finance = play.stage.finance(house.id)?;

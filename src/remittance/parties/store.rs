@@ -26,7 +26,7 @@ pub(super) async fn open_for(
                 lateral (select * from remittance where center_id = $1 and detainee_id = k.detainee_id
                          and expires_at > (select recorded_at from journal_head where center_id = $1) offset 0) r
            where not exists (select from remittance_leg l where l.center_id = r.center_id
-                             and l.remittance_id = r.remittance_id and l.state in ('FAILED', 'EXPIRED', 'PAID'))
+                             and l.remittance_id = r.remittance_id and l.state in ('FAILED', 'EXPIRED', 'CANCELLED', 'PAID'))
            union all
            select r.detainee_id, r.remittance_id, r.amount, null
            from payment_return q
@@ -110,7 +110,7 @@ pub(super) async fn open_of_payer(
            where r.center_id = $1 and r.payer_id = $2 and r.expires_at > $3
              and r.created_at >= (select recorded_at - interval '62 days' from journal_head where center_id = $1)
              and not exists (select from remittance_leg l where l.center_id = r.center_id
-                             and l.remittance_id = r.remittance_id and l.state in ('FAILED', 'EXPIRED', 'PAID'))"#,
+                             and l.remittance_id = r.remittance_id and l.state in ('FAILED', 'EXPIRED', 'CANCELLED', 'PAID'))"#,
         center.0,
         payer.as_str(),
         now,

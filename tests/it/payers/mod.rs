@@ -9,10 +9,10 @@ mod secrets;
 mod tampered;
 
 use custody_ledger::proto::{
-    AddPaymentAccountRequest, Balances, ChangePayerPhoneRequest, ConfirmPayerPhoneRequest, CreatePayerLinkRequest,
-    GetBalancesRequest, GetPayerLinkRequest, GetPayerRequest, GetRemittanceRequest, ListPayerLinksRequest,
-    ListPayerLinksResponse, Payer, PayerLink, RejectPayerLinkRequest, Remittance, RemovePaymentAccountRequest,
-    RequestPhoneCodeRequest, RevokePayerLinkRequest, RevokePayerRequest,
+    AddPaymentAccountRequest, AdmitDetaineeRequest, Balances, ChangePayerPhoneRequest, ConfirmPayerPhoneRequest,
+    CreatePayerLinkRequest, Detainee, GetBalancesRequest, GetPayerLinkRequest, GetPayerRequest, GetRemittanceRequest,
+    ListPayerLinksRequest, ListPayerLinksResponse, Payer, PayerLink, RejectPayerLinkRequest, Remittance,
+    RemovePaymentAccountRequest, RequestPhoneCodeRequest, RevokePayerLinkRequest, RevokePayerRequest,
     payer::State as PayerState,
     payer_link::{Relationship, State as LinkState},
 };
@@ -451,4 +451,34 @@ async fn payers_have_two_payment_accounts_at_a_time() {
     let legs: i64 = sqlx::query_scalar(count).fetch_one(&mut owner).await.unwrap();
     assert_eq!(legs, 4, "three added, one removed");
     family.hall.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_asked_for_too_many_links_learns_no_more_about_who_is_held() {
+    let family = Family::at_home().await;
+    family.register("P7", "P7", NUMBER).await.unwrap();
+    assert_eq!(family.request_link("P7", "P7", "D9").await.unwrap_err(), "NOT_FOUND");
+    for number in 0..20 {
+        let admit = AdmitDetaineeRequest {
+            parent: "centers/C1".into(),
+            detainee_id: format!("E{number}"),
+            detainee: Some(Detainee {
+                display_name: "E".into(),
+                display_name_zh: "某".into(),
+                tier: 1,
+                ..Detainee::default()
+            }),
+        };
+        let _: Detainee = family
+            .ask("admin/ann", "CustodyService/AdmitDetainee", &admit)
+            .await
+            .unwrap();
+        family.request_link("P7", "P7", &format!("E{number}")).await.unwrap();
+    }
+    for (who, detainee) in [("held", "D1"), ("not held", "D9")] {
+        let refused = family.request_link("P7", "P7", detainee).await.unwrap_err();
+        assert_eq!(refused, "TOO_MANY_LINKS", "{who}");
+    }
+    // What was asked for before is still told.
+    family.request_link("P7", "P7", "E3").await.unwrap();
 }

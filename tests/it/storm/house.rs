@@ -1,11 +1,13 @@
 //! The service in a process with a private PostgreSQL, the three gateways, and the people of three centers.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use custody_ledger::{
     access::{Role, Scope},
     api::status::reason_of,
-    clock::Clock,
     gateway::simulator::{
         RetryPolicy, Simulator, SimulatorConfig, SimulatorControl, alipay::keys::AlipayKeys,
         wechat::keys::WechatPayKeys,
@@ -18,8 +20,12 @@ use custody_ledger::{
 };
 use prost::Message;
 use secrecy::SecretString;
-use tokio::{process::Command, sync::watch, time::timeout};
-use tonic::{Code, Status, transport::Endpoint};
+use time::OffsetDateTime;
+use tokio::{process::Command, sync::watch, task::AbortHandle, time::timeout};
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint},
+};
 
 use crate::{
     service::Service,
@@ -34,10 +40,14 @@ pub const PEOPLE: usize = 5;
 pub struct House {
     pub service: Service,
     pub control: SimulatorControl,
-    address: watch::Sender<String>,
-    token: String,
+    /// Where the service is, and a token that is good for a while.
+    address: Arc<watch::Sender<(String, String)>>,
+    renewing: AbortHandle,
     _simulator: Simulator,
 }
+
+/// How often callers get new tokens, in seconds: a token lives an hour, and a storm may take longer.
+const RENEW_S: u64 = 1200;
 
 impl House {
     /// Everybody is registered through the service's own door.
@@ -55,7 +65,7 @@ impl House {
             attempts_max: 60,
             answer_timeout: Duration::from_secs(10),
         };
-        let simulator = Simulator::start(config, Clock::system()).await.unwrap();
+        let simulator = Simulator::start(config, whole_service::turnable()).await.unwrap();
         let url = simulator.base_url();
         let tables = [
             wechat.service_table("wechat", &keys("wechat-keys"), &url).unwrap(),
@@ -67,10 +77,12 @@ impl House {
             ("CUSTODY_GATEWAY_SECRET", SECRET),
         ];
         let service = Service::start_in(directory, None, &environment).await;
+        let token = service.token(Role::Admin, Scope::default());
+        let address = Arc::new(watch::channel((service.address.clone(), token)).0);
         let house = House {
             control: SimulatorControl::try_new(url.clone()).unwrap(),
-            address: watch::channel(service.address.clone()).0,
-            token: service.token(Role::Admin, Scope::default()),
+            renewing: keep_renewing(address.clone(), service.issuer()),
+            address,
             service,
             _simulator: simulator,
         };
@@ -84,15 +96,30 @@ impl House {
     pub fn caller(&self) -> Caller {
         Caller {
             address: self.address.subscribe(),
-            token: self.token.clone(),
             control: self.control.clone(),
+            line: Arc::default(),
         }
     }
 
     pub async fn cut_service(&mut self) {
         self.service.kill().await;
         self.service.restart().await;
-        self.address.send_replace(self.service.address.clone());
+        self.move_in();
+    }
+
+    /// The service goes to bed, and gets up when the day is over. The gateways' clock goes with its.
+    pub async fn sleep_until_tomorrow(&mut self) {
+        let tomorrow = OffsetDateTime::now_utc() + time::Duration::DAY;
+        self.service.stop().await;
+        self.renewing.abort();
+        self.control.turn_clock(tomorrow).await.unwrap();
+        self.service.restart_at(tomorrow).await;
+        self.move_in();
+    }
+
+    fn move_in(&self) {
+        let token = self.service.token(Role::Admin, Scope::default());
+        self.address.send_replace((self.service.address.clone(), token));
     }
 
     /// PostgreSQL only; the service starts it again.
@@ -102,6 +129,20 @@ impl House {
         let kill = Command::new("kill").args(["-9", text.lines().next().unwrap()]).status();
         assert!(kill.await.unwrap().success());
     }
+}
+
+/// New tokens for the callers, as long as the test runs.
+fn keep_renewing(
+    address: Arc<watch::Sender<(String, String)>>,
+    issue: impl Fn() -> String + Send + 'static,
+) -> AbortHandle {
+    let renewing = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(RENEW_S)).await;
+            address.send_modify(|(_, token)| *token = issue());
+        }
+    });
+    renewing.abort_handle()
 }
 
 /// The first center's payments are free of rules; the second has a cap that is soon reached; the third holds some for review.
@@ -187,9 +228,10 @@ async fn register(caller: &Caller, center: &str, number: usize) {
 /// Somebody who asks again, in the same words, until there is a definite outcome.
 #[derive(Clone)]
 pub struct Caller {
-    address: watch::Receiver<String>,
-    token: String,
+    address: watch::Receiver<(String, String)>,
     pub control: SimulatorControl,
+    /// The connection, and where to: made anew when the service has moved, or something went wrong on it.
+    line: Arc<Mutex<Option<(String, Channel)>>>,
 }
 
 impl Caller {
@@ -206,9 +248,8 @@ impl Caller {
         mut patience: Option<Duration>,
     ) -> Result<R, String> {
         loop {
-            let address = format!("http://{}", self.address.borrow().clone());
-            let channel = Endpoint::from_shared(address).unwrap().connect_lazy();
-            let call = whole_service::call(channel, method, &self.token, message.encode_to_vec());
+            let (address, token) = self.address.borrow().clone();
+            let call = whole_service::call(self.channel(&address), method, &token, message.encode_to_vec());
             let wait = patience.take().unwrap_or(Duration::from_secs(20));
             match timeout(wait, call).await {
                 Ok(Ok(answer)) => return Ok(R::decode(answer.message.as_slice()).unwrap()),
@@ -216,10 +257,27 @@ impl Caller {
                     if let Some(reason) = definite(method, &status) {
                         return Err(reason);
                     }
+                    *self.line.lock().unwrap() = None;
                 }
-                Err(_) => {}
+                Err(_) => *self.line.lock().unwrap() = None,
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Caller {
+    fn channel(&self, address: &str) -> Channel {
+        let mut line = self.line.lock().unwrap();
+        match &*line {
+            Some((to, channel)) if to == address => channel.clone(),
+            _ => {
+                let channel = Endpoint::from_shared(format!("http://{address}"))
+                    .unwrap()
+                    .connect_lazy();
+                *line = Some((address.to_owned(), channel.clone()));
+                channel
+            }
         }
     }
 }

@@ -6,10 +6,14 @@
 //! # Layout
 //! - `house`: the service, the gateways, the people, and a caller who asks again until there is a definite outcome.
 //! - `traffic`: what payers do, and what the finance office pays back.
-//! - `reckoning`: waits until nothing is open, and compares the gateways' books with the ledger.
+//! - `reckoning`: waits until nothing is open, and lets the bills come. `sides`: the gateways' books and the ledger's;
+//!   `comparison`: payment by payment. `planted`: that the comparison finds what is wrong.
 
+mod comparison;
 mod house;
+mod planted;
 mod reckoning;
+mod sides;
 mod traffic;
 
 use std::{
@@ -67,6 +71,7 @@ async fn a_storm_leaves_the_gateways_books_and_the_ledger_equal() {
     let seed = told("CUSTODY_STORM_SEED", SEED);
     let count = told("CUSTODY_STORM_REMITTANCES", REMITTANCES);
     println!("storm: CUSTODY_STORM_SEED={seed} CUSTODY_STORM_REMITTANCES={count}");
+    let (began_at, began) = (time::OffsetDateTime::now_utc(), std::time::Instant::now());
     let mut house = House::open().await;
     house.control.set_faults(&faults(seed)).await.unwrap();
 
@@ -97,8 +102,9 @@ async fn a_storm_leaves_the_gateways_books_and_the_ledger_equal() {
         ..FaultRates::default()
     };
     house.control.set_faults(&calm).await.unwrap();
-    let reckoned = reckoning::reckon(&house).await;
-    println!("storm: {reckoned:?}");
+    println!("storm: all asked for after {} s", began.elapsed().as_secs());
+    let reckoned = reckoning::reckon(&mut house, began_at).await;
+    println!("storm: {reckoned:?} after {} s", began.elapsed().as_secs());
     // Its PostgreSQL ends with it.
     house.service.stop().await;
     // A storm in which something never happened shows nothing of it.

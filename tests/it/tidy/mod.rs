@@ -97,6 +97,16 @@ fn one_file_reads_the_clock() {
 }
 
 #[test]
+fn reasons_are_searched_for_identity_numbers() {
+    let concerns = |path: &str| is_in(path, &["src/api/grpc/"]) && !path.ends_with("/identity.rs");
+    let reads = |text: &str| ["told(", "text("].iter().any(|read| text.contains(read)) && text.contains("reason, ");
+    let found = lines(concerns, |text| {
+        reads(text) && !text.contains("reason_told(") && !text.contains("reason_text(")
+    });
+    nothing("a reason that is read without reason_told or reason_text", found);
+}
+
+#[test]
 fn nothing_panics() {
     let panics = [".unwrap()", ".unwrap_err()", ".expect(", ".expect_err("];
     let macros = ["panic!", "todo!", "unreachable!", "unimplemented!"];
