@@ -43,6 +43,12 @@ pub enum Permission {
     ReadDistribution,
     /// Keep vendors and the catalogue.
     ManageCatalogue,
+    /// Read what became of the catalogue: versions of products, movements of stock, and all of it as a file.
+    ReadCatalogueHistory,
+    /// Tell where a detainee lives and what they must not have.
+    ManageBuyers,
+    /// Read it.
+    ReadBuyers,
     /// Read vendors.
     ReadVendors,
     /// Read the catalogue.
@@ -108,7 +114,7 @@ impl Permission {
     pub fn roles(self) -> &'static [Role] {
         use Role::*;
         match self {
-            ManageCenters | ManageDetainees | ManageDistribution => &[Admin],
+            ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers => &[Admin],
             ManagePayers | Settle | Refund | Release | Reconcile | Decide | Work | Match | RecordDebts
             | ReverseCredits | Review => &[Admin, Finance],
             ManageCatalogue => &[Admin, Commissary],
@@ -127,10 +133,13 @@ impl Permission {
             | ReadUnmatched
             | ReadNotifications
             | ReadWork
+            | ReadBuyers
             | ReadJobs => &[Admin, Finance, Auditor],
             ReadDetainee | ReadStatement | ReadPayer | ReadRemittances | ReadDistribution | ReadUnspent
             | ReadRefunds => &[Admin, Finance, Auditor, Payer],
-            ReadVendors | ListPurchases | ReadSettlements => &[Admin, Finance, Auditor, Commissary],
+            ReadVendors | ListPurchases | ReadSettlements | ReadCatalogueHistory => {
+                &[Admin, Finance, Auditor, Commissary]
+            }
             ReadProducts | ReadPurchase => &[Admin, Finance, Auditor, Commissary, Terminal],
             ReadSpending => &[Admin, Finance, Auditor, Terminal],
             ReadBalances | ReadRequestOutcome => &[Admin, Finance, Auditor, Terminal, Payer],
@@ -271,6 +280,11 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.UnmatchedService/MatchUnmatchedSum", Match),
     ("custody.v1.UnmatchedService/ProposeUnmatchedCredit", Match),
     ("custody.v1.UnmatchedService/ProposeUnmatchedReturn", Match),
+    ("custody.v1.CatalogueService/ProposeProduct", ManageCatalogue),
+    ("custody.v1.CatalogueService/ProposePrice", ManageCatalogue),
+    ("custody.v1.CatalogueService/ListProductVersions", ReadCatalogueHistory),
+    ("custody.v1.CatalogueService/GetBuyer", ReadBuyers),
+    ("custody.v1.CatalogueService/UpdateBuyer", ManageBuyers),
 ];
 
 /// The services that anyone may call without a token: whether the service is up, and what it offers.

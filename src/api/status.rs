@@ -88,6 +88,13 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         | Reason::PhoneNotToVerify
         | Reason::LinkState
         | Reason::TooManyLinks => Code::FailedPrecondition,
+        Reason::PriceAboveApproved
+        | Reason::PriceNeedsApproval
+        | Reason::ProductRelisted
+        | Reason::FieldFixed
+        | Reason::ProductRestricted
+        | Reason::OutOfStock
+        | Reason::StockNotKept => Code::FailedPrecondition,
         Reason::GatewayUnavailable | Reason::PhoneCodeNotSent => Code::Unavailable,
         Reason::QueueFull | Reason::PhoneCodeTooSoon => Code::ResourceExhausted,
         Reason::NotAllowed | Reason::MakerIsChecker => Code::PermissionDenied,

@@ -11,6 +11,7 @@ use crate::{
 
 use super::{
     CommissaryRefusal,
+    buyer::BuyerRoom,
     entity::{Bounds, OrderLine, check, totals},
     posting,
     room::{OfferRoom, SpendingRoom},
@@ -42,7 +43,8 @@ struct Priced {
 
 impl CreatePurchase {
     /// Prices the lines from the catalogue.
-    fn price(&self, offers: &OfferRoom) -> Result<Priced, Declined> {
+    fn price(&self, state: &State) -> Result<Priced, Declined> {
+        let offers = state.room::<OfferRoom>()?;
         let mut priced = Priced::default();
         for line in &self.lines {
             let offer = offers.get(&line.product)?;
@@ -51,6 +53,9 @@ impl CreatePurchase {
                     product: line.product.clone(),
                 }
                 .into());
+            }
+            if let Some(limits) = &offer.limits {
+                limits.check(&line.product, state.room::<BuyerRoom>()?.get(&self.detainee)?)?;
             }
             let amount = offer.price.checked_mul(line.quantity)?;
             priced.amounts.push((amount, offer.counted));
@@ -90,12 +95,16 @@ impl Command for CreatePurchase {
         }
         want_available(state, &self.detainee);
         for line in &self.lines {
-            let payable = match state.room_mut::<OfferRoom>() {
-                Ok(offers) => offers.want(&line.product).map(|offer| offer.payable_no),
+            let known = match state.room_mut::<OfferRoom>() {
+                Ok(offers) => offers.want(&line.product),
                 Err(_) => None,
             };
-            if let Some(payable) = payable {
-                state.want_account(payable);
+            let Some((payable, is_limited)) = known.map(|offer| (offer.payable_no, offer.limits.is_some())) else {
+                continue;
+            };
+            state.want_account(payable);
+            if is_limited && let Ok(buyers) = state.room_mut::<BuyerRoom>() {
+                buyers.want(&self.detainee);
             }
         }
     }
@@ -106,7 +115,7 @@ impl Command for CreatePurchase {
             facts: lines,
             amounts,
             vendors,
-        } = self.price(state.room::<OfferRoom>()?)?;
+        } = self.price(state)?;
         let totals = totals(&amounts, state.center().currency)?;
         let settings = state.room::<SettingsRoom>()?.get()?;
         let month = clock::month_of(moment.effective_date);

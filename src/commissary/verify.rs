@@ -6,6 +6,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use rust_decimal::Decimal;
 use time::Date;
 
+use super::catalogue::Versions;
 use crate::{
     clock,
     db::Conn,
@@ -21,6 +22,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct CommissaryCheck {
     spent: BTreeMap<(String, Date), Decimal>,
+    versions: Versions,
 }
 
 impl Check for CommissaryCheck {
@@ -29,7 +31,10 @@ impl Check for CommissaryCheck {
             let bought = purchases(conn, page).await?;
             for record in page.records {
                 match &record.facts {
-                    Some(Facts::Purchase(facts)) => self.purchase(page, record, facts)?,
+                    Some(Facts::Purchase(facts)) => {
+                        self.purchase(page, record, facts)?;
+                        self.versions.purchase(conn, page, record, facts).await?;
+                    }
                     Some(Facts::Return(facts)) => self.came_back(page, record, facts, &bought)?,
                     _ => {}
                 }
@@ -42,6 +47,7 @@ impl Check for CommissaryCheck {
     fn end<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
         async move {
             vendors(conn, page).await?;
+            self.versions.end(conn, page).await?;
             self.months(conn, page).await
         }
         .boxed()
