@@ -283,6 +283,10 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.CatalogueService/ProposeProduct", ManageCatalogue),
     ("custody.v1.CatalogueService/ProposePrice", ManageCatalogue),
     ("custody.v1.CatalogueService/ListProductVersions", ReadCatalogueHistory),
+    ("custody.v1.CatalogueService/RecordStockMovement", ManageCatalogue),
+    ("custody.v1.CatalogueService/ListStockMovements", ReadCatalogueHistory),
+    ("custody.v1.CatalogueService/ImportCatalogue", ManageCatalogue),
+    ("custody.v1.CatalogueService/ExportCatalogue", ReadCatalogueHistory),
     ("custody.v1.CatalogueService/GetBuyer", ReadBuyers),
     ("custody.v1.CatalogueService/UpdateBuyer", ManageBuyers),
 ];
@@ -324,7 +328,7 @@ mod tests {
     }
 
     fn reads(method: &str) -> bool {
-        ["Get", "List", "Watch", "Preview"]
+        ["Get", "List", "Watch", "Preview", "Export"]
             .iter()
             .any(|verb| method.starts_with(verb))
     }
@@ -410,6 +414,13 @@ mod tests {
             .into_iter()
             .filter(|method| !reads(method))
             .collect();
-        assert_eq!(writes, ["CreateVendor", "CreateProduct", "UpdateProduct"]);
+        let shop = ["CreateVendor", "CreateProduct", "UpdateProduct"];
+        let catalogue = [
+            "ProposeProduct",
+            "ProposePrice",
+            "RecordStockMovement",
+            "ImportCatalogue",
+        ];
+        assert_eq!(writes, [&shop[..], &catalogue].concat());
     }
 }

@@ -96,6 +96,8 @@ pub(super) struct Offer {
     pub available: bool,
     /// The version this price belongs to.
     pub version: i64,
+    /// Whether it is counted.
+    pub keeps_stock: bool,
     /// Who cannot have it; none when everybody can.
     pub limits: Option<Box<Limits>>,
 }

@@ -1,6 +1,6 @@
 //! Refusals of this domain, each with its facts.
 
-use super::Match;
+use super::{Match, SheetError};
 use crate::{
     ids::{ProductId, Seq, VendorId},
     ledger::{Declined, LedgerError, Reason, Refusal},
@@ -75,6 +75,38 @@ pub enum CommissaryRefusal {
     FieldFixed {
         /// The product's field.
         field: &'static str,
+    },
+    /// There are fewer than asked for.
+    #[error("{asked} of product {product} are more than the {stock} that are there")]
+    OutOfStock {
+        /// The product.
+        product: ProductId,
+        /// How many there are.
+        stock: i64,
+        /// How many were asked for.
+        asked: i64,
+    },
+    /// There would be absurdly many.
+    #[error("there would be more than {most} of product {product}")]
+    StockFull {
+        /// The product.
+        product: ProductId,
+        /// How many there are.
+        stock: i64,
+        /// The most there can be.
+        most: i64,
+    },
+    /// The product is not counted.
+    #[error("product {product} is not counted")]
+    StockNotKept {
+        /// The product.
+        product: ProductId,
+    },
+    /// A file is no table.
+    #[error(transparent)]
+    Sheet {
+        /// Why not.
+        error: SheetError,
     },
     /// The id is taken by something that is not the same.
     #[error("it exists already and is not the same")]
@@ -162,6 +194,17 @@ impl From<CommissaryRefusal> for Refusal {
                 .with_fact("matched_by", found.by.name())
                 .with_fact("approved_price", found.approved_price),
             R::FieldFixed { field } => because(Reason::FieldFixed).with_fact("field", field).about(field),
+            R::OutOfStock { product, stock, asked } => because(Reason::OutOfStock)
+                .with_fact("product", product)
+                .with_fact("stock", stock)
+                .with_fact("asked", asked),
+            R::StockFull { product, stock, most } => because(Reason::InvalidField)
+                .with_fact("product", product)
+                .with_fact("stock", stock)
+                .with_fact("most", most)
+                .about("quantity"),
+            R::StockNotKept { product } => because(Reason::StockNotKept).with_fact("product", product),
+            R::Sheet { .. } => because(Reason::InvalidField).about("chunk"),
             R::AlreadyExists => because(Reason::AlreadyExists),
             R::Stale { version } => because(Reason::StaleEtag).with_fact("version", version).about("etag"),
             R::OrderLimit { total, limit } => because(Reason::OrderLimitExceeded)

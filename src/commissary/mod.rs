@@ -4,10 +4,13 @@ mod buyer;
 mod catalogue;
 mod entity;
 mod error;
+mod exchange;
 mod posting;
 mod purchase;
 mod returns;
 mod room;
+mod sheet;
+mod stock;
 mod store;
 mod verify;
 
@@ -20,8 +23,11 @@ pub use catalogue::{
 };
 pub use entity::{Category, LINES_MAX, OrderLine, QUANTITY_MAX, Vendor};
 pub use error::CommissaryRefusal;
+pub use exchange::{COLUMNS, Imported, Intent, RowError};
 pub use purchase::CreatePurchase;
 pub use returns::{CreateReturn, ReturnLine};
+pub use sheet::{FILE_BYTES_MAX, Format, SheetError};
+pub use stock::{MOVED_MAX, MovementKind, NewMovement, StockMovement};
 use time::Date;
 pub use verify::CommissaryCheck;
 

@@ -111,7 +111,8 @@ pub(super) async fn offers(
 ) -> sqlx::Result<HashMap<String, Offer>> {
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     sqlx::query!(
-        "select p.product_id, p.vendor_id, p.category, p.price, p.available, p.version, p.withdrawn_units, p.tags, v.payable_no
+        "select p.product_id, p.vendor_id, p.category, p.price, p.available, p.version, p.withdrawn_units, p.tags, p.keeps_stock,
+                v.payable_no
          from product p join vendor v on v.center_id = p.center_id and v.vendor_id = p.vendor_id
          where p.center_id = $1 and p.product_id = any($2)",
         center.no.0,
@@ -128,6 +129,7 @@ pub(super) async fn offers(
             counted: category_of(&row.category)?.is_counted(),
             available: row.available,
             version: row.version,
+            keeps_stock: row.keeps_stock,
             limits: Limits::of(Labels::stored(row.withdrawn_units), Labels::stored(row.tags)),
         };
         Ok((row.product_id, offer))

@@ -6,7 +6,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use rust_decimal::Decimal;
 use time::Date;
 
-use super::catalogue::Versions;
+use super::{catalogue::Versions, stock::StockCheck};
 use crate::{
     clock,
     db::Conn,
@@ -23,16 +23,20 @@ use crate::{
 pub struct CommissaryCheck {
     spent: BTreeMap<(String, Date), Decimal>,
     versions: Versions,
+    stock: StockCheck,
 }
 
 impl Check for CommissaryCheck {
     fn page<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
         async move {
             let bought = purchases(conn, page).await?;
+            self.stock.page(conn, page).await?;
             for record in page.records {
+                self.stock.until(page, record.seq)?;
                 match &record.facts {
                     Some(Facts::Purchase(facts)) => {
                         self.purchase(page, record, facts)?;
+                        self.stock.sold(page, record, facts)?;
                         self.versions.purchase(conn, page, record, facts).await?;
                     }
                     Some(Facts::Return(facts)) => self.came_back(page, record, facts, &bought)?,
@@ -48,6 +52,7 @@ impl Check for CommissaryCheck {
         async move {
             vendors(conn, page).await?;
             self.versions.end(conn, page).await?;
+            self.stock.end(conn, page).await?;
             self.months(conn, page).await
         }
         .boxed()
@@ -94,6 +99,7 @@ impl CommissaryCheck {
             let what = format!("is not of the detainee and month of purchase {}", facts.purchase);
             return Err(page.differs(record, what));
         }
+        self.stock.came_back(page, record, facts, purchase)?;
         let counted = page.amount(record, &facts.counted)?;
         self.moved(page, record, &facts.detainee, &facts.month, -counted)?;
         Ok(())

@@ -1,5 +1,7 @@
 //! Products, their prices, and what may become of them: pure decisions.
 
+use std::collections::HashMap;
+
 use time::{Duration, OffsetDateTime};
 
 use super::label::{Barcode, Labels, name_key};
@@ -337,36 +339,86 @@ impl Keys {
             name_zh: name_key(name_zh),
         }
     }
-
-    pub fn matched_by(&self, other: &Keys) -> Option<MatchedBy> {
-        let same = |one: &str, other: &str| !one.is_empty() && one == other;
-        if self.gtin.is_some() && self.gtin == other.gtin {
-            Some(MatchedBy::Barcode)
-        } else if same(&self.name, &other.name) {
-            Some(MatchedBy::Name)
-        } else if same(&self.name_zh, &other.name_zh) {
-            Some(MatchedBy::NameZh)
-        } else {
-            None
-        }
-    }
 }
 
-/// The products of a center, on sale or not and of whatever vendor, that one with these keys may be the same as.
-pub(super) fn matches<'a>(id: &ProductId, keys: &Keys, products: impl IntoIterator<Item = &'a Product>) -> Vec<Match> {
-    products
-        .into_iter()
-        .filter(|product| product.id != *id)
-        .filter_map(|product| {
-            let theirs = Keys::of(product.barcode.as_ref(), &product.name, &product.name_zh);
-            Some(Match {
-                product: product.id.clone(),
-                vendor: product.vendor.clone(),
-                by: keys.matched_by(&theirs)?,
-                approved_price: product.approved_price,
-            })
-        })
-        .collect()
+/// What the products of a center are known by, on sale or not and of whatever vendor.
+#[derive(Debug, Clone, Default)]
+pub(in crate::commissary) struct Index {
+    gtins: HashMap<String, Vec<Found>>,
+    names: HashMap<String, Vec<Found>>,
+    names_zh: HashMap<String, Vec<Found>>,
+}
+
+/// A product of the index.
+#[derive(Debug, Clone)]
+struct Found {
+    product: ProductId,
+    vendor: VendorId,
+    approved_price: Amount,
+}
+
+impl Index {
+    /// Of all products.
+    pub fn of<'a>(products: impl IntoIterator<Item = &'a Product>) -> Index {
+        let mut index = Index::default();
+        for product in products {
+            index.add(product);
+        }
+        index
+    }
+
+    /// Adds what a product is known by.
+    pub fn add(&mut self, product: &Product) {
+        let found = Found {
+            product: product.id.clone(),
+            vendor: product.vendor.clone(),
+            approved_price: product.approved_price,
+        };
+        let keys = Keys::of(product.barcode.as_ref(), &product.name, &product.name_zh);
+        let maps = [
+            (&mut self.gtins, keys.gtin.unwrap_or_default()),
+            (&mut self.names, keys.name),
+            (&mut self.names_zh, keys.name_zh),
+        ];
+        for (map, key) in maps {
+            if !key.is_empty() {
+                map.entry(key).or_default().push(found.clone());
+            }
+        }
+    }
+
+    /// The first product that another may be the same as.
+    pub fn find(&self, product: &Product) -> Option<Match> {
+        let keys = Keys::of(product.barcode.as_ref(), &product.name, &product.name_zh);
+        self.all(&product.id, &keys).into_iter().next()
+    }
+
+    /// The products, each once, that one with these keys may be the same as.
+    pub(super) fn all(&self, id: &ProductId, keys: &Keys) -> Vec<Match> {
+        let maps = [
+            (
+                &self.gtins,
+                keys.gtin.as_deref().unwrap_or_default(),
+                MatchedBy::Barcode,
+            ),
+            (&self.names, keys.name.as_str(), MatchedBy::Name),
+            (&self.names_zh, keys.name_zh.as_str(), MatchedBy::NameZh),
+        ];
+        let mut matches: Vec<Match> = Vec::new();
+        for (map, key, by) in maps {
+            for found in map.get(key).into_iter().flatten() {
+                if found.product != *id && !matches.iter().any(|known| known.product == found.product) {
+                    matches.push(Match {
+                        product: found.product.clone(),
+                        vendor: found.vendor.clone(),
+                        by,
+                        approved_price: found.approved_price,
+                    });
+                }
+            }
+        }
+        matches
+    }
 }
 
 #[cfg(test)]

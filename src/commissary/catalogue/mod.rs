@@ -15,14 +15,16 @@ mod label;
 mod store;
 mod verify;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub use ask::{LISTING, PRICE, Prices};
 use ask::{ListingQuestion, ListingRunner, PriceQuestion, PriceRunner};
+pub(super) use entity::Index;
 use entity::{By, Keys, needed_two};
 pub use entity::{Details, Match, MatchedBy, NewProduct, Product, ProductChange, ProductVersion};
 pub use label::{Barcode, LABEL_CHARS_MAX, LabelError, Labels, name_key, optional_label};
 use store::Change;
+use time::OffsetDateTime;
 pub(super) use verify::Versions;
 
 use super::{Commissary, CommissaryRefusal};
@@ -58,8 +60,68 @@ async fn matches_in_tx(
     id: &ProductId,
     keys: &Keys,
 ) -> Result<Vec<Match>, LedgerError> {
-    let products = store::list_products(conn, center, None, "", PRODUCTS_MAX).await?;
-    Ok(entity::matches(id, keys, &products))
+    Ok(Index::of(&products_in_tx(conn, center).await?).all(id, keys))
+}
+
+/// All products of a center.
+pub(super) async fn products_in_tx(conn: &mut Conn, center: &Center) -> Result<Vec<Product>, LedgerError> {
+    Ok(store::list_products(conn, center, None, "", PRODUCTS_MAX).await?)
+}
+
+/// The versions of some products, oldest first, by product.
+pub(super) async fn histories_in_tx(
+    conn: &mut Conn,
+    center: &Center,
+    ids: &[String],
+) -> Result<BTreeMap<String, Vec<ProductVersion>>, LedgerError> {
+    let mut found: BTreeMap<String, Vec<ProductVersion>> = BTreeMap::new();
+    for (product, version) in store::versions(conn, center, ids, i64::MAX, i64::MAX)
+        .await?
+        .into_iter()
+        .rev()
+    {
+        found.entry(product).or_default().push(version);
+    }
+    Ok(found)
+}
+
+/// Writes new and changed products, which were decided while the journal's head was held.
+pub(super) async fn write_in_tx(
+    conn: &mut Conn,
+    center: &Center,
+    (create, update): (&[Product], &[Product]),
+    (at, by, reason): (OffsetDateTime, &str, &str),
+) -> Result<(), LedgerError> {
+    let approval = None;
+    let change = Change {
+        at,
+        by,
+        reason,
+        approval,
+    };
+    store::insert_products(conn, center, create, &change).await?;
+    store::update_products(conn, center, update, &change).await?;
+    Ok(())
+}
+
+/// What one person makes of a product; none when nothing changes. `history` is oldest first.
+pub(super) fn decide_alone(
+    product: &Product,
+    told: &ProductChange,
+    history: &[ProductVersion],
+    now: OffsetDateTime,
+) -> Result<Result<Option<Product>, CommissaryRefusal>, MoneyError> {
+    entity::change(product, told, history, By::One, now)
+}
+
+/// Refuses a shelf price above the approved one.
+pub(super) fn require_shelf_price(new: &NewProduct) -> Result<Result<(), CommissaryRefusal>, MoneyError> {
+    new.check()
+}
+
+/// The product that a new one becomes.
+pub(super) fn listed_at(new: NewProduct, at: OffsetDateTime) -> Product {
+    new.listed(at)
 }
 
 /// Refuses what the center has already.
