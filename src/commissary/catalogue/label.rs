@@ -8,6 +8,8 @@ use unicode_normalization::UnicodeNormalization as _;
 const LABELS_MAX: usize = 50;
 /// The most characters of a label or a unit.
 pub const LABEL_CHARS_MAX: usize = 63;
+/// Most times that a name is folded.
+const KEY_ROUNDS_MAX: usize = 8;
 /// The digits of the longest GTIN, to which the others are filled up.
 const GTIN_DIGITS: usize = 14;
 
@@ -152,6 +154,19 @@ impl FromStr for Barcode {
 /// A name as names are compared: NFKC, lower case, letters and digits only. A point between digits stays, because 1.5 l are
 /// not 15 l. Empty when nothing is left, which is like no other name.
 pub fn name_key(name: &str) -> String {
+    let mut key = without_signs(name);
+    // What stood apart may be one character once the signs between are gone. It settles at the second time nearly always.
+    for _ in 0..KEY_ROUNDS_MAX {
+        let next = without_signs(&key);
+        if next == key {
+            break;
+        }
+        key = next;
+    }
+    key
+}
+
+fn without_signs(name: &str) -> String {
     let folded: Vec<char> = name.nfkc().collect::<String>().to_lowercase().chars().collect();
     let is_digit = |at: Option<usize>| at.and_then(|at| folded.get(at)).is_some_and(char::is_ascii_digit);
     let is_kept = |(at, c): &(usize, &char)| {
