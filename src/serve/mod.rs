@@ -88,14 +88,8 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
     let reviews = [Review::Release, Review::Reject]
         .map(|review| Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>);
-    let desk = Desk::new(
-        lanes.clone(),
-        unmatched
-            .runners()
-            .into_iter()
-            .chain(reviews)
-            .chain(commissary.runners()),
-    );
+    let runners = unmatched.runners().into_iter().chain(reviews);
+    let desk = Desk::new(lanes.clone(), runners.chain(commissary.runners()));
     let watched = Watched::new(database.clone(), clock);
     let router = server::router(Doors {
         lanes: lanes.clone(),

@@ -127,9 +127,9 @@ impl StockCheck {
     pub async fn end(&mut self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
         self.until(page, i64::MAX)?;
         let rows = sqlx::query!(
-            "select p.product_id, p.keeps_stock, s.on_hand as \"on_hand?\"
+            r#"select p.product_id, p.keeps_stock, s.on_hand as "on_hand?"
              from product p left join product_stock s on s.center_id = p.center_id and s.product_id = p.product_id
-             where p.center_id = $1",
+             where p.center_id = $1"#,
             page.center.no.0,
         )
         .fetch_all(conn)
