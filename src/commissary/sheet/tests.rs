@@ -52,7 +52,7 @@ fn numbers_of_a_spreadsheet_are_texts_and_gaps_are_empty() {
     let bytes = saved(|sheet| {
         sheet.write_string(0, 0, " Product ").unwrap();
         sheet.write_string(0, 2, "PRICE").unwrap();
-        sheet.write_number(4, 0, 6_901_234_567_892_i64 as f64).unwrap();
+        sheet.write_number(4, 0, 6_901_234_567_892.0).unwrap();
         sheet.write_number(4, 2, 2.5).unwrap();
         sheet.write_boolean(5, 2, true).unwrap();
     });
