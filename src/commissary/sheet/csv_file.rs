@@ -23,11 +23,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Row>, SheetError> {
         let record = record.map_err(|error| unreadable(&error))?;
         require_room(at, record.len().saturating_sub(1))?;
         rows.push(Row {
-            // As an editor counts lines: the reader passes over empty ones.
-            number: record
-                .position()
-                .and_then(|position| usize::try_from(position.line()).ok())
-                .unwrap_or(at + 1),
+            // The reader passes over empty lines, which are not counted.
+            number: at + 1,
             cells: record.iter().map(cell).collect::<Result<_, _>>()?,
         });
     }
