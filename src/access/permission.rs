@@ -43,6 +43,12 @@ pub enum Permission {
     ReadDistribution,
     /// Keep vendors and the catalogue.
     ManageCatalogue,
+    /// Read what became of the catalogue: versions of products, movements of stock, and all of it as a file.
+    ReadCatalogueHistory,
+    /// Tell where a detainee lives and what they must not have.
+    ManageBuyers,
+    /// Read it.
+    ReadBuyers,
     /// Read vendors.
     ReadVendors,
     /// Read the catalogue.
@@ -108,7 +114,7 @@ impl Permission {
     pub fn roles(self) -> &'static [Role] {
         use Role::*;
         match self {
-            ManageCenters | ManageDetainees | ManageDistribution => &[Admin],
+            ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers => &[Admin],
             ManagePayers | Settle | Refund | Release | Reconcile | Decide | Work | Match | RecordDebts
             | ReverseCredits | Review => &[Admin, Finance],
             ManageCatalogue => &[Admin, Commissary],
@@ -127,10 +133,13 @@ impl Permission {
             | ReadUnmatched
             | ReadNotifications
             | ReadWork
+            | ReadBuyers
             | ReadJobs => &[Admin, Finance, Auditor],
             ReadDetainee | ReadStatement | ReadPayer | ReadRemittances | ReadDistribution | ReadUnspent
             | ReadRefunds => &[Admin, Finance, Auditor, Payer],
-            ReadVendors | ListPurchases | ReadSettlements => &[Admin, Finance, Auditor, Commissary],
+            ReadVendors | ListPurchases | ReadSettlements | ReadCatalogueHistory => {
+                &[Admin, Finance, Auditor, Commissary]
+            }
             ReadProducts | ReadPurchase => &[Admin, Finance, Auditor, Commissary, Terminal],
             ReadSpending => &[Admin, Finance, Auditor, Terminal],
             ReadBalances | ReadRequestOutcome => &[Admin, Finance, Auditor, Terminal, Payer],
@@ -273,6 +282,15 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.UnmatchedService/MatchUnmatchedSum", Match),
     ("custody.v1.UnmatchedService/ProposeUnmatchedCredit", Match),
     ("custody.v1.UnmatchedService/ProposeUnmatchedReturn", Match),
+    ("custody.v1.CatalogueService/ProposeProduct", ManageCatalogue),
+    ("custody.v1.CatalogueService/ProposePrice", ManageCatalogue),
+    ("custody.v1.CatalogueService/ListProductVersions", ReadCatalogueHistory),
+    ("custody.v1.CatalogueService/RecordStockMovement", ManageCatalogue),
+    ("custody.v1.CatalogueService/ListStockMovements", ReadCatalogueHistory),
+    ("custody.v1.CatalogueService/ImportCatalogue", ManageCatalogue),
+    ("custody.v1.CatalogueService/ExportCatalogue", ReadCatalogueHistory),
+    ("custody.v1.CatalogueService/GetBuyer", ReadBuyers),
+    ("custody.v1.CatalogueService/UpdateBuyer", ManageBuyers),
 ];
 
 /// The services that anyone may call without a token: whether the service is up, and what it offers.
@@ -312,7 +330,7 @@ mod tests {
     }
 
     fn reads(method: &str) -> bool {
-        ["Get", "List", "Watch", "Preview"]
+        ["Get", "List", "Watch", "Preview", "Export"]
             .iter()
             .any(|verb| method.starts_with(verb))
     }
@@ -398,6 +416,13 @@ mod tests {
             .into_iter()
             .filter(|method| !reads(method))
             .collect();
-        assert_eq!(writes, ["CreateVendor", "CreateProduct", "UpdateProduct"]);
+        let shop = ["CreateVendor", "CreateProduct", "UpdateProduct"];
+        let catalogue = [
+            "ProposeProduct",
+            "ProposePrice",
+            "RecordStockMovement",
+            "ImportCatalogue",
+        ];
+        assert_eq!(writes, [&shop[..], &catalogue].concat());
     }
 }

@@ -13,10 +13,10 @@ use tracing::{Instrument as _, info_span};
 use super::{
     connection,
     grpc::{
-        approval::ApprovalApi, auth::AuthLayer, commissary::CommissaryApi, custody::CustodyApi, deadline,
-        distribution::DistributionApi, ledger::LedgerApi, payer::PayerApi, reconciliation::ReconciliationApi,
-        refund::RefundApi, remittance::RemittanceApi, remittance_view::Views, scope::Linked, settlement::SettlementApi,
-        unmatched::UnmatchedApi, work::WorkApi,
+        approval::ApprovalApi, auth::AuthLayer, catalogue::CatalogueApi, commissary::CommissaryApi,
+        custody::CustodyApi, deadline, distribution::DistributionApi, ledger::LedgerApi, payer::PayerApi,
+        reconciliation::ReconciliationApi, refund::RefundApi, remittance::RemittanceApi, remittance_view::Views,
+        scope::Linked, settlement::SettlementApi, unmatched::UnmatchedApi, work::WorkApi,
     },
     http::{Notifications, OnRefund, OnUnknown},
     status::of_framework,
@@ -30,12 +30,12 @@ use crate::{
     payer::Payers,
     proto::{
         FILE_DESCRIPTOR_SET, approval_service_server::ApprovalServiceServer,
-        commissary_service_server::CommissaryServiceServer, custody_service_server::CustodyServiceServer,
-        distribution_service_server::DistributionServiceServer, ledger_service_server::LedgerServiceServer,
-        payer_service_server::PayerServiceServer, reconciliation_service_server::ReconciliationServiceServer,
-        refund_service_server::RefundServiceServer, remittance_service_server::RemittanceServiceServer,
-        settlement_service_server::SettlementServiceServer, unmatched_service_server::UnmatchedServiceServer,
-        work_service_server::WorkServiceServer,
+        catalogue_service_server::CatalogueServiceServer, commissary_service_server::CommissaryServiceServer,
+        custody_service_server::CustodyServiceServer, distribution_service_server::DistributionServiceServer,
+        ledger_service_server::LedgerServiceServer, payer_service_server::PayerServiceServer,
+        reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
+        remittance_service_server::RemittanceServiceServer, settlement_service_server::SettlementServiceServer,
+        unmatched_service_server::UnmatchedServiceServer, work_service_server::WorkServiceServer,
     },
     reconciliation::Reconciliations,
     refund::Refunds,
@@ -122,12 +122,14 @@ impl Doors {
         let reconciliation = ReconciliationApi::new(self.reconciliations.clone(), self.custody.clone());
         let custody = CustodyApi::new(self.custody.clone(), self.lanes.database().clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
+        let catalogue = CatalogueApi::new(self.commissary.clone(), self.desk.clone(), self.custody.clone());
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.stop.clone());
         let approval = ApprovalApi::new(self.desk.clone(), self.custody.clone());
         let unmatched = UnmatchedApi::new(self.unmatched.clone(), self.desk.clone(), self.custody.clone());
         let work = WorkApi::new(self.work.clone(), self.custody.clone(), self.lanes.database().clone());
         Routes::new(CustodyServiceServer::new(custody).max_decoding_message_size(size_max))
             .add_service(CommissaryServiceServer::new(commissary).max_decoding_message_size(size_max))
+            .add_service(CatalogueServiceServer::new(catalogue).max_decoding_message_size(size_max))
             .add_service(LedgerServiceServer::new(ledger).max_decoding_message_size(size_max))
             .add_service(RemittanceServiceServer::new(remittance).max_decoding_message_size(size_max))
             .add_service(PayerServiceServer::new(payer).max_decoding_message_size(size_max))

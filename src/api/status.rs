@@ -92,6 +92,13 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         | Reason::TooManyLinks
         | Reason::TooManyVainOrders
         | Reason::TooManyTries => Code::FailedPrecondition,
+        Reason::PriceAboveApproved
+        | Reason::PriceNeedsApproval
+        | Reason::ProductRelisted
+        | Reason::FieldFixed
+        | Reason::ProductRestricted
+        | Reason::OutOfStock
+        | Reason::StockNotKept => Code::FailedPrecondition,
         Reason::GatewayUnavailable | Reason::PhoneCodeNotSent => Code::Unavailable,
         Reason::QueueFull | Reason::PhoneCodeTooSoon | Reason::TooManyWatches => Code::ResourceExhausted,
         Reason::NotAllowed | Reason::MakerIsChecker => Code::PermissionDenied,

@@ -15,7 +15,7 @@ use super::cpu::Meter;
 use crate::{
     access::{Actor, Issuer, Role, Scope, TokenKey},
     clock::Clock,
-    commissary::{Category, Commissary, NewProduct},
+    commissary::{Category, Commissary, Details, NewProduct},
     custody::{Admission, Custody, Detainee, NewCenter, Settings},
     db::{Database, embedded},
     ids::{AccountNo, CenterId, DetaineeId, ProductId, RequestId, TerminalId, VendorId},
@@ -249,6 +249,7 @@ async fn open_center(custody: &Custody, commissary: &Commissary, name: &str) -> 
             category: Category::Food,
             price,
             available: true,
+            details: Details::default(),
         };
         commissary.create_product(&center, new, "bench").await?;
     }

@@ -1,10 +1,12 @@
 //! The command line: reads arguments, and hands over to the library.
 //!
 //! # Layout
+//! - `catalogue`: `custody catalogue import` and `export`.
 //! - `reconcile`: `custody reconcile import`.
 //! - `token`: `custody token issue`.
 //! - `verify`: `custody verify`.
 
+mod catalogue;
 mod reconcile;
 mod token;
 mod verify;
@@ -52,6 +54,9 @@ enum Command {
     /// The gateways' bills.
     #[command(subcommand)]
     Reconcile(reconcile::ReconcileCommand),
+    /// A center's products as a file.
+    #[command(subcommand)]
+    Catalogue(catalogue::CatalogueCommand),
     /// Show the main job end to end, in a service and a gateway of its own: remit, buy, settle, refund, release, prove.
     Demo(custody_ledger::demo::DemoFlags),
     /// Measure purchases against the no-op limit and PostgreSQL's own benchmark.
@@ -117,6 +122,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }),
         Command::Verify(flags) => or_undone(in_runtime("custody", verify::run(flags))),
         Command::Reconcile(command) => or_undone(in_runtime("custody", reconcile::run(command))),
+        Command::Catalogue(command) => or_undone(in_runtime("custody", catalogue::run(command))),
         Command::Demo(flags) => in_runtime("custody-demo", custody_ledger::demo::run(flags)),
         Command::Bench(flags) => in_runtime("custody-bench", async {
             custody_ledger::bench::run(flags).await?;

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::CommissaryRefusal;
+use super::{CommissaryRefusal, buyer::Limits};
 use crate::{
     ids::{AccountNo, ProductId, VendorId},
     money::{Amount, Currency, MoneyError},
@@ -81,32 +81,9 @@ impl Category {
     }
 }
 
-/// A product with its price.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Product {
-    /// Its id.
-    pub id: ProductId,
-    /// Who sells it.
-    pub vendor: VendorId,
-    /// Its name.
-    pub name: String,
-    /// In Chinese.
-    pub name_zh: String,
-    /// What kind of goods.
-    pub category: Category,
-    /// Price of one.
-    pub price: Amount,
-    /// Whether it is on sale.
-    pub available: bool,
-    /// Counts its changes.
-    pub version: i64,
-    /// Since when.
-    pub created_at: OffsetDateTime,
-}
-
 /// What a purchase needs to know of a product.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
+pub(super) struct Offer {
     /// Who sells it.
     pub vendor: VendorId,
     /// What is owed to the vendor.
@@ -119,6 +96,10 @@ pub struct Offer {
     pub available: bool,
     /// The version this price belongs to.
     pub version: i64,
+    /// Whether it is counted.
+    pub keeps_stock: bool,
+    /// Who cannot have it; none when everybody can.
+    pub limits: Option<Box<Limits>>,
 }
 
 /// One line that is asked for.

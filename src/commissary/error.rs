@@ -1,5 +1,6 @@
 //! Refusals of this domain, each with its facts.
 
+use super::{Match, SheetError};
 use crate::{
     ids::{ProductId, Seq, VendorId},
     ledger::{Declined, LedgerError, Reason, Refusal},
@@ -26,6 +27,86 @@ pub enum CommissaryRefusal {
     ProductNotAvailable {
         /// The product.
         product: ProductId,
+    },
+    /// The product is not for those of a housing unit.
+    #[error("product {product} is withdrawn in housing unit {housing_unit}")]
+    WithdrawnInUnit {
+        /// The product.
+        product: ProductId,
+        /// Where the detainee lives.
+        housing_unit: String,
+    },
+    /// The product is not for the detainee.
+    #[error("product {product} is {tag}, which the detainee must not have")]
+    Restricted {
+        /// The product.
+        product: ProductId,
+        /// Why not.
+        tag: String,
+    },
+    /// The shelf price would be above the approved price.
+    #[error("the shelf price {price} is above the approved price {approved}")]
+    PriceAboveApproved {
+        /// The shelf price.
+        price: Amount,
+        /// The most that it may be.
+        approved: Amount,
+    },
+    /// The approved price would rise by too much for one person.
+    #[error(
+        "an approved price of {approved} takes two people: one alone may set up to {most}, as it was {lowest} lately"
+    )]
+    PriceNeedsApproval {
+        /// The approved price asked for.
+        approved: Amount,
+        /// The lowest of lately.
+        lowest: Amount,
+        /// What one person may set.
+        most: Amount,
+    },
+    /// The center has the product already.
+    #[error("product {} of vendor {} has the same {}; it takes two people to list it again", .found.product, .found.vendor, .found.by.name())]
+    Relisted {
+        /// Which it may be.
+        found: Match,
+    },
+    /// What was told once cannot change.
+    #[error("the {field} was told before and cannot change")]
+    FieldFixed {
+        /// The product's field.
+        field: &'static str,
+    },
+    /// There are fewer than asked for.
+    #[error("{asked} of product {product} are more than the {stock} that are there")]
+    OutOfStock {
+        /// The product.
+        product: ProductId,
+        /// How many there are.
+        stock: i64,
+        /// How many were asked for.
+        asked: i64,
+    },
+    /// There would be absurdly many.
+    #[error("there would be more than {most} of product {product}")]
+    StockFull {
+        /// The product.
+        product: ProductId,
+        /// How many there are.
+        stock: i64,
+        /// The most there can be.
+        most: i64,
+    },
+    /// The product is not counted.
+    #[error("product {product} is not counted")]
+    StockNotKept {
+        /// The product.
+        product: ProductId,
+    },
+    /// A file is no table.
+    #[error(transparent)]
+    Sheet {
+        /// Why not.
+        error: SheetError,
     },
     /// The id is taken by something that is not the same.
     #[error("it exists already and is not the same")]
@@ -94,6 +175,36 @@ impl From<CommissaryRefusal> for Refusal {
             R::VendorNotFound { vendor } => because(Reason::NotFound).with_fact("vendor", vendor).about("vendor"),
             R::ProductNotFound { product } => because(Reason::NotFound).with_fact("product", product).about("product"),
             R::ProductNotAvailable { product } => because(Reason::ProductNotAvailable).with_fact("product", product),
+            R::WithdrawnInUnit { product, housing_unit } => because(Reason::ProductRestricted)
+                .with_fact("product", product)
+                .with_fact("housing_unit", housing_unit),
+            R::Restricted { product, tag } => because(Reason::ProductRestricted)
+                .with_fact("product", product)
+                .with_fact("tag", tag),
+            R::PriceAboveApproved { price, approved } => because(Reason::PriceAboveApproved)
+                .with_fact("price", price)
+                .with_fact("approved_price", approved),
+            R::PriceNeedsApproval { approved, lowest, most } => because(Reason::PriceNeedsApproval)
+                .with_fact("approved_price", approved)
+                .with_fact("lowest", lowest)
+                .with_fact("most", most),
+            R::Relisted { found } => because(Reason::ProductRelisted)
+                .with_fact("product", &found.product)
+                .with_fact("vendor", &found.vendor)
+                .with_fact("matched_by", found.by.name())
+                .with_fact("approved_price", found.approved_price),
+            R::FieldFixed { field } => because(Reason::FieldFixed).with_fact("field", field).about(field),
+            R::OutOfStock { product, stock, asked } => because(Reason::OutOfStock)
+                .with_fact("product", product)
+                .with_fact("stock", stock)
+                .with_fact("asked", asked),
+            R::StockFull { product, stock, most } => because(Reason::InvalidField)
+                .with_fact("product", product)
+                .with_fact("stock", stock)
+                .with_fact("most", most)
+                .about("quantity"),
+            R::StockNotKept { product } => because(Reason::StockNotKept).with_fact("product", product),
+            R::Sheet { .. } => because(Reason::InvalidField).about("chunk"),
             R::AlreadyExists => because(Reason::AlreadyExists),
             R::Stale { version } => because(Reason::StaleEtag).with_fact("version", version).about("etag"),
             R::OrderLimit { total, limit } => because(Reason::OrderLimitExceeded)

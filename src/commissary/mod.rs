@@ -1,20 +1,33 @@
 //! The commissary: vendors, products and prices, purchases and returns.
 
+mod buyer;
+mod catalogue;
 mod entity;
 mod error;
+mod exchange;
 mod posting;
 mod purchase;
 mod returns;
 mod room;
+mod sheet;
+mod stock;
 mod store;
 mod verify;
 
 use std::collections::HashMap;
 
-pub use entity::{Category, LINES_MAX, OrderLine, Product, QUANTITY_MAX, Vendor};
+pub use buyer::Buyer;
+pub use catalogue::{
+    Barcode, Details, LABEL_CHARS_MAX, LISTING, LabelError, Labels, Match, MatchedBy, NewProduct, PRICE, Prices,
+    Product, ProductChange, ProductVersion, name_key, optional_label,
+};
+pub use entity::{Category, LINES_MAX, OrderLine, QUANTITY_MAX, Vendor};
 pub use error::CommissaryRefusal;
+pub use exchange::{COLUMNS, Imported, Intent, RowError};
 pub use purchase::CreatePurchase;
 pub use returns::{CreateReturn, ReturnLine};
+pub use sheet::{FILE_BYTES_MAX, Format, SheetError};
+pub use stock::{MOVED_MAX, MovementKind, NewMovement, StockMovement};
 use time::Date;
 pub use verify::CommissaryCheck;
 
@@ -36,24 +49,6 @@ use crate::{
 pub struct Commissary {
     lanes: Lanes,
     custody: Custody,
-}
-
-/// What is told when a product is put on the shelf.
-pub struct NewProduct {
-    /// Its id.
-    pub id: ProductId,
-    /// Who sells it.
-    pub vendor: VendorId,
-    /// Its name.
-    pub name: String,
-    /// In Chinese.
-    pub name_zh: String,
-    /// What kind of goods.
-    pub category: Category,
-    /// Price of one, above zero.
-    pub price: Amount,
-    /// Whether it is on sale.
-    pub available: bool,
 }
 
 /// What a detainee has spent in a month.
@@ -107,80 +102,6 @@ impl Commissary {
     pub async fn list_vendors(&self, center: &Center, after: &str, limit: i64) -> Result<Vec<Vendor>, LedgerError> {
         let mut conn = self.lanes.database().read.acquire().await?;
         Ok(store::list_vendors(&mut conn, center.no, after, limit).await?)
-    }
-
-    /// Puts a product on the shelf. The same product again is answered with what is there.
-    pub async fn create_product(&self, center: &Center, new: NewProduct, by: &str) -> Result<Product, LedgerError> {
-        let mut tx = self.lanes.database().lane.begin().await?;
-        center::touch_rules_in_tx(&mut tx, center.no).await?;
-        if store::vendor(&mut tx, center.no, &new.vendor).await?.is_none() {
-            return Err(CommissaryRefusal::VendorNotFound { vendor: new.vendor }.into());
-        }
-        if let Some(existing) = store::product(&mut tx, center, &new.id).await? {
-            let same = existing.vendor == new.vendor
-                && existing.name == new.name
-                && existing.name_zh == new.name_zh
-                && existing.category == new.category
-                && existing.price == new.price
-                && existing.available == new.available;
-            return if same {
-                Ok(existing)
-            } else {
-                Err(CommissaryRefusal::AlreadyExists.into())
-            };
-        }
-        let product = store::insert_product(&mut tx, center, new, self.lanes.clock().now(), by).await?;
-        tx.commit().await?;
-        Ok(product)
-    }
-
-    /// Changes a product's price and whether it is on sale. `version`, if told, must be the one that was read.
-    pub async fn update_product(
-        &self,
-        center: &Center,
-        id: &ProductId,
-        price: Amount,
-        available: bool,
-        version: Option<i64>,
-        by: &str,
-    ) -> Result<Product, LedgerError> {
-        let mut tx = self.lanes.database().lane.begin().await?;
-        center::touch_rules_in_tx(&mut tx, center.no).await?;
-        let Some(mut product) = store::product(&mut tx, center, id).await? else {
-            return Err(CommissaryRefusal::ProductNotFound { product: id.clone() }.into());
-        };
-        if version.is_some_and(|version| version != product.version) {
-            return Err(CommissaryRefusal::Stale {
-                version: product.version,
-            }
-            .into());
-        }
-        if product.price == price && product.available == available {
-            return Ok(product);
-        }
-        (product.price, product.available, product.version) = (price, available, product.version + 1);
-        store::update_product(&mut tx, center, &product, self.lanes.clock().now(), by).await?;
-        tx.commit().await?;
-        Ok(product)
-    }
-
-    /// A product.
-    pub async fn product(&self, center: &Center, id: &ProductId) -> Result<Product, LedgerError> {
-        let mut conn = self.lanes.database().read.acquire().await?;
-        let product = store::product(&mut conn, center, id).await?;
-        product.ok_or_else(|| CommissaryRefusal::ProductNotFound { product: id.clone() }.into())
-    }
-
-    /// Up to `limit` products after an id, of one vendor or of all.
-    pub async fn list_products(
-        &self,
-        center: &Center,
-        vendor: Option<&VendorId>,
-        after: &str,
-        limit: i64,
-    ) -> Result<Vec<Product>, LedgerError> {
-        let mut conn = self.lanes.database().read.acquire().await?;
-        Ok(store::list_products(&mut conn, center, vendor, after, limit).await?)
     }
 
     /// A detainee buys. Answered once it is committed.

@@ -11,9 +11,11 @@ use crate::{
 
 use super::{
     CommissaryRefusal,
+    buyer::BuyerRoom,
     entity::{Bounds, OrderLine, check, totals},
     posting,
     room::{OfferRoom, SpendingRoom},
+    stock,
     store::SpendingRows,
 };
 
@@ -38,11 +40,14 @@ struct Priced {
     amounts: Vec<(Amount, bool)>,
     /// What each vendor gets, in the order in which the vendors appear.
     vendors: Vec<(AccountNo, Amount)>,
+    /// What is left of the products that are counted.
+    stock: stock::Moved,
 }
 
 impl CreatePurchase {
     /// Prices the lines from the catalogue.
-    fn price(&self, offers: &OfferRoom) -> Result<Priced, Declined> {
+    fn price(&self, state: &State) -> Result<Priced, Declined> {
+        let offers = state.room::<OfferRoom>()?;
         let mut priced = Priced::default();
         for line in &self.lines {
             let offer = offers.get(&line.product)?;
@@ -52,6 +57,20 @@ impl CreatePurchase {
                 }
                 .into());
             }
+            if let Some(limits) = &offer.limits {
+                limits.check(&line.product, state.room::<BuyerRoom>()?.get(&self.detainee)?)?;
+            }
+            let stock_after = if offer.keeps_stock {
+                let asked = i64::from(line.quantity);
+                let left = priced.stock.add(state, &line.product, -asked)?;
+                Some(left.map_err(|stock| CommissaryRefusal::OutOfStock {
+                    product: line.product.clone(),
+                    stock,
+                    asked,
+                })?)
+            } else {
+                None
+            };
             let amount = offer.price.checked_mul(line.quantity)?;
             priced.amounts.push((amount, offer.counted));
             match priced
@@ -70,6 +89,7 @@ impl CreatePurchase {
                 unit_price: offer.price.to_string(),
                 amount: amount.to_string(),
                 counted: offer.counted,
+                stock_after,
             });
         }
         Ok(priced)
@@ -90,12 +110,20 @@ impl Command for CreatePurchase {
         }
         want_available(state, &self.detainee);
         for line in &self.lines {
-            let payable = match state.room_mut::<OfferRoom>() {
-                Ok(offers) => offers.want(&line.product).map(|offer| offer.payable_no),
+            let known = match state.room_mut::<OfferRoom>() {
+                Ok(offers) => offers.want(&line.product),
                 Err(_) => None,
             };
-            if let Some(payable) = payable {
-                state.want_account(payable);
+            let known = known.map(|offer| (offer.payable_no, offer.limits.is_some(), offer.keeps_stock));
+            let Some((payable, is_limited, keeps_stock)) = known else {
+                continue;
+            };
+            state.want_account(payable);
+            if keeps_stock {
+                stock::want(state, &line.product);
+            }
+            if is_limited && let Ok(buyers) = state.room_mut::<BuyerRoom>() {
+                buyers.want(&self.detainee);
             }
         }
     }
@@ -106,7 +134,8 @@ impl Command for CreatePurchase {
             facts: lines,
             amounts,
             vendors,
-        } = self.price(state.room::<OfferRoom>()?)?;
+            ..
+        } = self.price(state)?;
         let totals = totals(&amounts, state.center().currency)?;
         let settings = state.room::<SettingsRoom>()?.get()?;
         let month = clock::month_of(moment.effective_date);
@@ -142,6 +171,9 @@ impl Command for CreatePurchase {
         let Some(Facts::Purchase(facts)) = &entry.record.facts else {
             return Err(Declined::Broken("a purchase without its facts".into()));
         };
+        for (line, facts) in self.lines.iter().zip(&facts.lines) {
+            stock::apply(state, rows, &line.product, facts.stock_after)?;
+        }
         let month = clock::parse_month(&facts.month).ok_or_else(|| Declined::Broken("month".into()))?;
         let counted = Amount::parse(&facts.counted, state.center().currency)?;
         if counted.is_zero() {

@@ -12,6 +12,7 @@ use crate::{
 use super::{
     CommissaryRefusal, posting,
     room::{OfferRoom, ReturnedRoom, SpendingRoom},
+    stock,
     store::{ReturnRow, ReturnRows, SpendingRows},
 };
 
@@ -48,6 +49,7 @@ struct Back {
     vendors: Vec<(AccountNo, Amount)>,
     total: Amount,
     counted: Amount,
+    stock: stock::Moved,
 }
 
 impl CreateReturn {
@@ -65,6 +67,7 @@ impl CreateReturn {
             vendors: Vec::new(),
             total: zero,
             counted: zero,
+            stock: stock::Moved::default(),
         };
         for line in &self.lines {
             let index = Self::index(line.line);
@@ -91,10 +94,15 @@ impl CreateReturn {
                 None => back.vendors.push((payable, amount)),
             }
             let quantity = i32::try_from(line.quantity).map_err(|_| Declined::Broken("quantity".into()))?;
+            let stock_after = match bought.stock_after {
+                Some(_) => back.stock.add(state, product, asked)?.ok(),
+                None => None,
+            };
             back.facts.push(ReturnLineFacts {
                 line: line.line,
                 quantity,
                 amount: amount.to_string(),
+                stock_after,
             });
         }
         Ok(back)
@@ -114,7 +122,10 @@ impl Command for CreateReturn {
             spending.want(&self.detainee);
         }
         want_available(state, &self.detainee);
-        for product in &self.products {
+        for (product, bought) in self.products.iter().zip(&self.bought.lines) {
+            if bought.stock_after.is_some() {
+                stock::want(state, product);
+            }
             let payable = match state.room_mut::<OfferRoom>() {
                 Ok(offers) => offers.want(product).map(|offer| offer.payable_no),
                 Err(_) => None,
@@ -163,6 +174,9 @@ impl Command for CreateReturn {
                     quantity: line.quantity,
                     amount: Amount::parse(&line.amount, currency)?,
                 });
+            }
+            if let Some(product) = Self::index(line.line).and_then(|index| self.products.get(index)) {
+                stock::apply(state, rows, product, line.stock_after)?;
             }
         }
         let counted = Amount::parse(&facts.counted, currency)?;

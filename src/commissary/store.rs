@@ -7,8 +7,9 @@ use sqlx::{Arguments as _, PgConnection, error::BoxDynError, postgres::PgArgumen
 use time::{Date, OffsetDateTime};
 
 use super::{
-    NewProduct,
-    entity::{Category, Offer, Product, Vendor},
+    buyer::Limits,
+    catalogue::Labels,
+    entity::{Category, Offer, Vendor},
 };
 use crate::{
     db::decoding,
@@ -99,163 +100,8 @@ pub(super) async fn list_vendors(
     .collect()
 }
 
-pub(super) async fn insert_product(
-    conn: &mut PgConnection,
-    center: &Center,
-    new: NewProduct,
-    at: OffsetDateTime,
-    by: &str,
-) -> sqlx::Result<Product> {
-    sqlx::query!(
-        "insert into product (center_id, product_id, vendor_id, name, name_zh, category, price, available, version, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9)",
-        center.no.0,
-        new.id.as_str(),
-        new.vendor.as_str(),
-        new.name,
-        new.name_zh,
-        new.category.name(),
-        new.price.value(),
-        new.available,
-        at,
-    )
-    .execute(&mut *conn)
-    .await?;
-    let NewProduct {
-        id,
-        vendor,
-        name,
-        name_zh,
-        category,
-        price,
-        available,
-    } = new;
-    let product = Product {
-        id,
-        vendor,
-        name,
-        name_zh,
-        category,
-        price,
-        available,
-        version: 1,
-        created_at: at,
-    };
-    insert_price(conn, center, &product, at, by).await?;
-    Ok(product)
-}
-
-pub(super) async fn update_product(
-    conn: &mut PgConnection,
-    center: &Center,
-    product: &Product,
-    at: OffsetDateTime,
-    by: &str,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "update product set price = $3, available = $4, version = $5 where center_id = $1 and product_id = $2",
-        center.no.0,
-        product.id.as_str(),
-        product.price.value(),
-        product.available,
-        product.version,
-    )
-    .execute(&mut *conn)
-    .await?;
-    insert_price(conn, center, product, at, by).await
-}
-
-async fn insert_price(
-    conn: &mut PgConnection,
-    center: &Center,
-    product: &Product,
-    at: OffsetDateTime,
-    by: &str,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "insert into product_price (center_id, product_id, version, price, available, changed_at, changed_by)
-         values ($1, $2, $3, $4, $5, $6, $7)",
-        center.no.0,
-        product.id.as_str(),
-        product.version,
-        product.price.value(),
-        product.available,
-        at,
-        by,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-struct ProductRow {
-    product_id: String,
-    vendor_id: String,
-    name: String,
-    name_zh: String,
-    category: String,
-    price: Decimal,
-    available: bool,
-    version: i64,
-    created_at: OffsetDateTime,
-}
-
-impl ProductRow {
-    fn product(self, center: &Center) -> sqlx::Result<Product> {
-        Ok(Product {
-            id: ProductId::parse(&self.product_id).map_err(decoding)?,
-            vendor: VendorId::parse(&self.vendor_id).map_err(decoding)?,
-            name: self.name,
-            name_zh: self.name_zh,
-            category: category_of(&self.category)?,
-            price: center.amount(self.price)?,
-            available: self.available,
-            version: self.version,
-            created_at: self.created_at,
-        })
-    }
-}
-
-fn category_of(name: &str) -> sqlx::Result<Category> {
+pub(super) fn category_of(name: &str) -> sqlx::Result<Category> {
     Category::from_name(name).ok_or_else(|| sqlx::Error::Decode(format!("unknown category {name}").into()))
-}
-
-pub(super) async fn product(conn: &mut PgConnection, center: &Center, id: &ProductId) -> sqlx::Result<Option<Product>> {
-    sqlx::query_as!(
-        ProductRow,
-        "select product_id, vendor_id, name, name_zh, category, price, available, version, created_at from product
-         where center_id = $1 and product_id = $2",
-        center.no.0,
-        id.as_str(),
-    )
-    .fetch_optional(conn)
-    .await?
-    .map(|row| row.product(center))
-    .transpose()
-}
-
-pub(super) async fn list_products(
-    conn: &mut PgConnection,
-    center: &Center,
-    vendor: Option<&VendorId>,
-    after: &str,
-    limit: i64,
-) -> sqlx::Result<Vec<Product>> {
-    sqlx::query_as!(
-        ProductRow,
-        "select product_id, vendor_id, name, name_zh, category, price, available, version, created_at from product
-         where center_id = $1 and product_id > $2 and ($3::text is null or vendor_id = $3)
-         order by product_id limit $4",
-        center.no.0,
-        after,
-        vendor.map(VendorId::as_str),
-        limit,
-    )
-    .fetch_all(conn)
-    .await?
-    .into_iter()
-    .map(|row| row.product(center))
-    .collect()
 }
 
 pub(super) async fn offers(
@@ -265,7 +111,8 @@ pub(super) async fn offers(
 ) -> sqlx::Result<HashMap<String, Offer>> {
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     sqlx::query!(
-        "select p.product_id, p.vendor_id, p.category, p.price, p.available, p.version, v.payable_no
+        "select p.product_id, p.vendor_id, p.category, p.price, p.available, p.version, p.withdrawn_units, p.tags, p.keeps_stock,
+                v.payable_no
          from unnest($2::text[]) k (product_id),
               lateral (select * from product where center_id = $1 and product_id = k.product_id offset 0) p
               join vendor v on v.center_id = $1 and v.vendor_id = p.vendor_id",
@@ -283,6 +130,8 @@ pub(super) async fn offers(
             counted: category_of(&row.category)?.is_counted(),
             available: row.available,
             version: row.version,
+            keeps_stock: row.keeps_stock,
+            limits: Limits::of(Labels::stored(row.withdrawn_units), Labels::stored(row.tags)),
         };
         Ok((row.product_id, offer))
     })

@@ -6,6 +6,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use rust_decimal::Decimal;
 use time::Date;
 
+use super::{catalogue::Versions, stock::StockCheck};
 use crate::{
     clock,
     db::Conn,
@@ -21,15 +22,23 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct CommissaryCheck {
     spent: BTreeMap<(String, Date), Decimal>,
+    versions: Versions,
+    stock: StockCheck,
 }
 
 impl Check for CommissaryCheck {
     fn page<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
         async move {
             let bought = purchases(conn, page).await?;
+            self.stock.page(conn, page).await?;
             for record in page.records {
+                self.stock.until(page, record.seq)?;
                 match &record.facts {
-                    Some(Facts::Purchase(facts)) => self.purchase(page, record, facts)?,
+                    Some(Facts::Purchase(facts)) => {
+                        self.purchase(page, record, facts)?;
+                        self.stock.sold(page, record, facts)?;
+                        self.versions.purchase(conn, page, record, facts).await?;
+                    }
                     Some(Facts::Return(facts)) => self.came_back(page, record, facts, &bought)?,
                     _ => {}
                 }
@@ -42,6 +51,8 @@ impl Check for CommissaryCheck {
     fn end<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
         async move {
             vendors(conn, page).await?;
+            self.versions.end(conn, page).await?;
+            self.stock.end(conn, page).await?;
             self.months(conn, page).await
         }
         .boxed()
@@ -88,6 +99,7 @@ impl CommissaryCheck {
             let what = format!("is not of the detainee and month of purchase {}", facts.purchase);
             return Err(page.differs(record, what));
         }
+        self.stock.came_back(page, record, facts, purchase)?;
         let counted = page.amount(record, &facts.counted)?;
         self.moved(page, record, &facts.detainee, &facts.month, -counted)?;
         Ok(())

@@ -90,7 +90,8 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         .map(|review| Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>);
     let distributions = Distributions::new(lanes.clone(), custody.clone());
     let runners = unmatched.runners().into_iter().chain(reviews).chain(refunds.runners());
-    let desk = Desk::new(lanes.clone(), runners.chain(distributions.runners()));
+    let runners = runners.chain(distributions.runners()).chain(commissary.runners());
+    let desk = Desk::new(lanes.clone(), runners);
     let watched = Watched::new(database.clone(), clock);
     let router = server::router(Doors {
         lanes: lanes.clone(),

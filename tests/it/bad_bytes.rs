@@ -32,6 +32,12 @@ CommissaryService/CreateVendor        parent=centers/C1 vendor_id=V9 vendor.disp
 CommissaryService/CreateVendor        parent=centers/C1 vendor_id=V9 vendor.display_name_zh=$t
 CommissaryService/CreateProduct       parent=centers/C1 product_id=TEA product.vendor=centers/C1/vendors/V1 product.display_name=$t product.category=1 product.price.currency_code=CNY product.price.amount=1
 CommissaryService/CreateProduct       parent=centers/C1 product_id=TEA product.vendor=centers/C1/vendors/V1 product.display_name_zh=$t product.category=1 product.price.currency_code=CNY product.price.amount=1
+CommissaryService/CreateProduct       parent=centers/C1 product_id=TEA product.vendor=centers/C1/vendors/V1 product.category=1 product.unit=$t product.price.currency_code=CNY product.price.amount=1
+CommissaryService/UpdateProduct       product.name=centers/C1/products/RICE product.price.currency_code=CNY product.price.amount=1 reason=$t
+CatalogueService/ProposeProduct       parent=centers/C1 product_id=TEA product.vendor=centers/C1/vendors/V1 product.display_name=A product.category=1 product.price.currency_code=CNY product.price.amount=1 reason=!$t request_id=$id
+CatalogueService/ProposePrice         name=centers/C1/products/RICE price.currency_code=CNY price.amount=1 approved_price.currency_code=CNY approved_price.amount=9 reason=!$t request_id=$id
+CatalogueService/RecordStockMovement  name=centers/C1/products/RICE kind=1 quantity=1 reason=!$t request_id=$id
+CatalogueService/UpdateBuyer          buyer.detainee=centers/C1/detainees/D1 reason=!$t
 CommissaryService/CreateReturn        parent=centers/C1 purchase=centers/C1/purchases/2 lines.line=1 lines.quantity=1 reason=$t request_id=$id
 DistributionService/CreateCourtOrder  parent=centers/C1/detainees/D1 court_order_id=C9 court_order.document=!$t court_order.total.currency_code=CNY court_order.total.amount=1
 DistributionService/SuspendCourtOrder  name=centers/C1/detainees/D2/courtOrders/C1 document=!$t
@@ -94,6 +100,14 @@ DistributionService/UpdateDistributionPolicy  distribution_policy.name=centers/C
 DistributionService/UpdateDistributionPolicy  distribution_policy.name=centers/C1/distributionPolicy distribution_policy.savings_percent=1 distribution_policy.effective_date=  2020-01-01 2026-02-30 26-01-01
 DistributionService/CreateDebt  parent=centers/C1/detainees/D1 request_id=$id debt.document=B debt.amount.currency_code=CNY debt.amount.amount=1 debt.kind=  0 3 9 -1
 CommissaryService/UpdateProduct     product.name=centers/C1/products/RICE product.price.currency_code=CNY product.price.amount=1 product.etag=  x -x 99999999999999999999
+CommissaryService/UpdateProduct     product.name=centers/C1/products/RICE product.price.currency_code=CNY product.price.amount=1 product.barcode=  1 690123456789 6901234567890 690123456789x ６９０１２３４５６７８９２
+CommissaryService/CreateProduct     parent=centers/C1 product_id=TEA product.vendor=centers/C1/vendors/V1 product.category=1 product.price.currency_code=CNY product.price.amount=1 product.tags=  $empty a,b a；b
+CommissaryService/CreateProduct     parent=centers/C1 product_id=TEA product.vendor=centers/C1/vendors/V1 product.category=1 product.price.currency_code=CNY product.price.amount=1 product.withdrawn_units=  $empty a,b
+CatalogueService/UpdateBuyer        reason=moved buyer.detainee=centers/C1/detainees/D1 buyer.housing_unit=  a,b ，
+CatalogueService/UpdateBuyer        reason=moved buyer.detainee=centers/C1/detainees/D1 buyer.tags=  $empty a;b
+CatalogueService/RecordStockMovement  name=centers/C1/products/RICE reason=counted request_id=$id quantity=1 kind=  0 3 -1
+CatalogueService/RecordStockMovement  name=centers/C1/products/RICE reason=counted request_id=$id kind=1 quantity=  0 -1 1000001 9223372036854775807
+CatalogueService/RecordStockMovement  name=centers/C1/products/RICE reason=counted request_id=$id kind=2 quantity=  0 -1000001 1000001 -9223372036854775808
 CustodyService/UpdateCenterSettings settings.name=centers/C1/settings settings.purchase_amount_max.currency_code=CNY settings.purchase_amount_max.amount=1 settings.remittance_amount_max.currency_code=CNY settings.remittance_amount_max.amount=1 settings.balance_cap.currency_code=CNY settings.balance_cap.amount=1 settings.festival_bonus.currency_code=CNY settings.festival_bonus.amount=1 settings.quote_ttl=  0 -1 -2147483648
 CustodyService/UpdateCenterSettings settings.name=centers/C1/settings settings.purchase_amount_max.currency_code=CNY settings.purchase_amount_max.amount=1 settings.remittance_amount_max.currency_code=CNY settings.remittance_amount_max.amount=1 settings.balance_cap.currency_code=CNY settings.balance_cap.amount=1 settings.festival_bonus.currency_code=CNY settings.festival_bonus.amount=1 settings.quote_ttl=1 settings.payment_count_max=  0 -1 1001 2147483647
 CustodyService/UpdateCenterSettings settings.name=centers/C1/settings settings.purchase_amount_max.currency_code=CNY settings.purchase_amount_max.amount=1 settings.remittance_amount_max.currency_code=CNY settings.remittance_amount_max.amount=1 settings.balance_cap.currency_code=CNY settings.balance_cap.amount=1 settings.festival_bonus.currency_code=CNY settings.festival_bonus.amount=1 settings.quote_ttl=1 settings.payment_count_max=1 settings.screening.payment_max=  0 -1 1001
@@ -175,7 +189,10 @@ async fn bytes_that_are_no_message_and_messages_too_large_are_refused() {
         // Streams are another matter.
         if matches!(
             method.as_str(),
-            "ReconciliationService/ImportBill" | "LedgerService/WatchTransactions"
+            "ReconciliationService/ImportBill"
+                | "LedgerService/WatchTransactions"
+                | "CatalogueService/ImportCatalogue"
+                | "CatalogueService/ExportCatalogue"
         ) {
             continue;
         }

@@ -81,7 +81,18 @@ fn product(name: &str, price: Option<Money>) -> Option<Product> {
     })
 }
 
-const AMOUNTS: [AmountRow; 14] = [
+fn proposed(price: Option<Money>, approved_price: Option<Money>) -> Vec<u8> {
+    ProposePriceRequest {
+        name: "centers/C1/products/RICE".into(),
+        price,
+        approved_price,
+        reason: "dear".into(),
+        request_id: Uuid::new_v4().to_string(),
+    }
+    .encode_to_vec()
+}
+
+const AMOUNTS: [AmountRow; 17] = [
     AmountRow {
         method: "RemittanceService/CreateRemittance",
         field: "amount",
@@ -175,6 +186,37 @@ const AMOUNTS: [AmountRow; 14] = [
         },
     },
     AmountRow {
+        method: "CommissaryService/CreateProduct",
+        field: "product.approved_price",
+        may_be_zero: false,
+        may_be_left_out: true,
+        make: |approved_price| {
+            CreateProductRequest {
+                parent: "centers/C1".into(),
+                product_id: "TEA".into(),
+                product: product("", money("1")).map(|product| Product {
+                    approved_price,
+                    ..product
+                }),
+            }
+            .encode_to_vec()
+        },
+    },
+    AmountRow {
+        method: "CatalogueService/ProposePrice",
+        field: "price",
+        may_be_zero: false,
+        may_be_left_out: false,
+        make: |price| proposed(price, money("9")),
+    },
+    AmountRow {
+        method: "CatalogueService/ProposePrice",
+        field: "approved_price",
+        may_be_zero: false,
+        may_be_left_out: false,
+        make: |approved_price| proposed(money("1"), approved_price),
+    },
+    AmountRow {
         method: "CommissaryService/UpdateProduct",
         field: "product.price",
         may_be_zero: false,
@@ -182,6 +224,7 @@ const AMOUNTS: [AmountRow; 14] = [
         make: |price| {
             UpdateProductRequest {
                 product: product("centers/C1/products/RICE", price),
+                reason: String::new(),
             }
             .encode_to_vec()
         },

@@ -120,6 +120,13 @@ CommissaryService/CreateProduct        parent=^centers/C1 product_id=TEA product
 CommissaryService/GetProduct           name=!centers/C1/products/RICE
 CommissaryService/UpdateProduct        product.name=!centers/C1/products/RICE product.price.currency_code=CNY product.price.amount=1
 CommissaryService/ListProducts         parent=^centers/C1 vendor=?centers/C1/vendors/V1
+CatalogueService/ProposeProduct        parent=^centers/C1 product_id=TEA product.vendor=@centers/C1/vendors/V1 product.display_name=A product.category=1 product.price.currency_code=CNY product.price.amount=1 reason=new request_id=$id
+CatalogueService/ProposePrice          name=!centers/C1/products/RICE price.currency_code=CNY price.amount=1 approved_price.currency_code=CNY approved_price.amount=9 reason=dear request_id=$id
+CatalogueService/ListProductVersions   parent=!centers/C1/products/RICE
+CatalogueService/RecordStockMovement   name=!centers/C1/products/RICE kind=1 quantity=1 reason=counted request_id=$id
+CatalogueService/ListStockMovements    parent=!centers/C1/products/RICE
+CatalogueService/GetBuyer              detainee=!centers/C1/detainees/D1
+CatalogueService/UpdateBuyer           buyer.detainee=!centers/C1/detainees/D1 reason=moved
 CommissaryService/CreatePurchase       parent=^centers/C1 detainee=@centers/C1/detainees/D1 lines.product=@centers/C1/products/RICE lines.quantity=1 request_id=$id
 CommissaryService/GetPurchase          name=!centers/C1/purchases/2
 CommissaryService/ListPurchases        parent=^centers/C1 detainee=&centers/C1/detainees/D1

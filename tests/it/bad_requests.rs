@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     debts::{debt_of, reversal_of},
-    life_over_the_wire,
+    goods, life_over_the_wire,
     messages_from_text::Descriptors,
     money_without_order,
     service::purchase_of,
@@ -138,7 +138,8 @@ fn fail_release(request_id: &str, reason: &str) -> Vec<u8> {
 fn requests() -> impl Iterator<Item = RequestRow> {
     let elsewhere = money_without_order::REQUESTS
         .into_iter()
-        .chain(life_over_the_wire::REQUESTS);
+        .chain(life_over_the_wire::REQUESTS)
+        .chain(goods::REQUESTS);
     REQUESTS.into_iter().chain(elsewhere)
 }
 
@@ -331,6 +332,8 @@ fn stranger(hall: &Hall, method: &str) -> String {
             terminal: Some(TerminalId::parse("T2").unwrap()),
         };
         hall.service.token(Role::Terminal, scope)
+    } else if method.starts_with("CatalogueService/") {
+        hall.token(Role::Commissary)
     } else {
         hall.token(Role::Finance)
     }

@@ -21,6 +21,7 @@
 //! - `life_over_the_wire` reviews by two people, watching, jobs
 //! - `outcomes`, `own_ids` one request id, one outcome, and ids of the service's own; `suspense` money in suspense
 //! - `payers` registration, phones, links decided by another, and identity numbers that stay sealed
+//! - `goods` prices that two people raise, products listed twice, stock, the catalogue as a file
 //! - `money_without_order`, `approvals` whose it is, and two people for one decision
 //! - `bad_input`, `bad_names`, `bad_bytes`, `bad_requests` what is refused at the door
 //! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
@@ -51,6 +52,7 @@ mod demonstration;
 mod doors;
 mod faults;
 mod gateway_power_cuts;
+mod goods;
 mod hanging_database;
 mod lending;
 mod life;

@@ -7,7 +7,10 @@
 //! endow    D1  100.00                    money from the bank
 //! buy      P1  D1  RICE*3 SOAP*1   ok    P1 names the purchase for later lines
 //! return   R1  P1  1*2             ok    2 pieces of line 1
-//! price    RICE  3.00
+//! receive  RICE  10  [RECEIVED]          is counted from now on, and 10 came in; or `correct  RICE  -2` by a count
+//! stock    RICE  8                       how many there are
+//! price    RICE  3.00                     shelf and approved price, allowed by two people
+//! reprice  RICE  2.60  2.70        ok    the same by one; or `PRICE_NEEDS_APPROVAL  most=2.75`
 //! policy   10  15.00                     10 % of every credit are saved, until 15.00 are
 //! announce 2031-06-01  20                 the same without a cap, from a date on
 //! court    C1  D1  30.00  [2]            a court order, of a rank
@@ -50,7 +53,7 @@ use std::{
 
 use custody_ledger::{
     approval::Person,
-    commissary::ReturnLine,
+    commissary::{MovementKind, ReturnLine},
     distribution::{CourtOrderState, NewCourtOrder, NewDebt, NewPolicy, parse_percent},
     ids::{CourtOrderId, ProductId, RemittanceId, Seq},
     ledger::{LedgerError, Posted, Request},
@@ -63,7 +66,7 @@ use uuid::Uuid;
 
 use crate::{
     all_domains::Economy,
-    others,
+    goods, others,
     world::{buy, cny, id, request_with},
 };
 
@@ -241,10 +244,28 @@ impl Scenario {
         let (world, house) = (&self.economy.world, &self.economy.house);
         match words {
             ["endow", detainee, amount] => world.endow(detainee, amount).await,
-            ["price", product, price] => {
+            ["price", product, price] => goods::raise(&world.process, &world.center, product, price).await,
+            ["reprice", product, price, approved, expected @ ..] => {
                 let (product, commissary) = (ProductId::parse(product).unwrap(), &world.process.commissary);
-                let update = commissary.update_product(&world.center, &product, cny(price), true, None, "test");
-                update.await.unwrap();
+                let told = goods::costing(price, approved);
+                let changed = commissary
+                    .update_product(&world.center, &product, told, None, "test")
+                    .await;
+                let changed = changed.map(|_| (BTreeMap::new(), false));
+                expect(&changed, expected, at);
+            }
+            [kind @ ("receive" | "correct"), product, quantity, expected @ ..] => {
+                let kind = match *kind {
+                    "receive" => MovementKind::Received,
+                    _ => MovementKind::Corrected,
+                };
+                let moved = goods::moved(&world.process, &world.center, product, kind, quantity.parse().unwrap()).await;
+                let expected = if expected.is_empty() { &["ok"] } else { expected };
+                expect(&moved.map(|_| (BTreeMap::new(), false)), expected, at);
+            }
+            ["stock", product, expected] => {
+                let found = goods::stock(&world.process, &world.center, product).await;
+                assert_eq!(&found.unwrap().to_string(), expected, "{at}");
             }
             ["policy", percent, cap @ ..] => {
                 let (percent, cap) = (parse_percent(percent).unwrap(), cap.first().map(|cap| cny(cap)));

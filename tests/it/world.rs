@@ -7,7 +7,7 @@ use std::{
 
 use custody_ledger::{
     clock::Clock,
-    commissary::{Category, Commissary, NewProduct, OrderLine},
+    commissary::{Category, Commissary, Details, NewProduct, OrderLine},
     custody::{Admission, Custody, NewCenter, Screening, Settings},
     db::{self, Database},
     ids::{AccountNo, CenterId, DetaineeId, PayerId, ProductId, RequestId, TerminalId, VendorId},
@@ -255,6 +255,7 @@ pub async fn new_center(process: &Process, name: &str) -> Center {
             category,
             price: cny(price),
             available: true,
+            details: Details::default(),
         };
         process.commissary.create_product(&center, new, "test").await.unwrap();
     }

@@ -5,17 +5,18 @@ use tonic::{Request, Response, Status};
 use super::{
     auth::actor,
     auth::denied_status,
-    convert::{money, money_text, positive_amount_in, request, text, timestamp, typed},
+    convert::{money, money_text, request, text, timestamp, typed},
     identity::reason_text,
     name::{CenterName, DetaineeName, ProductName, PurchaseName, ReturnName, TransactionName, VendorName},
     page::Page,
+    product::{new_product_in, product_change_in, product_out},
     respond, scope,
 };
 use crate::{
     access::{Actor, Denied},
     api::status::invalid_field,
     clock,
-    commissary::{self, Category, Commissary, LINES_MAX, NewProduct, OrderLine, QUANTITY_MAX},
+    commissary::{self, Commissary, LINES_MAX, OrderLine, QUANTITY_MAX},
     custody::Custody,
     ids::{DetaineeId, ProductId, Seq, TerminalId, VendorId},
     ledger::{Center, Refusal},
@@ -23,8 +24,8 @@ use crate::{
         self, CreateProductRequest, CreatePurchaseRequest, CreateReturnRequest, CreateVendorRequest, GetProductRequest,
         GetPurchaseRequest, GetReturnRequest, GetSpendingRequest, GetVendorRequest, JournalRecord, ListProductsRequest,
         ListProductsResponse, ListPurchasesRequest, ListPurchasesResponse, ListReturnsRequest, ListReturnsResponse,
-        ListVendorsRequest, ListVendorsResponse, Product, ProductCategory, Purchase, PurchaseLine, Return, ReturnLine,
-        Spending, TransactionKind, UpdateProductRequest, Vendor, commissary_service_server::CommissaryService,
+        ListVendorsRequest, ListVendorsResponse, Product, Purchase, PurchaseLine, Return, ReturnLine, Spending,
+        TransactionKind, UpdateProductRequest, Vendor, commissary_service_server::CommissaryService,
         journal_record::Facts,
     },
 };
@@ -88,29 +89,6 @@ fn quantity_in(quantity: i32, field: &str) -> Result<u32, Refusal> {
     }
 }
 
-fn category_in(category: ProductCategory) -> Result<Category, Refusal> {
-    Ok(match category {
-        ProductCategory::Unspecified => return Err(invalid_field("product.category", "is required")),
-        ProductCategory::General => Category::General,
-        ProductCategory::Food => Category::Food,
-        ProductCategory::Daily => Category::Daily,
-        ProductCategory::Medical => Category::Medical,
-        ProductCategory::Books => Category::Books,
-        ProductCategory::Legal => Category::Legal,
-    })
-}
-
-fn category_out(category: Category) -> ProductCategory {
-    match category {
-        Category::General => ProductCategory::General,
-        Category::Food => ProductCategory::Food,
-        Category::Daily => ProductCategory::Daily,
-        Category::Medical => ProductCategory::Medical,
-        Category::Books => ProductCategory::Books,
-        Category::Legal => ProductCategory::Legal,
-    }
-}
-
 fn vendor_out(vendor: commissary::Vendor, center: &Center) -> Vendor {
     let name = VendorName {
         center: center.id.as_str(),
@@ -122,30 +100,6 @@ fn vendor_out(vendor: commissary::Vendor, center: &Center) -> Vendor {
         display_name: vendor.name,
         display_name_zh: vendor.name_zh,
         create_time: timestamp(vendor.created_at),
-    }
-}
-
-fn product_out(product: commissary::Product, center: &Center) -> Product {
-    let center = center.id.as_str();
-    Product {
-        name: ProductName {
-            center,
-            product: product.id.as_str(),
-        }
-        .to_string(),
-        vendor: VendorName {
-            center,
-            vendor: product.vendor.as_str(),
-        }
-        .to_string(),
-        display_name: product.name,
-        display_name_zh: product.name_zh,
-        category: category_out(product.category).into(),
-        price: money(product.price),
-        available: product.available,
-        version: product.version,
-        etag: product.version.to_string(),
-        create_time: timestamp(product.created_at),
     }
 }
 
@@ -326,20 +280,7 @@ impl CommissaryService for CommissaryApi {
             CenterName::parse(&message.parent, "parent")?.center,
         )
         .await?;
-        let product = message
-            .product
-            .clone()
-            .ok_or_else(|| invalid_field("product", "is required"))?;
-        let vendor = VendorName::parse_in(&product.vendor, "product.vendor", center.id.as_str())?.vendor;
-        let new = NewProduct {
-            id: typed(ProductId::parse(&message.product_id), "product_id")?,
-            vendor: typed(VendorId::parse(vendor), "product.vendor")?,
-            category: category_in(product.category())?,
-            price: positive_amount_in(product.price.as_ref(), center.currency, "product.price")?,
-            name: text(&product.display_name, "product.display_name")?,
-            name_zh: text(&product.display_name_zh, "product.display_name_zh")?,
-            available: product.available,
-        };
+        let new = new_product_in(&message.product_id, message.product.as_ref(), &center)?;
         let product = self.commissary.create_product(&center, new, &actor.name()).await?;
         Ok(Response::new(product_out(product, &center)))
     }
@@ -364,7 +305,7 @@ impl CommissaryService for CommissaryApi {
         let name = ProductName::parse(&product.name, "product.name")?;
         let center = scope::center(&self.custody, actor, name.center).await?;
         let id = typed(ProductId::parse(name.product), "product.name")?;
-        let price = positive_amount_in(product.price.as_ref(), center.currency, "product.price")?;
+        let told = product_change_in(product, &call.get_ref().reason, &center)?;
         let version = match product.etag.as_str() {
             "" => None,
             etag => Some(
@@ -373,10 +314,7 @@ impl CommissaryService for CommissaryApi {
             ),
         };
         let by = actor.name();
-        let product = self
-            .commissary
-            .update_product(&center, &id, price, product.available, version, &by)
-            .await?;
+        let product = self.commissary.update_product(&center, &id, told, version, &by).await?;
         Ok(Response::new(product_out(product, &center)))
     }
 

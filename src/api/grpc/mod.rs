@@ -2,6 +2,7 @@
 
 pub mod approval;
 pub mod auth;
+pub mod catalogue;
 pub mod commissary;
 pub mod convert;
 pub mod custody;
@@ -13,6 +14,7 @@ pub mod name;
 mod notification;
 pub mod page;
 pub mod payer;
+pub mod product;
 pub mod reconciliation;
 pub mod refund;
 pub mod remittance;
