@@ -3,6 +3,7 @@
 use crate::{
     approval::ApprovalsCheck,
     commissary::CommissaryCheck,
+    contract::ContractsCheck,
     custody::DetaineesCheck,
     db::{Conn, Database},
     distribution::CollectedCheck,
@@ -11,6 +12,7 @@ use crate::{
         verify::{self, Check, Verified, VerifyError},
     },
     payer::PayersCheck,
+    payment::PaymentsCheck,
     proto::{ApprovalFacts, JournalRecord, journal_record::Facts},
     reconciliation::FeesCheck,
     refund::RefundsCheck,
@@ -34,6 +36,8 @@ fn checks() -> Vec<Box<dyn Check>> {
         Box::new(ApprovalsCheck::new(approval_of)),
         Box::<WorkCheck>::default(),
         Box::<UnmatchedCheck>::default(),
+        Box::<ContractsCheck>::default(),
+        Box::<PaymentsCheck>::default(),
     ]
 }
 

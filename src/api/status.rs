@@ -79,6 +79,14 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         | Reason::WorkItemClosed
         | Reason::EndedByMoney
         | Reason::NotInSuspense => Code::FailedPrecondition,
+        Reason::SettlementNotApproved
+        | Reason::SettlementApproved
+        | Reason::InPaymentFile
+        | Reason::CommissionNotCovered
+        | Reason::NoVendorAccount
+        | Reason::BankNotConfigured
+        | Reason::BankFileForeign => Code::FailedPrecondition,
+        Reason::BankFileUnreadable => Code::InvalidArgument,
         Reason::PayerNotVerified
         | Reason::PayerRevoked
         | Reason::TooManyPaymentAccounts

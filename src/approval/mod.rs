@@ -189,6 +189,11 @@ impl Approvals {
     }
 }
 
+/// An approval as it stands, in the caller's transaction.
+pub async fn find_in_tx(conn: &mut Conn, center: &Center, no: i64) -> sqlx::Result<Option<Approval>> {
+    store::get(conn, center, no).await
+}
+
 fn number_of(resource: &str) -> Result<i64, LedgerError> {
     let no = resource.strip_prefix(COLLECTION).and_then(|no| no.parse().ok());
     no.ok_or_else(|| {

@@ -23,6 +23,7 @@
 //! - `money_without_order`, `approvals` whose it is, and two people for one decision
 //! - `bad_input`, `bad_names`, `bad_bytes`, `bad_requests` what is refused at the door
 //! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
+//! - `vendor_payments` contracts, files for the bank and its answers
 //! - `webhook_styles` notifications signed as GOV.UK Pay and Adyen sign them
 //! - `wechat_pay`, `alipay` the channels of these names, their notifications, refunds and bills, against the simulated gateways;
 //!   `simulated_faults` what breaks at them on command and by a seed, and their own books
@@ -76,6 +77,7 @@ mod suspense;
 mod tampering;
 mod tidy;
 mod tracing;
+mod vendor_payments;
 mod webhook_styles;
 mod wechat_pay;
 mod whole_service;

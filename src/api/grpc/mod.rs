@@ -2,7 +2,9 @@
 
 pub mod approval;
 pub mod auth;
+mod chunk;
 pub mod commissary;
+pub mod contract;
 pub mod convert;
 pub mod custody;
 pub mod deadline;
@@ -12,6 +14,7 @@ pub mod name;
 mod notification;
 pub mod page;
 pub mod payer;
+pub mod payment;
 pub mod reconciliation;
 pub mod refund;
 pub mod remittance;
