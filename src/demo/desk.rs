@@ -11,10 +11,12 @@ use tonic::{
 use uuid::Builder;
 
 use crate::proto::{
-    commissary_service_client::CommissaryServiceClient, custody_service_client::CustodyServiceClient,
+    approval_service_client::ApprovalServiceClient, commissary_service_client::CommissaryServiceClient,
+    contract_service_client::ContractServiceClient, custody_service_client::CustodyServiceClient,
     distribution_service_client::DistributionServiceClient, ledger_service_client::LedgerServiceClient,
-    reconciliation_service_client::ReconciliationServiceClient, refund_service_client::RefundServiceClient,
-    remittance_service_client::RemittanceServiceClient, settlement_service_client::SettlementServiceClient,
+    payment_service_client::PaymentServiceClient, reconciliation_service_client::ReconciliationServiceClient,
+    refund_service_client::RefundServiceClient, remittance_service_client::RemittanceServiceClient,
+    settlement_service_client::SettlementServiceClient,
 };
 
 /// A connection on which every call carries a token.
@@ -65,6 +67,18 @@ impl Desk {
 
     pub fn settlement(&self) -> SettlementServiceClient<Line> {
         SettlementServiceClient::new(self.line.clone())
+    }
+
+    pub fn contract(&self) -> ContractServiceClient<Line> {
+        ContractServiceClient::new(self.line.clone())
+    }
+
+    pub fn payment(&self) -> PaymentServiceClient<Line> {
+        PaymentServiceClient::new(self.line.clone())
+    }
+
+    pub fn approval(&self) -> ApprovalServiceClient<Line> {
+        ApprovalServiceClient::new(self.line.clone())
     }
 
     pub fn refund(&self) -> RefundServiceClient<Line> {

@@ -31,7 +31,7 @@
 //!
 //! Power cuts and outages:
 //! - `faults` of the service and its PostgreSQL; `hanging_database` one that is there and does not answer;
-//!   `gateway_power_cuts` between the gateway and the ledger; `storm` all of it at once, by a seed, and the books compared
+//!   `gateway_power_cuts` between the gateway and the ledger; `payment_power_cut` while a payment file is made; `storm` all of it at once, by a seed, and the books compared
 //!
 //! The house's own order: `tidy` rules for the sources; `offline` what is generated and committed is up to date.
 
@@ -61,6 +61,7 @@ mod offline;
 mod outcomes;
 mod own_ids;
 mod payers;
+mod payment_power_cut;
 mod payout;
 mod privileges;
 mod purchase;

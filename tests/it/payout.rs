@@ -1,7 +1,7 @@
 //! Money on its way out, asked for twice, by many at once, and told about in every order.
 
 use custody_ledger::{
-    access::Role,
+    access::{Role, Scope},
     custody::DetaineeState,
     gateway::simulator::control::{NotifyOptions, RefundAnswer},
     ids::VendorId,

@@ -8,6 +8,7 @@
 //! buy      P1  D1  RICE*3 SOAP*1   ok    P1 names the purchase for later lines
 //! return   R1  P1  1*2             ok    2 pieces of line 1
 //! price    RICE  3.00
+//! terms    3                             what the center keeps of V1's sales, in percent
 //! policy   10  15.00                     10 % of every credit are saved, until 15.00 are
 //! announce 2031-06-01  20                 the same without a cap, from a date on
 //! court    C1  D1  30.00  [2]            a court order, of a rank
@@ -39,8 +40,9 @@ use std::{
 
 use custody_ledger::{
     commissary::ReturnLine,
+    contract::NewTerms,
     distribution::{CourtOrderState, NewCourtOrder, NewDebt, NewPolicy, parse_percent},
-    ids::{CourtOrderId, ProductId, RemittanceId, Seq},
+    ids::{CourtOrderId, ProductId, RemittanceId, Seq, VendorId},
     ledger::{LedgerError, Posted, Request},
     proto::{JournalRecord, journal_record::Facts},
     refund::NewRefund,
@@ -228,6 +230,16 @@ impl Scenario {
             ["price", product, price] => {
                 let (product, commissary) = (ProductId::parse(product).unwrap(), &world.process.commissary);
                 let update = commissary.update_product(&world.center, &product, cny(price), true, None, "test");
+                update.await.unwrap();
+            }
+            ["terms", percent] => {
+                let new = NewTerms {
+                    commission_percent: parse_percent(percent).unwrap(),
+                    cycle_days: 1,
+                    version: None,
+                };
+                let vendor = VendorId::parse("V1").unwrap();
+                let update = house.contracts.update_terms(&world.center, &vendor, new, "test");
                 update.await.unwrap();
             }
             ["policy", percent, cap @ ..] => {
@@ -502,6 +514,8 @@ fn facts(record: &JournalRecord) -> BTreeMap<&'static str, String> {
             facts.insert("credited", settlement.credited.clone());
             facts.insert("returned", settlement.returned.clone());
             facts.insert("total", settlement.total.clone());
+            facts.insert("commission", settlement.commission.clone());
+            facts.insert("put_back", settlement.put_back.clone());
         }
         Some(Facts::Release(release)) => drop(facts.insert("amount", release.amount.clone())),
         Some(Facts::CreditReversal(reversal)) => {

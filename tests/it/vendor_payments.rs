@@ -9,6 +9,7 @@ use custody_ledger::{
     ledger::{LedgerError, Request, transaction},
     money::Currency,
     proto::journal_record::Facts,
+    verification,
     work::{ItemFilter, WorkQueue},
 };
 use futures::{TryStreamExt as _, future::join_all};
@@ -471,5 +472,57 @@ async fn the_vendor_s_statement_lists_every_line() {
     assert_eq!((reckoned.total, reckoned.commission), (cny("2.43"), cny("0.07")));
     economy.move_to(due.date().next_day().unwrap());
     economy.close(Uuid::new_v4(), date!(2031 - 05 - 07)).await.unwrap();
+    economy.world.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_owner_changes_about_payments_is_noticed() {
+    let mut economy = Economy::on(date!(2031 - 05 - 06)).await;
+    economy.world.endow("D1", "100.00").await;
+    terms(&economy, "3", 1).await;
+    give_account(&economy, "6222021001116245702").await;
+    sell(&mut economy, 4, date!(2031 - 05 - 07)).await;
+    file(&economy).await.unwrap();
+    economy.world.verified().await;
+    let mut owner = PgConnection::connect(&economy.world.db.url).await.unwrap();
+    for (change, undo, expected) in [
+        (
+            "update settlement set commission = commission + 1",
+            "update settlement set commission = commission - 1",
+            "settlement ",
+        ),
+        (
+            "update payment_file set total = total + 1",
+            "update payment_file set total = total - 1",
+            "payment_file 1",
+        ),
+        (
+            "update settlement_sent set line_no = 2",
+            "update settlement_sent set line_no = 1",
+            "settlement_sent ",
+        ),
+        (
+            "update vendor_account set effective_at = effective_at + interval '1 hour'",
+            "update vendor_account set effective_at = effective_at - interval '1 hour'",
+            "vendor_account V1 1",
+        ),
+        (
+            "update vendor_account_asked set number = '6222021001116249999'",
+            "update vendor_account_asked set number = '6222021001116245702'",
+            "vendor_account V1 1",
+        ),
+        (
+            "update vendor_terms set version = 2",
+            "update vendor_terms set version = 1",
+            "vendor_terms V1",
+        ),
+    ] {
+        sqlx::raw_sql(change).execute(&mut owner).await.unwrap();
+        let (database, center) = (&economy.world.process.database, &economy.world.center);
+        let found = verification::verify_snapshot(database, center).await;
+        let told = found.map(drop).expect_err(change).to_string();
+        assert!(told.contains(expected), "{change}: {told}");
+        sqlx::raw_sql(undo).execute(&mut owner).await.unwrap();
+    }
     economy.world.verified().await;
 }
