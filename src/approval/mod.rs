@@ -29,7 +29,7 @@ pub use error::ApprovalRefusal;
 pub use verify::ApprovalsCheck;
 
 use crate::{
-    db::Conn,
+    db::{self, Conn},
     ledger::{Center, Lanes, LedgerError, Outcome, Request, center, outcome},
     money::Amount,
 };
@@ -190,7 +190,7 @@ impl Approvals {
 }
 
 /// An approval as it stands, in the caller's transaction.
-pub async fn find_in_tx(conn: &mut Conn, center: &Center, no: i64) -> sqlx::Result<Option<Approval>> {
+pub async fn find_in_tx(conn: &mut Conn, center: &Center, no: i64) -> db::Result<Option<Approval>> {
     store::get(conn, center, no).await
 }
 

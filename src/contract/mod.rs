@@ -27,7 +27,7 @@ pub use verify::ContractsCheck;
 use crate::{
     approval::{Approval, ApprovalFilter, Approvals, Person, Runner},
     commissary,
-    db::Conn,
+    db::{self, Conn},
     ids::{RequestId, VendorId},
     ledger::{Center, Lanes, LedgerError, Request, center},
 };
@@ -192,7 +192,7 @@ impl Contracts {
 }
 
 /// The terms that hold with a vendor.
-pub async fn terms_in_tx(conn: &mut Conn, center: &Center, vendor: &VendorId) -> sqlx::Result<Terms> {
+pub async fn terms_in_tx(conn: &mut Conn, center: &Center, vendor: &VendorId) -> db::Result<Terms> {
     store::terms_in_force(conn, center.no, vendor).await
 }
 
@@ -202,7 +202,7 @@ pub async fn account_in_tx(
     center: &Center,
     vendor: &VendorId,
     at: OffsetDateTime,
-) -> sqlx::Result<Option<VendorAccount>> {
+) -> db::Result<Option<VendorAccount>> {
     let latest = store::accounts(conn, center.no, vendor, None, ACCOUNTS_WAITING_MAX).await?;
     Ok(latest.into_iter().find(|account| account.is_paid_to(at)))
 }

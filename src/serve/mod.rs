@@ -93,9 +93,8 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         .map(|review| Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>);
     let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
     let payments = Payments::new(lanes.clone(), settlements.clone(), banks::open(config)?);
-    let vendors = [settlements.runner(), contracts.runner()];
-    let runners = unmatched.runners().into_iter().chain(reviews).chain(vendors);
-    let desk = Desk::new(lanes.clone(), runners);
+    let runners = unmatched.runners().into_iter().chain(reviews);
+    let desk = Desk::new(lanes.clone(), runners.chain([settlements.runner(), contracts.runner()]));
     let watched = Watched::new(database.clone(), clock);
     let router = server::router(Doors {
         lanes: lanes.clone(),

@@ -1,7 +1,6 @@
 //! The commands that close and end settlements.
 
 use futures::future::{BoxFuture, FutureExt as _};
-use sqlx::PgConnection;
 use time::{Date, Duration, OffsetDateTime};
 
 use super::{
@@ -12,6 +11,7 @@ use super::{
 use crate::{
     commissary::{self, Vendor},
     contract,
+    db::Conn,
     ids::{Seq, VendorId},
     ledger::{Center, Declined, Draft, JournalTx, RareCommand, Request, balance, chart},
     proto::{OutcomeFacts, TransactionKind, journal_record::Facts},
@@ -70,7 +70,7 @@ impl CloseSettlement {
 
 /// What closing a date would be, and from when on it can be closed.
 pub(super) async fn reckon(
-    conn: &mut PgConnection,
+    conn: &mut Conn,
     center: &Center,
     vendor: &Vendor,
     date: Date,

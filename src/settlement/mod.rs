@@ -35,7 +35,7 @@ pub use verify::SettlementsCheck;
 use crate::{
     approval::{Approval, Approvals, Person, Runner},
     commissary,
-    db::Conn,
+    db::{self, Conn},
     ids::{Seq, VendorId},
     ledger::{Center, Declined, Lanes, LedgerError, Posted, Reason, Request, statement::Position, transaction},
     money::Amount,
@@ -288,10 +288,10 @@ fn subject(settlement: Seq) -> String {
 
 /// Settlements for payment files, in the caller's transaction.
 pub mod payouts {
-    use super::{Amount, Center, Conn, Row, Seq, VendorId, store};
+    use super::{Amount, Center, Conn, Row, Seq, VendorId, db, store};
 
     /// Up to `limit` settlements that are allowed to be paid and in no file, oldest first.
-    pub async fn waiting(conn: &mut Conn, center: &Center, limit: i64) -> sqlx::Result<Vec<Row>> {
+    pub async fn waiting(conn: &mut Conn, center: &Center, limit: i64) -> db::Result<Vec<Row>> {
         let mut rows = Vec::new();
         for seq in store::payable(conn, center, limit).await? {
             rows.extend(store::get(&mut *conn, center, seq).await?);
@@ -300,17 +300,17 @@ pub mod payouts {
     }
 
     /// One settlement as it stands.
-    pub async fn get(conn: &mut Conn, center: &Center, seq: Seq) -> sqlx::Result<Option<Row>> {
+    pub async fn get(conn: &mut Conn, center: &Center, seq: Seq) -> db::Result<Option<Row>> {
         store::get(conn, center, seq).await
     }
 
     /// What of a vendor is in transit by the settlements that have not ended.
-    pub async fn in_transit(conn: &mut Conn, center: &Center, vendor: &VendorId) -> sqlx::Result<Amount> {
+    pub async fn in_transit(conn: &mut Conn, center: &Center, vendor: &VendorId) -> db::Result<Amount> {
         store::in_transit(conn, center, vendor).await
     }
 
     /// What a settlement's lines come to, reckoned again from them: what is sold less what came back and commission.
-    pub async fn of_lines(conn: &mut Conn, center: &Center, row: &Row) -> sqlx::Result<Option<Amount>> {
+    pub async fn of_lines(conn: &mut Conn, center: &Center, row: &Row) -> db::Result<Option<Amount>> {
         let Some(vendor) = crate::commissary::vendor_in_tx(conn, center, &row.vendor).await? else {
             return Ok(None);
         };

@@ -217,9 +217,10 @@ impl Economy {
             .iter()
             .take(usize::try_from(approval.checkers_needed).unwrap())
         {
+            let person = person(checker);
             let decided = house
                 .desk
-                .decide(center, approval.no, &person(checker), Verdict::Approved, "ok".into());
+                .decide(center, approval.no, &person, Verdict::Approved, "ok".into());
             decided.await.unwrap();
         }
     }

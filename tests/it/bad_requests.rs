@@ -166,7 +166,7 @@ fn requests() -> impl Iterator<Item = RequestRow> {
 }
 
 /// Some succeed and some are refused: either is an outcome that stands for ever.
-const REQUESTS: [RequestRow; 12] = [
+const REQUESTS: [RequestRow; 15] = [
     RequestRow {
         method: "RemittanceService/CreateRemittance",
         make: |id| remittance(id, "D1", "10"),

@@ -371,8 +371,13 @@ async fn a_settlement_is_closed_once_and_ends_once() {
         name: asked.name,
         reason: String::new(),
     };
+    let scope = Scope {
+        center: Some(hall.center.id.clone()),
+        ..Scope::default()
+    };
+    let checker = hall.service.token_of("checker", Role::Finance, scope);
     let allowed: Approval = hall
-        .ask_as("ApprovalService/Approve", &finance, &approve)
+        .ask_as("ApprovalService/Approve", &checker, &approve)
         .await
         .unwrap();
     assert_eq!(allowed.state(), approval::State::Executed);

@@ -66,13 +66,8 @@ async fn allow(settlements: &Settlements, world: &World, process: &Process, sett
         "reviewed".into(),
     );
     let (approval, _) = asked.await.unwrap();
-    let decided = desk.decide(
-        &world.center,
-        approval.no,
-        &person("bob"),
-        Verdict::Approved,
-        String::new(),
-    );
+    let bob = person("bob");
+    let decided = desk.decide(&world.center, approval.no, &bob, Verdict::Approved, String::new());
     decided.await.unwrap();
 }
 

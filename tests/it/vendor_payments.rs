@@ -403,7 +403,7 @@ async fn answers_that_are_not_understood_or_not_ours_change_nothing() {
         ),
         (">990.00<", ">990.01<", "BANK_FILE_UNREADABLE"),
         ("<Cd>CLBD<", "<Cd>CLAV<", "BANK_FILE_UNREADABLE"),
-        ("CNY", "USD", "BANK_FILE_UNREADABLE"),
+        ("Ccy=\"CNY\"", "Ccy=\"USD\"", "BANK_FILE_UNREADABLE"),
     ] {
         assert!(statement.contains(from), "{from}: {statement}");
         let bad = statement.replacen(from, to, 1);
@@ -463,11 +463,9 @@ async fn the_vendor_s_statement_lists_every_line() {
     economy.move_to(date!(2031 - 05 - 08));
     let early = economy.close(Uuid::new_v4(), date!(2031 - 05 - 07)).await.unwrap_err();
     assert_eq!(reason(&early), "DATE_NOT_OVER");
-    let preview = economy
-        .house
-        .settlements
-        .preview(&economy.world.center, &vendor(), date!(2031 - 05 - 07));
-    let (reckoned, due) = preview.await.unwrap();
+    let (settlements, center) = (&economy.house.settlements, &economy.world.center);
+    let preview = settlements.preview(center, &vendor(), date!(2031 - 05 - 07)).await;
+    let (reckoned, due) = preview.unwrap();
     // 2.50 less 3 %, rounded down: 0.07.
     assert_eq!((reckoned.total, reckoned.commission), (cny("2.43"), cny("0.07")));
     economy.move_to(due.date().next_day().unwrap());
