@@ -37,7 +37,7 @@ alter table product_price
     add constraint product_price_version check (version > 0),
     add constraint product_price_shelf check (price > 0 and price <= approved_price and scale(approved_price) <= 4),
     add constraint product_price_approval foreign key (center_id, approval_no)
-        references approval (center_id, approval_no);
+        references approval_grant (center_id, approval_no);
 -- What was allowed once changes a product once.
 create unique index product_price_by_approval on product_price (center_id, approval_no) where approval_no is not null;
 

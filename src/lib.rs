@@ -5,14 +5,14 @@
 //! - [`proto`] the generated messages; [`money`], [`ids`], [`clock`] exact amounts, typed ids, the one clock
 //! - [`db`] finding, starting, migrating and pooling PostgreSQL
 //! - [`ledger`] the journal, its lanes, statements, proof and verification; [`access`] who may do what;
-//!   [`gateway`] payment channels behind one trait, and a simulator
+//!   [`gateway`] payment channels behind one trait, and a simulator; [`bank`] payment files and what banks answer
 //! - [`approval`] two people for one decision; [`work`] what people have to look at
 //! - [`custody`] centers and detainees
-//! - [`commissary`] vendors, products, purchases, returns
+//! - [`commissary`] vendors, products, purchases, returns; [`contract`] what is agreed with vendors
 //! - [`distribution`] how credits are split; [`payer`] who pays, and for whom; [`remittance`] the money they send
 //! - [`unmatched`] money without an order, matched to its owner or returned
-//! - [`settlement`] paying the vendors; [`refund`] money back to payers, and out with released people;
-//!   [`reconciliation`] the gateway's bill against the ledger
+//! - [`settlement`] what vendors are owed, closed and allowed; [`payment`] the files that pay it by the bank;
+//!   [`refund`] money back to payers, and out with released people; [`reconciliation`] the gateway's bill against the ledger
 //! - [`jobs`] what runs by the clock; [`verification`] everything stored beside the journals, against them
 //! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it
 //! - [`launch`] this program as a child process; [`demo`] the demonstration; [`bench`] the load generator
@@ -23,10 +23,12 @@
 pub mod access;
 pub mod api;
 pub mod approval;
+pub mod bank;
 pub mod bench;
 pub mod clock;
 pub mod commissary;
 pub mod config;
+pub mod contract;
 pub mod custody;
 pub mod db;
 pub mod demo;
@@ -38,6 +40,7 @@ pub mod launch;
 pub mod ledger;
 pub mod money;
 pub mod payer;
+pub mod payment;
 pub mod proto;
 pub mod reconciliation;
 pub mod refund;

@@ -3,6 +3,7 @@
 use crate::{
     approval::{ApprovalsCheck, Need, is_large_payout},
     commissary::CommissaryCheck,
+    contract::ContractsCheck,
     custody::DetaineesCheck,
     db::{Conn, Database},
     distribution::{CollectedCheck, DebtKind},
@@ -12,6 +13,7 @@ use crate::{
     },
     money::{Amount, Currency},
     payer::PayersCheck,
+    payment::PaymentsCheck,
     proto::{JournalRecord, journal_record::Facts},
     reconciliation::FeesCheck,
     refund::{RETURN_METHOD, RefundsCheck},
@@ -35,6 +37,8 @@ fn checks() -> Vec<Box<dyn Check>> {
         Box::new(ApprovalsCheck::new(need_of)),
         Box::<WorkCheck>::default(),
         Box::<UnmatchedCheck>::default(),
+        Box::<ContractsCheck>::default(),
+        Box::<PaymentsCheck>::default(),
     ]
 }
 

@@ -65,6 +65,16 @@ pub enum Permission {
     Settle,
     /// Read settlements.
     ReadSettlements,
+    /// Agree on terms with vendors, and ask for their bank accounts.
+    ManageContracts,
+    /// Read what is agreed with vendors.
+    ReadContracts,
+    /// Make payment files, and read what the bank says of them.
+    PayByBank,
+    /// Download payment files, which tell account numbers.
+    DownloadPaymentFiles,
+    /// Read which payment files there are.
+    ReadPaymentFiles,
     /// Refund payers, and ask the gateway what became of it.
     Refund,
     /// Read what of a payer's money is unspent.
@@ -115,6 +125,10 @@ impl Permission {
         use Role::*;
         match self {
             ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers => &[Admin],
+            DownloadPaymentFiles => &[Finance],
+            ReadPaymentFiles => &[Admin, Finance, Auditor],
+            ReadContracts => &[Admin, Finance, Auditor, Commissary],
+            ManageContracts | PayByBank => &[Admin, Finance],
             ManagePayers | Settle | Refund | Release | Reconcile | Decide | Work | Match | RecordDebts
             | ReverseCredits | Review => &[Admin, Finance],
             ManageCatalogue => &[Admin, Commissary],
@@ -216,6 +230,20 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.SettlementService/ListSettlementLines", ReadSettlements),
     ("custody.v1.SettlementService/ConfirmSettlement", Settle),
     ("custody.v1.SettlementService/FailSettlement", Settle),
+    ("custody.v1.SettlementService/PreviewSettlement", ReadSettlements),
+    ("custody.v1.SettlementService/ProposeSettlement", Settle),
+    ("custody.v1.SettlementService/ExportSettlement", ReadSettlements),
+    ("custody.v1.ContractService/GetVendorContract", ReadContracts),
+    ("custody.v1.ContractService/UpdateVendorTerms", ManageContracts),
+    ("custody.v1.ContractService/ProposeVendorAccount", ManageContracts),
+    ("custody.v1.ContractService/ListVendorTerms", ReadContracts),
+    ("custody.v1.ContractService/ListVendorAccounts", ReadContracts),
+    ("custody.v1.PaymentService/CreatePaymentFile", PayByBank),
+    ("custody.v1.PaymentService/GetPaymentFile", ReadPaymentFiles),
+    ("custody.v1.PaymentService/ListPaymentFiles", ReadPaymentFiles),
+    ("custody.v1.PaymentService/DownloadPaymentFile", DownloadPaymentFiles),
+    ("custody.v1.PaymentService/ImportPaymentStatus", PayByBank),
+    ("custody.v1.PaymentService/ImportBankStatement", PayByBank),
     ("custody.v1.RefundService/GetUnspent", ReadUnspent),
     ("custody.v1.RefundService/CreateRefund", Refund),
     ("custody.v1.RefundService/GetRefund", ReadRefunds),

@@ -14,9 +14,10 @@ use super::{
     connection,
     grpc::{
         approval::ApprovalApi, auth::AuthLayer, catalogue::CatalogueApi, commissary::CommissaryApi,
-        custody::CustodyApi, deadline, distribution::DistributionApi, ledger::LedgerApi, payer::PayerApi,
-        reconciliation::ReconciliationApi, refund::RefundApi, remittance::RemittanceApi, remittance_view::Views,
-        scope::Linked, settlement::SettlementApi, unmatched::UnmatchedApi, work::WorkApi,
+        contract::ContractApi, custody::CustodyApi, deadline, distribution::DistributionApi, ledger::LedgerApi,
+        payer::PayerApi, payment::PaymentApi, reconciliation::ReconciliationApi, refund::RefundApi,
+        remittance::RemittanceApi, remittance_view::Views, scope::Linked, settlement::SettlementApi,
+        unmatched::UnmatchedApi, work::WorkApi,
     },
     http::{Notifications, OnRefund, OnUnknown},
     status::of_framework,
@@ -24,15 +25,18 @@ use super::{
 use crate::{
     approval::Desk,
     commissary::Commissary,
+    contract::Contracts,
     custody::Custody,
     distribution::Distributions,
     ledger::Lanes,
     payer::Payers,
+    payment::Payments,
     proto::{
         FILE_DESCRIPTOR_SET, approval_service_server::ApprovalServiceServer,
         catalogue_service_server::CatalogueServiceServer, commissary_service_server::CommissaryServiceServer,
-        custody_service_server::CustodyServiceServer, distribution_service_server::DistributionServiceServer,
-        ledger_service_server::LedgerServiceServer, payer_service_server::PayerServiceServer,
+        contract_service_server::ContractServiceServer, custody_service_server::CustodyServiceServer,
+        distribution_service_server::DistributionServiceServer, ledger_service_server::LedgerServiceServer,
+        payer_service_server::PayerServiceServer, payment_service_server::PaymentServiceServer,
         reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
         remittance_service_server::RemittanceServiceServer, settlement_service_server::SettlementServiceServer,
         unmatched_service_server::UnmatchedServiceServer, work_service_server::WorkServiceServer,
@@ -70,6 +74,10 @@ pub struct Doors {
     pub remittances: Remittances,
     /// Settlements of vendors.
     pub settlements: Settlements,
+    /// What is agreed with vendors.
+    pub contracts: Contracts,
+    /// Payment files.
+    pub payments: Payments,
     /// Refunds and release payouts.
     pub refunds: Refunds,
     /// Bills of the gateway.
@@ -112,7 +120,9 @@ impl Doors {
             self.remittances.clone(),
             linked.clone(),
         );
-        let settlement = SettlementApi::new(self.settlements.clone(), self.custody.clone());
+        let settlement = SettlementApi::new(self.settlements.clone(), self.desk.clone(), self.custody.clone());
+        let contract = ContractApi::new(self.contracts.clone(), self.desk.clone(), self.custody.clone());
+        let payment = PaymentApi::new(self.payments.clone(), self.custody.clone());
         let refund = RefundApi::new(
             self.refunds.clone(),
             self.desk.clone(),
@@ -140,6 +150,8 @@ impl Doors {
             .add_service(ApprovalServiceServer::new(approval).max_decoding_message_size(size_max))
             .add_service(UnmatchedServiceServer::new(unmatched).max_decoding_message_size(size_max))
             .add_service(WorkServiceServer::new(work).max_decoding_message_size(size_max))
+            .add_service(ContractServiceServer::new(contract).max_decoding_message_size(size_max))
+            .add_service(PaymentServiceServer::new(payment).max_decoding_message_size(size_max))
     }
 }
 

@@ -80,7 +80,15 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         | Reason::EndedByMoney
         | Reason::NotInSuspense
         | Reason::ApprovalRequired
-        | Reason::RefundNotAbnormal => Code::FailedPrecondition,
+        | Reason::RefundNotAbnormal
+        | Reason::SettlementNotApproved
+        | Reason::SettlementApproved
+        | Reason::InPaymentFile
+        | Reason::CommissionNotCovered
+        | Reason::NoVendorAccount
+        | Reason::BankNotConfigured
+        | Reason::BankFileForeign => Code::FailedPrecondition,
+        Reason::BankFileUnreadable => Code::InvalidArgument,
         Reason::PayerNotVerified
         | Reason::PayerRevoked
         | Reason::TooManyPaymentAccounts

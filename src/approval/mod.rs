@@ -36,7 +36,7 @@ pub use error::ApprovalRefusal;
 pub use verify::{ApprovalsCheck, Need};
 
 use crate::{
-    db::Conn,
+    db::{self, Conn},
     ledger::{Center, Lanes, LedgerError, Outcome, Posted, Request, center, outcome, transaction},
     money::Amount,
     proto::JournalRecord,
@@ -291,6 +291,11 @@ impl Approvals {
         let mut conn = self.lanes.database().read.acquire().await?;
         Ok(store::list(&mut conn, center, filter, limit).await?)
     }
+}
+
+/// An approval as it stands, in the caller's transaction.
+pub async fn find_in_tx(conn: &mut Conn, center: &Center, no: i64) -> db::Result<Option<Approval>> {
+    store::get(conn, center, no).await
 }
 
 fn number_of(resource: &str) -> Result<i64, LedgerError> {

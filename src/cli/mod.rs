@@ -1,11 +1,13 @@
 //! The command line: reads arguments, and hands over to the library.
 //!
 //! # Layout
+//! - `bank`: `custody bank-simulator`.
 //! - `catalogue`: `custody catalogue import` and `export`.
 //! - `reconcile`: `custody reconcile import`.
 //! - `token`: `custody token issue`.
 //! - `verify`: `custody verify`.
 
+mod bank;
 mod catalogue;
 mod reconcile;
 mod token;
@@ -63,6 +65,8 @@ enum Command {
     Bench(custody_ledger::bench::BenchFlags),
     /// Play the payment gateway over HTTP, for demonstrations and tests.
     GatewaySimulator(GatewaySimulatorFlags),
+    /// Play the bank: take a payment file (pain.001), and write its status (pain.002) and a statement (camt.053).
+    BankSimulator(bank::BankSimulatorFlags),
 }
 
 #[derive(clap::Args)]
@@ -128,6 +132,10 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             custody_ledger::bench::run(flags).await?;
             Ok(ExitCode::SUCCESS)
         }),
+        Command::BankSimulator(flags) => {
+            bank::run(&flags)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::GatewaySimulator(flags) => in_runtime("custody-gateway-simulator", async {
             let clock = flags.clock.clock();
             let mut config = SimulatorConfig::new(flags.listen, flags.secret);

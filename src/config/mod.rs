@@ -5,11 +5,13 @@
 //! are passed over; a key that its section does not have is an error.
 //!
 //! # Layout
+//! - `banks`: the tables `[banks.CENTER]`, each center's bank account.
 //! - `channels`: the tables `[channels.NAME]`, any number of gateway channels of several kinds.
 //! - `flags`: the flags of `custody serve`. `layers`: file, environment and flags, put together.
 //! - `payers`: the section `[payers]`.
 //! - `error`: why there is no configuration.
 
+mod banks;
 mod channels;
 mod error;
 mod flags;
@@ -29,6 +31,7 @@ use time::OffsetDateTime;
 
 use self::layers::{Layer, Named};
 pub use self::{
+    banks::{Bank, BankCsv, BankFormat, CsvEncoding, CsvField},
     channels::{Alipay, AlipayTrust, Channel, ChannelKind, Common, SignatureStyle, Webhook, WechatPay, invalid, read},
     error::ConfigError,
     flags::{ServeFlags, parse_time},
@@ -62,6 +65,8 @@ pub struct Config {
     pub channels: BTreeMap<String, Channel>,
     #[serde(rename = "channels")]
     channel_tables: BTreeMap<String, Dict>,
+    /// The banks of centers, by the centers' ids.
+    pub banks: BTreeMap<String, Bank>,
     /// How payers' identities and phones are kept.
     pub payers: Payers,
     /// What only developers may do.
@@ -250,6 +255,9 @@ impl Config {
         let taken = self.gateway.as_ref().map(|gateway| gateway.channel.as_str());
         for (name, channel) in &self.channels {
             channels::check(name, channel, taken)?;
+        }
+        for (center, bank) in &self.banks {
+            banks::check(center, bank)?;
         }
         self.payers.check()
     }

@@ -78,6 +78,8 @@ struct Totals {
     paid_out: Amount,
     court: Amount,
     fees: Amount,
+    /// Commission that was kept.
+    income: Amount,
 }
 
 /// One vendor's page.
@@ -140,6 +142,7 @@ impl Books {
                 paid_out: nothing,
                 court: nothing,
                 fees: nothing,
+                income: nothing,
             };
             books.centers.insert(house.id, totals);
         }
@@ -283,16 +286,20 @@ impl Books {
         Ok(all)
     }
 
-    /// A vendor is paid what is owed; returns how much that is.
-    pub fn settle(&mut self, vendor: &str) -> anyhow::Result<Amount> {
+    /// A vendor is paid what is owed less a commission in percent; returns what is kept and what is paid.
+    pub fn settle(&mut self, vendor: &str, percent: i64) -> anyhow::Result<[Amount; 2]> {
         let nothing = zero()?;
         let sales = self.vendors.get_mut(vendor).context("vendor")?;
         let owed = sales.owed()?;
+        let fen = owed.value() * rust_decimal::Decimal::new(percent, 2);
+        let kept = Amount::from_decimal(fen.trunc_with_scale(2), owed.currency())?;
+        let paid = owed.checked_sub(kept)?;
         (sales.credited, sales.returned, sales.postings) = (nothing, nothing, 0);
         let center = sales.center;
         let totals = self.totals_mut(center)?;
-        totals.paid_out = totals.paid_out.checked_add(owed)?;
-        Ok(owed)
+        totals.paid_out = totals.paid_out.checked_add(paid)?;
+        totals.income = totals.income.checked_add(kept)?;
+        Ok([kept, paid])
     }
 
     /// What each term of a center's proof should be, by the chart's code; whatever is not here should be zero.
@@ -314,6 +321,7 @@ impl Books {
             (2103, savings),
             (2201, payable),
             (2401, totals.court),
+            (4101, totals.income),
             (5101, totals.fees),
         ]))
     }

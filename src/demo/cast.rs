@@ -106,6 +106,31 @@ pub const GREENHILL: House = House {
     terminals: &[terminal("G-T1", &["D2001", "D2003"]), terminal("G-T2", &["D2002"])],
 };
 
+/// The centers' accounts, and what their banks take.
+pub const BANKS: &str = r#"
+[banks.lakeside]
+format = "pain.001.001.09"
+account_name = "湖滨看守所"
+account_number = "6222020000000000001"
+bank_code = "102100099996"
+
+[banks.greenhill]
+format = "pain.001.001.03"
+account_name = "青山看守所"
+account_number = "6222020000000000002"
+bank_code = "102100099996"
+"#;
+
+/// The vendors' accounts, and what their centers keep of sales, in percent. The bank does not know the second any more.
+pub const CONTRACTS: [(&str, &str, i64); 3] = [
+    ("huafeng", "6222021001116245702", 2),
+    ("jiajie", "6222021001116245713", 0),
+    ("qingshan", "6222021001116245724", 2),
+];
+
+/// How the account ends that is closed at the bank.
+pub const CLOSED_ENDING: &str = "13";
+
 /// The court's claim.
 pub const COURT: Court = Court {
     center: LAKESIDE.id,

@@ -12,8 +12,9 @@ use uuid::Builder;
 
 use crate::proto::{
     approval_service_client::ApprovalServiceClient, commissary_service_client::CommissaryServiceClient,
-    custody_service_client::CustodyServiceClient, distribution_service_client::DistributionServiceClient,
-    ledger_service_client::LedgerServiceClient, reconciliation_service_client::ReconciliationServiceClient,
+    contract_service_client::ContractServiceClient, custody_service_client::CustodyServiceClient,
+    distribution_service_client::DistributionServiceClient, ledger_service_client::LedgerServiceClient,
+    payment_service_client::PaymentServiceClient, reconciliation_service_client::ReconciliationServiceClient,
     refund_service_client::RefundServiceClient, remittance_service_client::RemittanceServiceClient,
     settlement_service_client::SettlementServiceClient,
 };
@@ -68,16 +69,24 @@ impl Desk {
         SettlementServiceClient::new(self.line.clone())
     }
 
+    pub fn contract(&self) -> ContractServiceClient<Line> {
+        ContractServiceClient::new(self.line.clone())
+    }
+
+    pub fn payment(&self) -> PaymentServiceClient<Line> {
+        PaymentServiceClient::new(self.line.clone())
+    }
+
+    pub fn approval(&self) -> ApprovalServiceClient<Line> {
+        ApprovalServiceClient::new(self.line.clone())
+    }
+
     pub fn refund(&self) -> RefundServiceClient<Line> {
         RefundServiceClient::new(self.line.clone())
     }
 
     pub fn reconciliation(&self) -> ReconciliationServiceClient<Line> {
         ReconciliationServiceClient::new(self.line.clone())
-    }
-
-    pub fn approval(&self) -> ApprovalServiceClient<Line> {
-        ApprovalServiceClient::new(self.line.clone())
     }
 
     pub fn ledger(&self) -> LedgerServiceClient<Line> {

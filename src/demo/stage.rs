@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
-use super::desk::Desk;
+use super::{cast::BANKS, desk::Desk};
 use crate::{
     access::{Actor, Issuer, Role, Scope, TokenKey},
     clock::Clock,
@@ -105,6 +105,7 @@ impl Stage {
         let channels = [
             wechat_keys.service_table("wechat", &wechat, &url)?,
             alipay_keys.service_table("alipay", &alipay, &url),
+            BANKS.to_owned(),
         ];
         fs::write(self.channels_path(), channels.join("\n")).context("the channels")?;
         Ok(self.simulator.insert(simulator).address())
@@ -269,6 +270,27 @@ impl Stage {
             !matches!(entry["level"].as_str(), Some("WARN" | "INFO"))
         };
         Ok(log.lines().filter(is_error).map(str::to_owned).collect())
+    }
+
+    /// Gives the simulated bank a payment file; its status and its statement. It rejects payments to accounts that end so.
+    pub async fn bank(&self, name: &str, file: &[u8], reject_ending: &str) -> anyhow::Result<[Vec<u8>; 2]> {
+        let out = self.directory().join("bank");
+        fs::create_dir_all(&out)?;
+        let path = out.join(name);
+        fs::write(&path, file)?;
+        let mut command = launch::own("bank-simulator")?;
+        command.arg(&path).arg("--out").arg(&out).args([
+            "--reject-ending",
+            reject_ending,
+            "--dev",
+            "--dev-clock",
+            &self.now()?,
+        ]);
+        let done = command.output().await.context("the simulated bank")?;
+        if !done.status.success() {
+            bail!("the simulated bank: {}", String::from_utf8_lossy(&done.stderr));
+        }
+        Ok([fs::read(out.join("status.xml"))?, fs::read(out.join("statement.xml"))?])
     }
 
     /// Ends every process, PostgreSQL too, and removes what need not stay.

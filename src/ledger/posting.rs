@@ -26,9 +26,10 @@ impl Posting {
     }
 }
 
-/// Whether a transaction of a kind may move no money: that a person leaves with nothing is recorded, too.
+/// Whether a transaction of a kind may move no money: that a person leaves with nothing is recorded, too, and that a file was
+/// made for the bank of what is in transit already.
 pub(super) fn may_move_nothing(kind: TransactionKind) -> bool {
-    kind == TransactionKind::ReleaseOpened
+    matches!(kind, TransactionKind::ReleaseOpened | TransactionKind::PaymentFileMade)
 }
 
 /// A decided transaction that is not numbered yet.
@@ -36,7 +37,7 @@ pub(super) fn may_move_nothing(kind: TransactionKind) -> bool {
 pub struct Draft {
     /// What kind of movement.
     pub kind: TransactionKind,
-    /// The movements, at least one unless somebody is released with nothing.
+    /// The movements, at least one unless somebody is released with nothing or a file is made for the bank.
     pub postings: Vec<Posting>,
     /// What it is about.
     pub facts: Facts,

@@ -1,5 +1,6 @@
 //! Running the service: database, lanes, domains, doors; and stopping it in the opposite order.
 
+mod banks;
 mod channels;
 
 use std::{io::Write as _, sync::Arc};
@@ -19,12 +20,14 @@ use crate::{
     clock::Clock,
     commissary::Commissary,
     config::{Config, Server},
+    contract::Contracts,
     custody::Custody,
     db::{self, Database, embedded::Embedded},
     distribution::Distributions,
     jobs::{self, status::Watched},
     ledger::Lanes,
     payer::{Payers, SmsSender, Vault},
+    payment::Payments,
     reconciliation::Reconciliations,
     refund::{Refunds, Review, ReviewRunner},
     remittance::Remittances,
@@ -91,7 +94,9 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let distributions = Distributions::new(lanes.clone(), custody.clone());
     let runners = unmatched.runners().into_iter().chain(reviews).chain(refunds.runners());
     let runners = runners.chain(distributions.runners()).chain(commissary.runners());
-    let desk = Desk::new(lanes.clone(), runners);
+    let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
+    let payments = Payments::new(lanes.clone(), settlements.clone(), banks::open(config)?);
+    let desk = Desk::new(lanes.clone(), runners.chain([settlements.runner(), contracts.runner()]));
     let watched = Watched::new(database.clone(), clock);
     let router = server::router(Doors {
         lanes: lanes.clone(),
@@ -100,7 +105,9 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         distributions,
         payers,
         remittances: remittances.clone(),
-        settlements: Settlements::new(lanes.clone()),
+        settlements,
+        contracts,
+        payments,
         refunds: refunds.clone(),
         reconciliations,
         desk: desk.clone(),

@@ -1,17 +1,19 @@
 //! The commands that close and end settlements.
 
 use futures::future::{BoxFuture, FutureExt as _};
-use time::{Date, Duration};
+use time::{Date, Duration, OffsetDateTime};
 
 use super::{
     SettlementRefusal as R,
-    entity::{self, End, Row},
+    entity::{self, End, Reckoning, Row},
     posting, store,
 };
 use crate::{
-    commissary,
+    commissary::{self, Vendor},
+    contract,
+    db::Conn,
     ids::{Seq, VendorId},
-    ledger::{Declined, Draft, JournalTx, RareCommand, Request, balance},
+    ledger::{Center, Declined, Draft, JournalTx, RareCommand, Request, balance, chart},
     proto::{OutcomeFacts, TransactionKind, journal_record::Facts},
 };
 
@@ -33,34 +35,54 @@ impl CloseSettlement {
         let vendor = vendor.ok_or_else(|| R::VendorNotFound {
             vendor: self.vendor.clone(),
         })?;
-        let over_at = center.zone.end_of(self.through_date);
-        if over_at > moment.recorded_at {
-            return Err(R::DateNotOver {
-                date: self.through_date,
-            }
-            .into());
+        if let Some(settlement) = store::of_date(tx.conn(), center.no, &self.vendor, self.through_date).await? {
+            return Err(R::AlreadyClosed { settlement }.into());
         }
-        // The end of the date belongs to the next one; transactions are recorded in microseconds.
-        let through = balance::last_recorded_at(tx.conn(), &center, over_at - Duration::MICROSECOND).await?;
-        let after = store::covered(tx.conn(), center.no, &self.vendor).await?;
-        let sums = store::sums(tx.conn(), &center, vendor.payable_no, after, through).await?;
+        let (reckoning, due) = reckon(tx.conn(), &center, &vendor, self.through_date).await?;
+        let date = self.through_date;
+        if center.zone.end_of(date) > moment.recorded_at {
+            return Err(R::DateNotOver { date }.into());
+        }
+        if due > moment.recorded_at {
+            return Err(R::NotDue { date, due }.into());
+        }
         let payable = tx.balance(vendor.payable_no).await?;
-        let (facts, total) = entity::facts(&self.vendor, self.through_date, after, through, sums, payable)?;
+        reckoning.require_payable(payable, tx.balance(chart::OTHER_INCOME).await?)?;
         let row = Row {
             seq: moment.seq,
             vendor: self.vendor.clone(),
-            after,
-            through,
-            total,
+            after: reckoning.after,
+            through: reckoning.through,
+            commission: reckoning.commission,
+            total: reckoning.total,
+            approval: None,
+            file: None,
             end: None,
         };
-        store::insert(tx.conn(), center.no, &row, self.through_date).await?;
+        store::insert(tx.conn(), center.no, &row, date).await?;
         Ok(Draft::new(
             TransactionKind::SettlementClosed,
-            vec![posting::closed(&vendor, total)],
-            Facts::Settlement(facts),
+            posting::closed(&vendor, reckoning.commission, reckoning.total),
+            Facts::Settlement(reckoning.facts(&self.vendor, date)),
         ))
     }
+}
+
+/// What closing a date would be, and from when on it can be closed.
+pub(super) async fn reckon(
+    conn: &mut Conn,
+    center: &Center,
+    vendor: &Vendor,
+    date: Date,
+) -> Result<(Reckoning, OffsetDateTime), Declined> {
+    let over_at = center.zone.end_of(date);
+    let terms = contract::terms_in_tx(&mut *conn, center, &vendor.id).await?;
+    let due = entity::due_at(over_at, &terms);
+    // The end of the date belongs to the next one; transactions are recorded in microseconds.
+    let through = balance::last_recorded_at(&mut *conn, center, over_at - Duration::MICROSECOND).await?;
+    let after = store::covered(&mut *conn, center.no, &vendor.id).await?;
+    let sums = store::sums(conn, center, vendor, after, through).await?;
+    Ok((Reckoning::new(after, through, sums, terms)?, due))
 }
 
 impl RareCommand for CloseSettlement {
@@ -86,6 +108,8 @@ pub struct EndSettlement {
     pub reference: String,
     /// Why not; of a failed one.
     pub reason: String,
+    /// Whether the bank itself says so.
+    pub by_bank: bool,
 }
 
 impl EndSettlement {
@@ -95,7 +119,7 @@ impl EndSettlement {
         let row = row.ok_or(R::NotFound {
             settlement: self.settlement,
         })?;
-        row.require_in_transit()?;
+        row.require_endable(self.end, self.by_bank)?;
         let vendor = commissary::vendor_in_tx(tx.conn(), &center, &row.vendor).await?;
         let vendor = vendor.ok_or_else(|| Declined::Broken(format!("vendor {} is gone", row.vendor)))?;
         store::insert_end(

@@ -1,12 +1,15 @@
 //! Refusals of this domain, each with its facts.
 
-use time::Date;
+use time::{Date, OffsetDateTime};
 
 use crate::{
     ids::{Seq, VendorId},
     ledger::{Declined, LedgerError, Reason, Refusal},
     money::Amount,
 };
+
+/// The fact that names the settlement of a date that is settled.
+pub(super) const SETTLED_BY: &str = "settlement";
 
 /// Why a settlement is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,8 +35,55 @@ pub enum SettlementRefusal {
     /// The vendor is owed nothing, or owes.
     #[error("{total} is owed to the vendor up to then")]
     NothingToPay {
-        /// What was sold less what came back; zero or below.
+        /// What was sold less what came back and commission; zero or below.
         total: Amount,
+        /// How many postings that is.
+        lines: i32,
+        /// What the vendor owes, which later settlements take off.
+        carried_forward: Amount,
+    },
+    /// The date is settled: closing it again is answered with its settlement.
+    #[error("the date is settled by settlement {settlement}")]
+    AlreadyClosed {
+        /// Its number.
+        settlement: Seq,
+    },
+    /// The vendor's settlement cycle is longer.
+    #[error("{date} is settled from {due} on")]
+    NotDue {
+        /// The date asked for.
+        date: Date,
+        /// From when on.
+        due: OffsetDateTime,
+    },
+    /// More commission would be given back than was ever earned.
+    #[error("{commission} of commission is to be given back, and the center has earned {income}")]
+    CommissionNotCovered {
+        /// What is to be given back.
+        commission: Amount,
+        /// The center's income.
+        income: Amount,
+    },
+    /// A workbook has fewer rows.
+    #[error("{lines} lines are more than a workbook has rows; ask for CSV")]
+    TooManyRows {
+        /// How many lines it has.
+        lines: i32,
+    },
+    /// Nobody has allowed that it is paid.
+    #[error("two people have not allowed it to be paid")]
+    NotApproved,
+    /// It was allowed before.
+    #[error("approval {approval} has allowed it")]
+    Approved {
+        /// By which approval.
+        approval: i64,
+    },
+    /// It stands in a file for the bank.
+    #[error("it stands in payment file {file}: the bank says what becomes of it")]
+    InPaymentFile {
+        /// The file's number.
+        file: i64,
     },
     /// Goods came back after the date, and the vendor is owed less by now.
     #[error("{total} was owed up to then, and only {payable} is owed now: settle up to a later date")]
@@ -63,7 +113,28 @@ impl From<SettlementRefusal> for Refusal {
             R::DateNotOver { date } => because(Reason::DateNotOver)
                 .with_fact("through_date", date)
                 .about("through_date"),
-            R::NothingToPay { total } => because(Reason::NothingToPay).with_fact("total", total),
+            R::NothingToPay {
+                total,
+                lines,
+                carried_forward,
+            } => because(Reason::NothingToPay)
+                .with_fact("total", total)
+                .with_fact("line_count", lines)
+                .with_fact("carried_forward", carried_forward),
+            R::AlreadyClosed { settlement } => because(Reason::AlreadyExists).with_fact(SETTLED_BY, settlement),
+            R::NotDue { date, due } => because(Reason::DateNotOver)
+                .with_fact("through_date", date)
+                .with_fact("due_time", due)
+                .about("through_date"),
+            R::CommissionNotCovered { commission, income } => because(Reason::CommissionNotCovered)
+                .with_fact("commission", commission)
+                .with_fact("income", income),
+            R::TooManyRows { lines } => because(Reason::InvalidField)
+                .with_fact("line_count", lines)
+                .about("format"),
+            R::NotApproved => because(Reason::SettlementNotApproved),
+            R::Approved { approval } => because(Reason::SettlementApproved).with_fact("approval", approval),
+            R::InPaymentFile { file } => because(Reason::InPaymentFile).with_fact("payment_file", file),
             R::ExceedsPayable { total, payable } => because(Reason::SettlementExceedsPayable)
                 .with_fact("total", total)
                 .with_fact("payable", payable),

@@ -1,26 +1,44 @@
-//! Paying the vendors: what is owed is closed, put in transit, and paid by the bank or owed again.
+//! Paying the vendors: what is owed is closed, put in transit, allowed by two people, and paid by the bank or owed again.
 //!
 //! A settlement covers every posting of the vendor's payable account after the last one's range and up to the end of a
-//! business date, so that each posting is in exactly one of them.
+//! business date, so that each posting is in exactly one of them. Its lines have no table: they are those postings.
+//!
+//! # Layout
+//! - `entity`: what a settlement comes to, and where it stands, pure. `command`: closing and ending. `ask`: what two people
+//!   decide. `export`: the vendor's statement.
+//!
+//! # Invariants
+//! 1. A business date of a vendor is closed once; closing it again is answered with the same settlement.
+//! 2. What comes to nothing or less is not closed: its range goes to the next settlement, and so carries forward what is owed.
+//! 3. Commission is taken of net sales, once, rounded down; a settlement that the bank could not pay has paid its own.
+//! 4. Nothing is paid that two people have not allowed, three from 5,000.00.
 
+mod ask;
 mod command;
 mod entity;
 mod error;
+mod export;
 mod posting;
 mod store;
 mod verify;
 
+use std::sync::Arc;
+
+pub use ask::PAYOUT;
+use ask::{PayoutQuestion, PayoutRunner};
 pub use command::{CloseSettlement, EndSettlement};
-use entity::Row;
-pub use entity::{End, Settlement, SettlementLine};
+pub use entity::{End, Reckoning, Row, Settlement, SettlementLine, Sums};
 pub use error::SettlementRefusal;
-use time::Date;
+use time::{Date, OffsetDateTime};
 pub use verify::SettlementsCheck;
 
 use crate::{
+    approval::{Approval, Approvals, Asking, Person, Runner},
     commissary,
+    db::{self, Conn},
     ids::{Seq, VendorId},
-    ledger::{Center, Lanes, LedgerError, Posted, Request, statement::Position, transaction},
+    ledger::{Center, Declined, Lanes, LedgerError, Posted, Reason, Request, statement::Position, transaction},
+    money::Amount,
     proto::JournalRecord,
 };
 
@@ -28,17 +46,67 @@ use crate::{
 #[derive(Clone)]
 pub struct Settlements {
     lanes: Lanes,
+    approvals: Approvals,
 }
 
 impl Settlements {
     /// The domain over the lanes.
     pub fn new(lanes: Lanes) -> Settlements {
-        Settlements { lanes }
+        Settlements {
+            approvals: Approvals::new(lanes.clone()),
+            lanes,
+        }
     }
 
-    /// Puts what a vendor is owed up to the end of a business date in transit.
+    /// What runs here when two people have allowed it.
+    pub fn runner(&self) -> Arc<dyn Runner> {
+        Arc::new(PayoutRunner(self.lanes.clone()))
+    }
+
+    /// What closing a date would be now, and from when on it can be closed.
     ///
-    /// Errors: NOT_FOUND, DATE_NOT_OVER, NOTHING_TO_PAY, SETTLEMENT_EXCEEDS_PAYABLE.
+    /// Errors: NOT_FOUND.
+    pub async fn preview(
+        &self,
+        center: &Center,
+        vendor: &VendorId,
+        date: Date,
+    ) -> Result<(Reckoning, OffsetDateTime), LedgerError> {
+        let mut conn = self.lanes.database().read.acquire().await?;
+        let found = commissary::vendor_in_tx(&mut conn, center, vendor).await?;
+        let found = found.ok_or_else(|| SettlementRefusal::VendorNotFound { vendor: vendor.clone() })?;
+        let reckoned = command::reckon(&mut conn, center, &found, date).await;
+        reckoned.map_err(|declined| match declined {
+            Declined::Refused(refusal) => refusal.into(),
+            Declined::Database(error) => error.into(),
+            Declined::Broken(what) => {
+                tracing::error!(center = %center.id, what, "a settlement cannot be reckoned");
+                LedgerError::Internal
+            }
+        })
+    }
+
+    /// Asks others to allow that a settlement is paid. The same request again is answered with the approval as it stands.
+    ///
+    /// Errors: NOT_FOUND, NOT_IN_TRANSIT, SETTLEMENT_APPROVED, APPROVAL_PENDING.
+    pub async fn propose(
+        &self,
+        center: &Center,
+        request: Request,
+        maker: Person,
+        settlement: Seq,
+        reason: String,
+    ) -> Result<(Approval, bool), LedgerError> {
+        let asking = Asking { request, maker, reason };
+        self.approvals
+            .ask(center, &asking, &PayoutQuestion { settlement })
+            .await
+    }
+
+    /// Puts what a vendor is owed up to the end of a business date in transit, less commission. A date that is closed already is
+    /// answered with its settlement, as a repetition.
+    ///
+    /// Errors: NOT_FOUND, DATE_NOT_OVER, NOTHING_TO_PAY, SETTLEMENT_EXCEEDS_PAYABLE, COMMISSION_NOT_COVERED.
     pub async fn close(
         &self,
         center: &Center,
@@ -51,12 +119,23 @@ impl Settlements {
             vendor,
             through_date,
         };
-        self.lanes.submit_rare(center, command).await
+        let closed = self.lanes.submit_rare(center, command).await;
+        let Err(LedgerError::Refused { refusal, .. }) = &closed else {
+            return closed;
+        };
+        let settled_by = refusal.fact(error::SETTLED_BY).and_then(|seq| seq.parse().ok());
+        match settled_by.filter(|_| refusal.reason() == Reason::AlreadyExists) {
+            None => closed,
+            Some(seq) => Ok(Posted {
+                record: Arc::new(self.record(center, Seq(seq)).await?),
+                replayed: true,
+            }),
+        }
     }
 
     /// The bank has paid it, under its own reference.
     ///
-    /// Errors: NOT_FOUND, NOT_IN_TRANSIT.
+    /// Errors: NOT_FOUND, NOT_IN_TRANSIT, SETTLEMENT_NOT_APPROVED.
     pub async fn confirm(
         &self,
         center: &Center,
@@ -70,13 +149,14 @@ impl Settlements {
             end: End::Paid,
             reference,
             reason: String::new(),
+            by_bank: false,
         };
         self.lanes.submit_rare(center, command).await
     }
 
-    /// The bank could not pay it: the vendor is owed the money again.
+    /// It is not paid: the vendor is owed the money again.
     ///
-    /// Errors: NOT_FOUND, NOT_IN_TRANSIT.
+    /// Errors: NOT_FOUND, NOT_IN_TRANSIT, IN_PAYMENT_FILE.
     pub async fn fail(
         &self,
         center: &Center,
@@ -90,6 +170,29 @@ impl Settlements {
             end: End::Failed,
             reference: String::new(),
             reason,
+            by_bank: false,
+        };
+        self.lanes.submit_rare(center, command).await
+    }
+
+    /// The bank itself says how it ended.
+    ///
+    /// Errors: NOT_FOUND, NOT_IN_TRANSIT, SETTLEMENT_NOT_APPROVED.
+    pub async fn end_by_bank(
+        &self,
+        center: &Center,
+        request: Request,
+        settlement: Seq,
+        end: End,
+        (reference, reason): (String, String),
+    ) -> Result<Posted, LedgerError> {
+        let command = EndSettlement {
+            request,
+            settlement,
+            end,
+            reference,
+            reason,
+            by_bank: true,
         };
         self.lanes.submit_rare(center, command).await
     }
@@ -106,11 +209,15 @@ impl Settlements {
             return Ok(Settlement {
                 closed: record.clone(),
                 end: None,
+                approval: None,
+                file: None,
             });
         }
         Ok(Settlement {
             closed: self.record(center, Seq(record.reverses)).await?,
             end: Some(record.clone()),
+            approval: None,
+            file: None,
         })
     }
 
@@ -160,11 +267,52 @@ impl Settlements {
         Ok(Settlement {
             closed: self.record(center, row.seq).await?,
             end,
+            approval: row.approval,
+            file: row.file,
         })
     }
 
     async fn record(&self, center: &Center, seq: Seq) -> Result<JournalRecord, LedgerError> {
         let found = transaction::get(&self.lanes.database().read, center.no, seq).await?;
         found.map(|found| found.record).ok_or(LedgerError::Internal)
+    }
+}
+
+/// What approvals are about.
+fn subject(settlement: Seq) -> String {
+    format!("settlements/{settlement}")
+}
+
+/// Settlements for payment files, in the caller's transaction.
+pub mod payouts {
+    use super::{Amount, Center, Conn, Row, Seq, VendorId, db, store};
+
+    /// Up to `limit` settlements that are allowed to be paid and in no file, oldest first.
+    pub async fn waiting(conn: &mut Conn, center: &Center, limit: i64) -> db::Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for seq in store::payable(conn, center, limit).await? {
+            rows.extend(store::get(&mut *conn, center, seq).await?);
+        }
+        Ok(rows)
+    }
+
+    /// One settlement as it stands.
+    pub async fn get(conn: &mut Conn, center: &Center, seq: Seq) -> db::Result<Option<Row>> {
+        store::get(conn, center, seq).await
+    }
+
+    /// What of a vendor is in transit by the settlements that have not ended.
+    pub async fn in_transit(conn: &mut Conn, center: &Center, vendor: &VendorId) -> db::Result<Amount> {
+        store::in_transit(conn, center, vendor).await
+    }
+
+    /// What a settlement's lines come to, reckoned again from them: what is sold less what came back and commission.
+    pub async fn of_lines(conn: &mut Conn, center: &Center, row: &Row) -> db::Result<Option<Amount>> {
+        let Some(vendor) = crate::commissary::vendor_in_tx(conn, center, &row.vendor).await? else {
+            return Ok(None);
+        };
+        let sums = store::sums(conn, center, &vendor, row.after, row.through).await?;
+        let net = sums.gross().and_then(|gross| gross.checked_sub(row.commission));
+        Ok(net.ok())
     }
 }

@@ -4,14 +4,24 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures::future::{BoxFuture, FutureExt as _};
 
-use super::End;
+use rust_decimal::Decimal;
+
+use super::{End, PAYOUT, store};
 use crate::{
+    approval, commissary,
     db::Conn,
-    ledger::verify::{Check, Owner, Page, VerifyError},
-    proto::{JournalRecord, OutcomeFacts, TransactionKind, journal_record::Facts},
+    ids::{Seq, VendorId},
+    ledger::{
+        record,
+        verify::{Check, Owner, Page, VerifyError},
+    },
+    proto::{
+        ApproveSettlementCommand, JournalRecord, OutcomeFacts, SettlementFacts, TransactionKind, journal_record::Facts,
+    },
 };
 
-/// The vendors of the settlements that are in transit.
+/// Each settlement is what its lines come to, ended once, and was paid only if it was allowed. Remembers the vendors of the
+/// settlements that are in transit.
 #[derive(Debug, Default)]
 pub struct SettlementsCheck {
     in_transit: HashMap<i64, Owner>,
@@ -29,8 +39,8 @@ impl Check for SettlementsCheck {
         .boxed()
     }
 
-    fn end<'a>(&'a mut self, _: &'a mut Conn, _: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
-        async { Ok(()) }.boxed()
+    fn end<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
+        allowed(conn, page).boxed()
     }
 }
 
@@ -66,19 +76,19 @@ impl SettlementsCheck {
 
 async fn closed(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     let rows = sqlx::query!(
-        "select seq, vendor_id, through_date, after_seq, through_seq, total from settlement
+        "select seq, vendor_id, through_date, after_seq, through_seq, total, commission from settlement
          where center_id = $1 and seq > $2 and seq <= $3",
         page.center.no.0,
         page.after.0,
         page.through.0,
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
     let stored = rows
         .into_iter()
         .map(|row| {
             let covers = (row.through_date.to_string(), row.after_seq, row.through_seq);
-            (row.seq, (row.vendor_id, covers, row.total))
+            (row.seq, (row.vendor_id, covers, row.total, row.commission))
         })
         .collect();
     let mut explained = BTreeMap::new();
@@ -86,10 +96,108 @@ async fn closed(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
         if let Some(Facts::Settlement(facts)) = &record.facts {
             let covers = (facts.through_date.clone(), facts.after_seq, facts.through_seq);
             let total = page.amount(record, &facts.total)?;
-            explained.insert(record.seq, (facts.vendor.clone(), covers, total));
+            let commission = commission_of(page, record, facts)?;
+            explained.insert(record.seq, (facts.vendor.clone(), covers, total, commission));
+            lines(conn, page, record, facts, total + commission).await?;
         }
     }
     page.same_rows("settlement", &explained, &stored)
+}
+
+/// What the center kept, below zero when it gave back.
+fn commission_of(page: &Page<'_>, record: &JournalRecord, facts: &SettlementFacts) -> Result<Decimal, VerifyError> {
+    match facts.commission.strip_prefix('-') {
+        Some(given_back) => Ok(-page.amount(record, given_back)?),
+        None if facts.commission.is_empty() => Ok(Decimal::ZERO),
+        None => page.amount(record, &facts.commission),
+    }
+}
+
+/// A settlement is what its lines come to.
+async fn lines(
+    conn: &mut Conn,
+    page: &Page<'_>,
+    record: &JournalRecord,
+    facts: &SettlementFacts,
+    gross: Decimal,
+) -> Result<(), VerifyError> {
+    let vendor =
+        VendorId::parse(&facts.vendor).map_err(|error| page.differs(record, format!("its vendor: {error}")))?;
+    let vendor = commissary::vendor_in_tx(conn, page.center, &vendor).await?;
+    let vendor = vendor.ok_or_else(|| page.differs(record, "its vendor is not stored"))?;
+    let (after, through) = (Seq(facts.after_seq), Seq(facts.through_seq));
+    let sums = store::sums(conn, page.center, &vendor, after, through).await?;
+    let put_back = match facts.put_back.as_str() {
+        "" => Decimal::ZERO,
+        text => page.amount(record, text)?,
+    };
+    let told = (
+        facts.line_count,
+        page.amount(record, &facts.credited)?,
+        page.amount(record, &facts.returned)?,
+        put_back,
+    );
+    let found = (
+        sums.count,
+        sums.credited.value(),
+        sums.returned.value(),
+        sums.put_back.value(),
+    );
+    if told != found || found.1 - found.2 != gross {
+        return Err(page.differs(
+            record,
+            format!("its lines come to {found:?}, it says {told:?} and pays {gross}"),
+        ));
+    }
+    Ok(())
+}
+
+/// Every settlement that was allowed was so by enough people, for what it pays; and what was paid was allowed.
+async fn allowed(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    let unallowed = sqlx::query_scalar!(
+        "select e.seq from settlement_end e
+         left join settlement_approval a on a.center_id = e.center_id and a.seq = e.seq
+         where e.center_id = $1 and e.state = 'PAID' and a.seq is null order by e.seq limit 1",
+        page.center.no.0,
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    if let Some(seq) = unallowed {
+        return Err(page.row_differs("settlement_end", seq, "it was paid, and nobody had allowed it"));
+    }
+    let mut after = 0;
+    loop {
+        let rows = sqlx::query!(
+            "select a.seq, a.approval_no, s.total from settlement_approval a
+             join settlement s on s.center_id = a.center_id and s.seq = a.seq
+             where a.center_id = $1 and a.seq > $2 order by a.seq limit 500",
+            page.center.no.0,
+            after,
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        for row in &rows {
+            let approval = approval::find_in_tx(conn, page.center, row.approval_no).await?;
+            let command = ApproveSettlementCommand {
+                seq: row.seq,
+                total: page.center.amount(row.total)?.to_string(),
+            };
+            let is_of_it = |approval: &approval::Approval| {
+                approval.is_approved()
+                    && approval.kind == PAYOUT.name
+                    && approval.command == record::canonical(&command)
+                    && approval.amount.is_some_and(|amount| amount.value() == row.total)
+            };
+            if !approval.as_ref().is_some_and(is_of_it) {
+                let what = format!("approval {} has not allowed it", row.approval_no);
+                return Err(page.row_differs("settlement_approval", row.seq, what));
+            }
+        }
+        match rows.last() {
+            Some(last) => after = last.seq,
+            None => return Ok(()),
+        }
+    }
 }
 
 async fn ended(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {

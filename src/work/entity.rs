@@ -135,6 +135,18 @@ pub fn rules(kind: WorkKind) -> Rules {
                 },
             ],
         },
+        WorkKind::PaymentContradiction => Rules {
+            title: "the bank contradicts what it said of a payment",
+            title_zh: "银行付款结果前后矛盾",
+            priority: 1,
+            deadline_hours: 24,
+            by_hand: true,
+            steps: &[Step {
+                after_hours: 24,
+                action: "ask the bank whether it paid, and set it right",
+                action_zh: "联系银行核实是否付款并处理",
+            }],
+        },
         WorkKind::Contradiction | WorkKind::Unspecified => Rules {
             title: "the gateway contradicts our books",
             title_zh: "网关信息不一致",

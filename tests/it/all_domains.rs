@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use custody_ledger::{
-    approval::{Answered, Desk},
+    approval::{Answered, Desk, Person, Verdict},
+    bank::{Banks, CenterBank, Iso20022Channel, Pain001, Party},
     clock::Clock,
+    contract::Contracts,
     distribution::Distributions,
     gateway::{
         Channels, Gate, PaymentMethod,
@@ -17,6 +19,7 @@ use custody_ledger::{
     ids::{PayerId, RemittanceId, Seq, VendorId},
     ledger::{LedgerError, Posted, Request, balance, proof},
     money::Amount,
+    payment::Payments,
     refund::{NewRefund, Refund, Refunds, refund_number},
     remittance::{Learnt, NewRemittance, Paid, Remittance, Remittances, order_number},
     settlement::Settlements,
@@ -48,6 +51,30 @@ pub struct House {
     pub distributions: Distributions,
     pub refunds: Refunds,
     pub settlements: Settlements,
+    pub contracts: Contracts,
+    pub payments: Payments,
+}
+
+/// The center's account at its bank.
+pub const DEBTOR: &str = "6222020000000000001";
+
+fn banks() -> Banks {
+    let debtor = Party {
+        holder: "C1".into(),
+        number: DEBTOR.into(),
+        bank_code: "102100099996".into(),
+        bank_name: String::new(),
+    };
+    let channel = Arc::new(Iso20022Channel::new(Pain001::V09, "CNAPS"));
+    Banks::new([("C1".to_owned(), CenterBank { debtor, channel })])
+}
+
+/// Somebody of finance.
+pub fn person(id: &str) -> Person {
+    Person {
+        id: id.into(),
+        actor: format!("finance/{id}"),
+    }
 }
 
 /// Ten in the morning in Shanghai.
@@ -56,15 +83,18 @@ fn morning(date: Date) -> OffsetDateTime {
 }
 
 impl House {
-    fn over(process: &Process, channels: &Channels) -> House {
+    pub fn over(process: &Process, channels: &Channels) -> House {
         let (lanes, custody) = (process.lanes.clone(), process.custody.clone());
         let refunds = Refunds::new(lanes.clone(), custody.clone(), channels.clone());
+        let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
         House {
             desk: others::desk(process, &refunds),
+            payments: Payments::new(lanes.clone(), settlements.clone(), banks()),
+            settlements,
+            contracts,
             remittances: Remittances::new(lanes.clone(), custody.clone(), channels.clone()),
-            distributions: Distributions::new(lanes.clone(), custody),
+            distributions: Distributions::new(lanes, custody),
             refunds,
-            settlements: Settlements::new(lanes),
         }
     }
 }
@@ -101,6 +131,12 @@ impl Economy {
     /// The gateways there are.
     pub fn channels(&self) -> &Channels {
         &self.channels
+    }
+
+    /// The same domains in another process.
+    pub fn beside(other: &Economy) -> House {
+        let process = Process::over(&other.world.db.url, other.world.process.lanes.clock().clone(), 4096);
+        House::over(&process, &other.channels)
     }
 
     /// Goes to bed and gets up in the morning of a later date.
@@ -220,9 +256,30 @@ impl Economy {
             .await
     }
 
+    /// Two people allow that a settlement is paid, if it still can be; three from 5,000.00.
+    pub async fn allow(&self, settlement: Seq) {
+        let (center, house) = (&self.world.center, &self.house);
+        let request = request_with(Uuid::new_v4(), "test/Propose", settlement.to_string().as_bytes());
+        let asked = house
+            .settlements
+            .propose(center, request, person("alice"), settlement, "reviewed".into());
+        let Ok((approval, _)) = asked.await else { return };
+        for checker in ["bob", "carol"]
+            .iter()
+            .take(usize::try_from(approval.checkers_needed).unwrap())
+        {
+            let person = person(checker);
+            let decided = house
+                .desk
+                .decide(center, approval.no, &person, Verdict::Approved, "ok".into());
+            decided.await.unwrap();
+        }
+    }
+
     /// The bank has paid a settlement, or could not.
     pub async fn end_settlement(&self, settlement: Seq, failed: bool) -> Result<Posted, LedgerError> {
         let (center, settlements) = (&self.world.center, &self.house.settlements);
+        self.allow(settlement).await;
         if failed {
             let request = request_with(Uuid::new_v4(), "test/FailSettlement", b"");
             settlements.fail(center, request, settlement, "closed".into()).await

@@ -46,6 +46,10 @@ RefundService/ReverseCredit           credit=centers/C1/transactions/1 reason=!$
 CustodyService/ChangeLegalStatus      detainee=centers/C1/detainees/D1 document=!$t
 SettlementService/ConfirmSettlement   name=centers/C1/settlements/1 bank_reference=!$t request_id=$id
 SettlementService/FailSettlement      name=centers/C1/settlements/1 reason=!$t request_id=$id
+SettlementService/ProposeSettlement   name=centers/C1/settlements/1 reason=!$t request_id=$id
+ContractService/ProposeVendorAccount  name=centers/C1/vendors/V1 account.holder=A account.number=62220210 account.bank_code=1 reason=!$t request_id=$id
+ContractService/ProposeVendorAccount  name=centers/C1/vendors/V1 account.holder=!$t account.number=62220210 account.bank_code=1 reason=a request_id=$id
+ContractService/ProposeVendorAccount  name=centers/C1/vendors/V1 account.holder=A account.number=62220210 account.bank_code=1 account.bank_name=$t reason=a request_id=$id
 RefundService/CreateRefund            parent=centers/C1 remittance=centers/C1/remittances/R1 amount.currency_code=CNY amount.amount=1 reason=!$t request_id=$id
 RefundService/RedirectRefund          name=centers/C1/refunds/1 destination=!$t reason=ok request_id=$id
 RefundService/RedirectRefund          name=centers/C1/refunds/1 destination=ok reason=!$t request_id=$id

@@ -85,6 +85,39 @@ fn fail_settlement(request_id: &str, reason: &str) -> Vec<u8> {
     .encode_to_vec()
 }
 
+fn propose_settlement(request_id: &str, reason: &str) -> Vec<u8> {
+    ProposeSettlementRequest {
+        name: "centers/C1/settlements/9".into(),
+        reason: reason.into(),
+        request_id: request_id.into(),
+    }
+    .encode_to_vec()
+}
+
+fn propose_account(request_id: &str, number: &str) -> Vec<u8> {
+    ProposeVendorAccountRequest {
+        name: "centers/C1/vendors/V1".into(),
+        account: Some(BankAccount {
+            holder: "Huafeng".into(),
+            number: number.into(),
+            bank_code: "102100099996".into(),
+            bank_name: String::new(),
+        }),
+        reason: "contract 7".into(),
+        request_id: request_id.into(),
+    }
+    .encode_to_vec()
+}
+
+fn payment_file(request_id: &str, execution_date: &str) -> Vec<u8> {
+    CreatePaymentFileRequest {
+        parent: "centers/C1".into(),
+        request_id: request_id.into(),
+        execution_date: execution_date.into(),
+    }
+    .encode_to_vec()
+}
+
 fn refund(request_id: &str, remittance: &str, amount: &str, reason: &str) -> Vec<u8> {
     CreateRefundRequest {
         parent: "centers/C1".into(),
@@ -144,7 +177,7 @@ fn requests() -> impl Iterator<Item = RequestRow> {
 }
 
 /// Some succeed and some are refused: either is an outcome that stands for ever.
-const REQUESTS: [RequestRow; 13] = [
+const REQUESTS: [RequestRow; 16] = [
     RequestRow {
         method: "RemittanceService/CreateRemittance",
         make: |id| remittance(id, "D1", "10"),
@@ -180,6 +213,24 @@ const REQUESTS: [RequestRow; 13] = [
         make: |id| fail_settlement(id, "closed"),
         other: |id| fail_settlement(id, "unknown"),
         fields: "reason",
+    },
+    RequestRow {
+        method: "SettlementService/ProposeSettlement",
+        make: |id| propose_settlement(id, "reviewed"),
+        other: |id| propose_settlement(id, "looked at"),
+        fields: "reason",
+    },
+    RequestRow {
+        method: "ContractService/ProposeVendorAccount",
+        make: |id| propose_account(id, "62220210"),
+        other: |id| propose_account(id, "62220211"),
+        fields: "account",
+    },
+    RequestRow {
+        method: "PaymentService/CreatePaymentFile",
+        make: |id| payment_file(id, ""),
+        other: |id| payment_file(id, "2031-01-01"),
+        fields: "execution_date",
     },
     RequestRow {
         method: "RefundService/CreateRefund",

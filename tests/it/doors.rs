@@ -10,11 +10,14 @@ use custody_ledger::{
         status::reason_of,
     },
     approval::Desk,
+    bank::Banks,
     clock::Clock,
     commissary::ReturnLine,
+    contract::Contracts,
     distribution::Distributions,
     gateway::Channels,
     ids::{CenterId, TerminalId},
+    payment::Payments,
     proto::{
         CenterSettings, GetBalanceRequest, GetCenterRequest, GetProofRequest, GetRequestOutcomeRequest,
         GetReturnRequest, ListPostingsRequest, ListStatementLinesRequest, Money, UpdateCenterSettingsRequest,
@@ -63,6 +66,12 @@ impl House {
             payers: world.process.payers.clone(),
             distributions: Distributions::new(world.process.lanes.clone(), world.process.custody.clone()),
             settlements: Settlements::new(world.process.lanes.clone()),
+            contracts: Contracts::new(world.process.lanes.clone()),
+            payments: Payments::new(
+                world.process.lanes.clone(),
+                Settlements::new(world.process.lanes.clone()),
+                Banks::default(),
+            ),
             refunds: Refunds::new(
                 world.process.lanes.clone(),
                 world.process.custody.clone(),

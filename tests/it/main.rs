@@ -25,6 +25,7 @@
 //! - `money_without_order`, `approvals` whose it is, and two people for one decision
 //! - `bad_input`, `bad_names`, `bad_bytes`, `bad_requests` what is refused at the door
 //! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
+//! - `vendor_payments` contracts, files for the bank and its answers
 //! - `webhook_styles` notifications signed as GOV.UK Pay and Adyen sign them
 //! - `wechat_pay`, `alipay` the channels of these names, their notifications, refunds and bills, against the simulated gateways;
 //!   `simulated_faults` what breaks at them on command and by a seed, and their own books
@@ -32,7 +33,7 @@
 //!
 //! Power cuts and outages:
 //! - `faults` of the service and its PostgreSQL; `hanging_database` one that is there and does not answer;
-//!   `gateway_power_cuts` between the gateway and the ledger; `life_power_cuts` between being held, decided, and sent back; `storm` all of it at once, by a seed, and the books compared
+//!   `gateway_power_cuts` between the gateway and the ledger; `life_power_cuts` between being held, decided, and sent back; `payment_power_cut` while a payment file is made; `storm` all of it at once, by a seed, and the books compared
 //!
 //! The house's own order: `tidy` rules for the sources; `offline` what is generated and committed is up to date.
 
@@ -67,6 +68,7 @@ mod others;
 mod outcomes;
 mod own_ids;
 mod payers;
+mod payment_power_cut;
 mod payout;
 mod polling;
 mod privileges;
@@ -85,6 +87,7 @@ mod tampering;
 mod tidy;
 mod tracing;
 mod two_people;
+mod vendor_payments;
 mod webhook_styles;
 mod wechat_pay;
 mod whole_service;

@@ -50,6 +50,7 @@ impl Descriptors {
                 .count();
             match descriptor.r#type() {
                 Type::String => encoding::string::encode(number, &(*value).to_owned(), &mut bytes),
+                Type::Bytes => encoding::bytes::encode(number, &value.as_bytes().to_vec(), &mut bytes),
                 Type::Int32 | Type::Int64 | Type::Enum => {
                     encoding::int64::encode(number, &value.parse().unwrap(), &mut bytes);
                 }

@@ -3,11 +3,13 @@
 use custody_ledger::{
     access::{Role, Scope},
     approval::{Answered, Approval, ApprovalState, Desk, End, Person, Verdict},
+    contract::Contracts,
     distribution::Distributions,
     ids::CenterId,
     ledger::{Center, LedgerError, Posted, transaction},
     proto::{self, ApproveRequest, ListApprovalsRequest, ListApprovalsResponse, approval::State},
     refund::Refunds,
+    settlement::Settlements,
     unmatched::UnmatchedSums,
 };
 use prost::Message;
@@ -26,7 +28,12 @@ pub fn desk(process: &Process, refunds: &Refunds) -> Desk {
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
     let distributions = Distributions::new(lanes.clone(), custody);
     let runners = unmatched.runners().into_iter().chain(refunds.runners());
-    Desk::new(lanes, runners.chain(distributions.runners()))
+    let runners = runners.chain(distributions.runners());
+    let vendors = [
+        Settlements::new(lanes.clone()).runner(),
+        Contracts::new(lanes.clone()).runner(),
+    ];
+    Desk::new(lanes, runners.chain(vendors))
 }
 
 /// Two others allow what was asked for.

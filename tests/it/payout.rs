@@ -1,15 +1,15 @@
 //! Money on its way out, asked for twice, by many at once, and told about in every order.
 
 use custody_ledger::{
-    access::Role,
+    access::{Role, Scope},
     custody::DetaineeState,
     gateway::simulator::control::{NotifyOptions, RefundAnswer},
     ids::VendorId,
     proto::{
-        CloseSettlementRequest, ConfirmReleaseRequest, ConfirmSettlementRequest, CreateRefundRequest,
-        CreateReleaseRequest, CreateReturnLine, CreateReturnRequest, FailSettlementRequest, GetRefundRequest,
-        GetReleaseRequest, RefreshRefundRequest, Refund, Release, Return, Settlement, WorkItem, WorkKind,
-        list_work_items_request, refund, settlement,
+        Approval, ApproveRequest, CloseSettlementRequest, ConfirmReleaseRequest, ConfirmSettlementRequest,
+        CreateRefundRequest, CreateReleaseRequest, CreateReturnLine, CreateReturnRequest, FailSettlementRequest,
+        GetRefundRequest, GetReleaseRequest, ProposeSettlementRequest, RefreshRefundRequest, Refund, Release, Return,
+        Settlement, WorkItem, WorkKind, approval, list_work_items_request, refund, settlement,
     },
 };
 use prost::Message;
@@ -381,10 +381,35 @@ async fn a_settlement_is_closed_once_and_ends_once() {
     for _ in 0..6 {
         spawn(&mut calls, &hall.channel, &finance, close_method, &close());
     }
-    let closed = succeeded(calls, &["NOTHING_TO_PAY"]).await;
-    assert_eq!(closed.len(), 1);
+    let closed = succeeded(calls, &[]).await;
+    assert_eq!(closed.iter().filter(|answer| !answer.replayed).count(), 1);
+    assert!(closed.iter().all(|answer| answer.message == closed[0].message));
     let first: Settlement = decode(&closed[0]);
     assert_eq!(first.total, money("10.00"));
+    let unallowed = hall
+        .refused("not allowed", confirm_method, confirm(&first.name).encode_to_vec())
+        .await;
+    assert_eq!(unallowed.reason, "SETTLEMENT_NOT_APPROVED");
+    let propose = ProposeSettlementRequest {
+        name: first.name.clone(),
+        reason: "reviewed".into(),
+        request_id: new_id(),
+    };
+    let asked: Approval = hall.ask("SettlementService/ProposeSettlement", &propose).await.unwrap();
+    let approve = ApproveRequest {
+        name: asked.name,
+        reason: String::new(),
+    };
+    let scope = Scope {
+        center: Some(hall.center.id.clone()),
+        ..Scope::default()
+    };
+    let checker = hall.service.token_of("checker", Role::Finance, scope);
+    let allowed: Approval = hall
+        .ask_as("ApprovalService/Approve", &checker, &approve)
+        .await
+        .unwrap();
+    assert_eq!(allowed.state(), approval::State::Executed);
 
     // What comes back meanwhile is not this settlement's business.
     let back = CreateReturnRequest {

@@ -11,6 +11,7 @@
 //! stock    RICE  8                       how many there are
 //! price    RICE  3.00                     shelf and approved price, allowed by two people
 //! reprice  RICE  2.60  2.70        ok    the same by one; or `PRICE_NEEDS_APPROVAL  most=2.75`
+//! terms    3                             what the center keeps of V1's sales, in percent
 //! policy   10  15.00                     10 % of every credit are saved, until 15.00 are
 //! announce 2031-06-01  20                 the same without a cap, from a date on
 //! court    C1  D1  30.00  [2]            a court order, of a rank
@@ -54,8 +55,9 @@ use std::{
 use custody_ledger::{
     approval::Person,
     commissary::{MovementKind, ReturnLine},
+    contract::NewTerms,
     distribution::{CourtOrderState, NewCourtOrder, NewDebt, NewPolicy, parse_percent},
-    ids::{CourtOrderId, ProductId, RemittanceId, Seq},
+    ids::{CourtOrderId, ProductId, RemittanceId, Seq, VendorId},
     ledger::{LedgerError, Posted, Request},
     proto::{JournalRecord, journal_record::Facts},
     refund::NewRefund,
@@ -266,6 +268,16 @@ impl Scenario {
             ["stock", product, expected] => {
                 let found = goods::stock(&world.process, &world.center, product).await;
                 assert_eq!(&found.unwrap().to_string(), expected, "{at}");
+            }
+            ["terms", percent] => {
+                let new = NewTerms {
+                    commission_percent: parse_percent(percent).unwrap(),
+                    cycle_days: 1,
+                    version: None,
+                };
+                let vendor = VendorId::parse("V1").unwrap();
+                let update = house.contracts.update_terms(&world.center, &vendor, new, "test");
+                update.await.unwrap();
             }
             ["policy", percent, cap @ ..] => {
                 let (percent, cap) = (parse_percent(percent).unwrap(), cap.first().map(|cap| cny(cap)));
@@ -542,6 +554,8 @@ fn facts(record: &JournalRecord) -> BTreeMap<&'static str, String> {
             facts.insert("credited", settlement.credited.clone());
             facts.insert("returned", settlement.returned.clone());
             facts.insert("total", settlement.total.clone());
+            facts.insert("commission", settlement.commission.clone());
+            facts.insert("put_back", settlement.put_back.clone());
         }
         Some(Facts::Release(release)) => drop(facts.insert("amount", release.amount.clone())),
         Some(Facts::CreditReversal(reversal)) => {

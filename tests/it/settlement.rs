@@ -1,6 +1,7 @@
 //! Settlements: each posting in exactly one, net of returns, paid once, and owed again when the bank fails.
 
 use custody_ledger::{
+    approval::{Desk, Verdict},
     clock::Clock,
     commissary::ReturnLine,
     ids::{Seq, VendorId},
@@ -13,7 +14,10 @@ use time::{
     macros::{date, datetime},
 };
 
-use crate::world::{Process, World, reason, request};
+use crate::{
+    all_domains::person,
+    world::{Process, World, reason, request},
+};
 
 /// Ten in the morning in Shanghai.
 const MORNING: OffsetDateTime = datetime!(2031-05-06 02:00:00 UTC);
@@ -49,6 +53,22 @@ fn total(posted: &Posted) -> String {
         Some(Facts::Settlement(facts)) => facts.total.clone(),
         other => panic!("{other:?}"),
     }
+}
+
+/// Two people allow that it is paid.
+async fn allow(settlements: &Settlements, world: &World, process: &Process, settlement: Seq) {
+    let desk = Desk::new(process.lanes.clone(), [settlements.runner()]);
+    let asked = settlements.propose(
+        &world.center,
+        request("test/Propose", b""),
+        person("alice"),
+        settlement,
+        "reviewed".into(),
+    );
+    let (approval, _) = asked.await.unwrap();
+    let bob = person("bob");
+    let decided = desk.decide(&world.center, approval.no, &bob, Verdict::Approved, String::new());
+    decided.await.unwrap();
 }
 
 async fn lines(settlements: &Settlements, world: &World, seq: Seq) -> Vec<(String, Option<Seq>)> {
@@ -92,8 +112,9 @@ async fn every_posting_is_in_one_settlement_and_is_paid_once() {
         .unwrap();
     assert!(again.replayed);
     assert_eq!(again.record, first.record);
-    let twice = close(&tomorrow, &world, date!(2031 - 05 - 06)).await.unwrap_err();
-    assert_eq!(reason(&twice), "NOTHING_TO_PAY");
+    let twice = close(&tomorrow, &world, date!(2031 - 05 - 06)).await.unwrap();
+    assert!(twice.replayed);
+    assert_eq!(twice.record, first.record);
     assert_eq!(
         lines(&tomorrow, &world, first.seq()).await,
         [("10.00".to_owned(), None)]
@@ -120,12 +141,18 @@ async fn every_posting_is_in_one_settlement_and_is_paid_once() {
     assert_eq!(failed.record.reverses, first.seq().0);
     assert_eq!(owed(&world).await, ["7.50", "0.00"]);
 
-    let (_, next) = later(&world, datetime!(2031-05-07 16:00:01 UTC)).await;
+    let (morning, next) = later(&world, datetime!(2031-05-07 16:00:01 UTC)).await;
     let second = close(&next, &world, date!(2031 - 05 - 07)).await.unwrap();
     assert_eq!(total(&second), "7.50");
     let expected = [("-2.50".to_owned(), None), ("10.00".to_owned(), Some(first.seq()))];
     assert_eq!(lines(&next, &world, second.seq()).await, expected);
     let confirm = || request("test/Confirm", b"");
+    let unallowed = next
+        .confirm(center, confirm(), second.seq(), "B-1".into())
+        .await
+        .unwrap_err();
+    assert_eq!(reason(&unallowed), "SETTLEMENT_NOT_APPROVED");
+    allow(&next, &world, &morning, second.seq()).await;
     next.confirm(center, confirm(), second.seq(), "B-1".into())
         .await
         .unwrap();

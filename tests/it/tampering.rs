@@ -266,7 +266,7 @@ async fn accounts_are_those_of_whom_the_records_are_about() {
         ),
         (
             "update vendor set payable_no = 17, transit_no = 16",
-            "vendor V1: account 17 is",
+            "transaction 18: its lines come to (0, 0.00, 0.00, 0.00)",
         ),
         ("update remittance set clearing_no = 1", "account 1 is bank of"),
     ];

@@ -3,7 +3,9 @@
 pub mod approval;
 pub mod auth;
 pub mod catalogue;
+mod chunk;
 pub mod commissary;
+pub mod contract;
 pub mod convert;
 pub mod custody;
 pub mod deadline;
@@ -14,6 +16,7 @@ pub mod name;
 mod notification;
 pub mod page;
 pub mod payer;
+pub mod payment;
 pub mod product;
 pub mod reconciliation;
 pub mod refund;

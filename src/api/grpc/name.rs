@@ -259,6 +259,10 @@ number_name!(
     SettlementName, "centers/{center}/settlements/{seq}", "settlements" => seq: i64
 );
 number_name!(
+    /// `centers/{center}/paymentFiles/{number}`
+    PaymentFileName, "centers/{center}/paymentFiles/{number}", "paymentFiles" => number: i64
+);
+number_name!(
     /// `centers/{center}/refunds/{seq}`
     RefundName, "centers/{center}/refunds/{seq}", "refunds" => seq: i64
 );
@@ -391,8 +395,9 @@ mod tests {
             "centers/north/workItems/W1",
             "centers/north/approvals/47",
             "centers/north/unmatchedSums/48",
+            "centers/north/paymentFiles/49",
         ];
-        let kinds: [fn(&str) -> Option<String>; 22] = kinds!(
+        let kinds: [fn(&str) -> Option<String>; 23] = kinds!(
             CenterName,
             SettingsName,
             DistributionPolicyName,
@@ -414,7 +419,8 @@ mod tests {
             ReconciliationName,
             WorkItemName,
             ApprovalName,
-            UnmatchedSumName
+            UnmatchedSumName,
+            PaymentFileName
         );
         for (place, sample) in samples.iter().enumerate() {
             for (other, read) in kinds.iter().enumerate() {

@@ -1,25 +1,32 @@
 //! SettlementService.
 
+use futures::StreamExt as _;
 use tonic::{Request, Response, Status};
 
 use super::{
+    approval::approval_out,
     auth::actor,
+    chunk::{ChunkStream, chunks},
     convert::{money, money_text, request, timestamp, told, transaction_name, typed},
     identity::reason_told,
-    name::{self, CenterName, PurchaseName, ReturnName, SettlementName, VendorName},
+    name::{self, ApprovalName, CenterName, PurchaseName, ReturnName, SettlementName, VendorName},
     page::{Page, leg_cursor},
+    payment::file_name,
     respond, scope,
 };
 use crate::{
-    api::status::internal,
+    api::status::{internal, invalid_field},
+    approval::{Desk, Person},
     custody::Custody,
     ids::{Seq, VendorId},
     ledger::{Center, statement::Position},
+    money::Amount,
     proto::{
-        CloseSettlementRequest, ConfirmSettlementRequest, FailSettlementRequest, GetSettlementRequest,
-        ListSettlementLinesRequest, ListSettlementLinesResponse, ListSettlementsRequest, ListSettlementsResponse,
-        Settlement, SettlementLine, TransactionKind, journal_record::Facts, settlement::State,
-        settlement_service_server::SettlementService,
+        Approval, CloseSettlementRequest, ConfirmSettlementRequest, ExportSettlementRequest, FailSettlementRequest,
+        FileChunk, GetSettlementRequest, ListSettlementLinesRequest, ListSettlementLinesResponse,
+        ListSettlementsRequest, ListSettlementsResponse, PreviewSettlementRequest, ProposeSettlementRequest,
+        Settlement, SettlementLine, SettlementPreview, TransactionKind, export_settlement_request::Format,
+        journal_record::Facts, settlement::State, settlement_service_server::SettlementService,
     },
     settlement::{self, Settlements},
 };
@@ -28,13 +35,18 @@ use crate::{
 #[derive(Clone)]
 pub struct SettlementApi {
     settlements: Settlements,
+    desk: Desk,
     custody: Custody,
 }
 
 impl SettlementApi {
-    /// The service.
-    pub fn new(settlements: Settlements, custody: Custody) -> SettlementApi {
-        SettlementApi { settlements, custody }
+    /// The service; approvals are told in the words of the desk.
+    pub fn new(settlements: Settlements, desk: Desk, custody: Custody) -> SettlementApi {
+        SettlementApi {
+            settlements,
+            desk,
+            custody,
+        }
     }
 }
 
@@ -49,7 +61,14 @@ fn settlement_out(settlement: &settlement::Settlement, center: &Center) -> Resul
         return Err(internal());
     };
     let (state, outcome) = match &settlement.end {
-        None => (State::InTransit, Default::default()),
+        None => {
+            let state = match (settlement.approval, settlement.file) {
+                (_, Some(_)) => State::Sent,
+                (Some(_), None) => State::Approved,
+                (None, None) => State::InTransit,
+            };
+            (state, Default::default())
+        }
         Some(end) => {
             let Some(Facts::Outcome(outcome)) = &end.facts else {
                 return Err(internal());
@@ -67,6 +86,14 @@ fn settlement_out(settlement: &settlement::Settlement, center: &Center) -> Resul
         vendor: &facts.vendor,
     };
     let end = settlement.end.as_ref();
+    let or_zero = |text: &str| {
+        let zero = Amount::zero(center.currency).to_string();
+        money_text(if text.is_empty() { &zero } else { text }, center)
+    };
+    let approval = settlement.approval.map(|approval| {
+        let center = center.id.as_str();
+        ApprovalName { center, approval }.to_string()
+    });
     Ok(Settlement {
         name: settlement_name(center, closed.seq),
         vendor: vendor.to_string(),
@@ -84,7 +111,22 @@ fn settlement_out(settlement: &settlement::Settlement, center: &Center) -> Resul
         end_time: end.and_then(|end| end.recorded_at),
         transaction: transaction_name(center, closed.seq),
         end_transaction: end.map_or_else(String::new, |end| transaction_name(center, end.seq)),
+        put_back: or_zero(&facts.put_back),
+        commission: or_zero(&facts.commission),
+        commission_percent: if facts.commission_percent.is_empty() {
+            "0".to_owned()
+        } else {
+            facts.commission_percent.clone()
+        },
+        approval: approval.unwrap_or_default(),
+        payment_file: settlement.file.map_or_else(String::new, |file| file_name(center, file)),
     })
+}
+
+/// A vendor's id in a request about a center.
+fn vendor_in(vendor: &str, center: &Center) -> Result<VendorId, Status> {
+    let vendor = VendorName::parse_in(vendor, "vendor", center.id.as_str())?;
+    Ok(typed(VendorId::parse(vendor.vendor), "vendor")?)
 }
 
 fn line_out(line: &settlement::SettlementLine, center: &Center) -> SettlementLine {
@@ -115,12 +157,73 @@ impl SettlementService for SettlementApi {
         let center = scope::center(&self.custody, actor, parent.center).await?;
         let method = "custody.v1.SettlementService/CloseSettlement";
         let request = request(&message.request_id, method, message, actor)?;
-        let vendor = VendorName::parse_in(&message.vendor, "vendor", center.id.as_str())?;
-        let vendor = typed(VendorId::parse(vendor.vendor), "vendor")?;
+        let vendor = vendor_in(&message.vendor, &center)?;
         let date = name::date(&message.through_date, "through_date")?;
         let posted = self.settlements.close(&center, request, vendor, date).await?;
         let settlement = self.settlements.as_of(&center, &posted.record).await?;
         Ok(respond(settlement_out(&settlement, &center)?, posted.replayed))
+    }
+
+    async fn preview_settlement(
+        &self,
+        call: Request<PreviewSettlementRequest>,
+    ) -> Result<Response<SettlementPreview>, Status> {
+        let message = call.get_ref();
+        let parent = CenterName::parse(&message.parent, "parent")?;
+        let center = scope::center(&self.custody, actor(&call)?, parent.center).await?;
+        let vendor = vendor_in(&message.vendor, &center)?;
+        let date = name::date(&message.through_date, "through_date")?;
+        let (reckoned, due) = self.settlements.preview(&center, &vendor, date).await?;
+        Ok(Response::new(SettlementPreview {
+            vendor: message.vendor.clone(),
+            through_date: message.through_date.clone(),
+            after_seq: reckoned.after.0,
+            through_seq: reckoned.through.0,
+            line_count: reckoned.sums.count,
+            credited: money(reckoned.sums.credited),
+            returned: money(reckoned.sums.returned),
+            put_back: money(reckoned.sums.put_back),
+            commission: money(reckoned.commission),
+            total: money(reckoned.total),
+            carried_forward: money(reckoned.carried_forward()),
+            due_time: timestamp(due),
+        }))
+    }
+
+    async fn propose_settlement(&self, call: Request<ProposeSettlementRequest>) -> Result<Response<Approval>, Status> {
+        let (actor, message) = (actor(&call)?, call.get_ref());
+        let name = SettlementName::parse(&message.name, "name")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let reason = told(&message.reason, "reason")?;
+        let method = "custody.v1.SettlementService/ProposeSettlement";
+        let request = request(&message.request_id, method, message, actor)?;
+        let asked = self
+            .settlements
+            .propose(&center, request, Person::of(actor), Seq(name.seq), reason);
+        let (approval, replayed) = asked.await?;
+        Ok(respond(approval_out(&self.desk, &approval, &center), replayed))
+    }
+
+    type ExportSettlementStream = ChunkStream;
+
+    async fn export_settlement(&self, call: Request<ExportSettlementRequest>) -> Result<Response<ChunkStream>, Status> {
+        let message = call.get_ref();
+        let name = SettlementName::parse(&message.name, "name")?;
+        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
+        match message.format() {
+            Format::Csv => {
+                let stream = self.settlements.export_csv(&center, Seq(name.seq)).await?;
+                let chunks = stream.map(|part| match part {
+                    Ok(content) => Ok(FileChunk { content }),
+                    Err(error) => Err(Status::from(error)),
+                });
+                Ok(Response::new(chunks.boxed()))
+            }
+            Format::Xlsx => Ok(Response::new(chunks(
+                self.settlements.export_xlsx(&center, Seq(name.seq)).await?,
+            ))),
+            Format::Unspecified => Err(invalid_field("format", "is required").into()),
+        }
     }
 
     async fn get_settlement(&self, call: Request<GetSettlementRequest>) -> Result<Response<Settlement>, Status> {

@@ -4,6 +4,7 @@ pub mod bill;
 pub mod buy;
 pub mod give_back;
 pub mod open;
+mod pay_vendors;
 pub mod power_cut;
 pub mod proof;
 pub mod refund;

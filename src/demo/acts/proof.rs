@@ -81,10 +81,8 @@ fn check(play: &Play, center: &str, proof: &Proof) -> anyhow::Result<()> {
         let expected = terms.get(&term.code).copied().unwrap_or(zero()?);
         let got = text(term.amount.as_ref());
         same(format!("{} {} of {center}", term.code, term.code_name), expected, &got)?;
-        match (term.side(), term.code) {
-            (Side::Debit, _) => left += expected.value(),
-            // Income is taken from the left.
-            (_, 4000..5000) => left -= expected.value(),
+        match term.side() {
+            Side::Debit => left += expected.value(),
             _ => right += expected.value(),
         }
     }
@@ -114,9 +112,8 @@ fn show(proof: &Proof) {
             .find(|(code, _)| *code == term.code)
             .map_or("", |(_, name)| name);
         let amount = text(term.amount.as_ref());
-        let (left, right) = match (term.side(), term.code) {
-            (Side::Debit, _) => (amount, String::new()),
-            (_, 4000..5000) => (format!("-{amount}"), String::new()),
+        let (left, right) = match term.side() {
+            Side::Debit => (amount, String::new()),
             _ => (String::new(), amount),
         };
         [

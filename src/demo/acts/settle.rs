@@ -1,18 +1,16 @@
 //! The next morning: each vendor is paid what it sold, less what came back.
 
-use super::Play;
+use super::{Play, pay_vendors};
 use crate::{
     demo::{
         TODAY, TOMORROW,
         books::text,
-        cast::{HOUSES, House, Vendor, both, center_name, vendor_name},
+        cast::{HOUSES, House, Vendor, center_name, vendor_name},
         check::{done, refused, same},
         desk::{Desk, request_id},
         tell,
     },
-    proto::{
-        CloseSettlementRequest, ConfirmSettlementRequest, ListSettlementLinesRequest, Settlement, settlement::State,
-    },
+    proto::{CloseSettlementRequest, ListSettlementLinesRequest, Settlement, settlement::State},
 };
 
 /// The most lines of a settlement that are read at once.
@@ -24,9 +22,14 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for house in &HOUSES {
         let finance = play.stage.finance(house.id)?;
+        let mut closed = Vec::new();
         for vendor in house.vendors {
-            rows.push(settle(play, &finance, house, vendor).await?);
+            pay_vendors::agree(play, house, vendor).await?;
+            let settlement = settle(play, &finance, house, vendor).await?;
+            pay_vendors::allow(play, house, &settlement).await?;
+            closed.push((vendor, settlement));
         }
+        rows.extend(pay_vendors::pay(play, house, &closed).await?);
     }
     let head = [
         "center 监所",
@@ -34,11 +37,12 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
         "lines 笔数",
         "sold 销售",
         "returned 退货",
+        "commission 佣金",
         "paid 应付",
         "bank reference 银行流水",
         "state 状态",
     ];
-    tell::table(head, &[2, 3, 4, 5], rows);
+    tell::table(head, &[2, 3, 4, 5, 6], rows);
     Ok(())
 }
 
@@ -51,7 +55,7 @@ fn close(house: &House, vendor: &Vendor, date: &str) -> CloseSettlementRequest {
     }
 }
 
-async fn settle(play: &mut Play, finance: &Desk, house: &House, vendor: &Vendor) -> anyhow::Result<[String; 8]> {
+async fn settle(play: &mut Play, finance: &Desk, house: &House, vendor: &Vendor) -> anyhow::Result<Settlement> {
     let too_early = finance
         .settlement()
         .close_settlement(close(house, vendor, TOMORROW))
@@ -71,8 +75,6 @@ async fn settle(play: &mut Play, finance: &Desk, house: &House, vendor: &Vendor)
         text(closed.returned.as_ref()),
     )?;
     same(format!("{}'s lines", vendor.id), sales.postings, closed.line_count)?;
-    let owed = play.books.settle(vendor.id)?;
-    same(format!("{} is paid", vendor.id), owed, text(closed.total.as_ref()))?;
     expect_state(&closed, State::InTransit)?;
     let request = ListSettlementLinesRequest {
         parent: closed.name.clone(),
@@ -81,25 +83,16 @@ async fn settle(play: &mut Play, finance: &Desk, house: &House, vendor: &Vendor)
     };
     let lines = done("lines", finance.settlement().list_settlement_lines(request).await)?.settlement_lines;
     same(format!("{}'s listed lines", vendor.id), closed.line_count, lines.len())?;
-    let request = ConfirmSettlementRequest {
-        name: closed.name.clone(),
-        bank_reference: format!("ICBC-20261124-{}", vendor.id),
-        request_id: request_id(&["settlement paid", vendor.id]),
-    };
-    let paid = done("confirming", finance.settlement().confirm_settlement(request).await)?;
-    expect_state(&paid, State::Paid)?;
-    Ok([
-        house.short(),
-        both(vendor.name, vendor.name_zh),
-        paid.line_count.to_string(),
-        text(paid.credited.as_ref()),
-        text(paid.returned.as_ref()),
-        text(paid.total.as_ref()),
-        paid.bank_reference.clone(),
-        paid.state().as_str_name().replace("STATE_", ""),
-    ])
+    let again = finance.settlement().close_settlement(close(house, vendor, TODAY)).await;
+    same(
+        format!("{} closed again", vendor.id),
+        &closed.name,
+        done("closing again", again)?.name,
+    )?;
+    Ok(closed)
 }
 
-fn expect_state(settlement: &Settlement, state: State) -> anyhow::Result<()> {
+/// The settlement is where it should be.
+pub fn expect_state(settlement: &Settlement, state: State) -> anyhow::Result<()> {
     same(&settlement.name, state.as_str_name(), settlement.state().as_str_name())
 }

@@ -326,7 +326,8 @@ impl Trial {
         let came = self.economy.close(Uuid::new_v4(), yesterday).await;
         let expected = self.model.close();
         let posted = self.agrees(came, expected);
-        self.closed.extend(posted.map(|posted| posted.seq()));
+        let closed = posted.map(|posted| posted.seq());
+        self.closed.extend(closed.filter(|seq| !self.closed.contains(seq)));
     }
 
     async fn end_settlement(&mut self) {

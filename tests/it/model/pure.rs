@@ -130,6 +130,8 @@ pub struct Model {
     pub closed: Vec<Closed>,
     /// Day and amount of what V1 gained or lost and was not settled.
     unsettled: Vec<(u8, i64)>,
+    /// The day on which the last settlement was closed, through the day before.
+    closed_day: Option<u8>,
     /// All accounts of a code of the chart, but for people's and the vendor's.
     pub totals: BTreeMap<i16, i64>,
     pub owed: i64,
@@ -452,6 +454,10 @@ impl Model {
 
     /// Closes what V1 is owed through yesterday.
     pub fn close(&mut self) -> &'static str {
+        // A day that is closed is answered with its settlement.
+        if self.closed_day == Some(self.day) {
+            return "ok";
+        }
         let through = |(day, _): &&(u8, i64)| *day < self.day;
         let total: i64 = self.unsettled.iter().filter(through).map(|(_, amount)| amount).sum();
         if total <= 0 {
@@ -463,6 +469,7 @@ impl Model {
         self.owed -= total;
         self.transit += total;
         self.closed.push(Closed { total, is_open: true });
+        self.closed_day = Some(self.day);
         "ok"
     }
 

@@ -8,11 +8,11 @@ use super::source::Source;
 const FLOORS: &[&[&str]] = &[
     &["clock", "config", "ids", "launch", "money", "proto", "telemetry"],
     &["db"],
-    &["access", "gateway", "ledger"],
+    &["access", "bank", "gateway", "ledger"],
     &["approval", "work"],
     &["custody"],
-    &["commissary", "distribution", "payer", "remittance"],
-    &["reconciliation", "refund", "settlement", "unmatched"],
+    &["commissary", "contract", "distribution", "payer", "remittance"],
+    &["payment", "reconciliation", "refund", "settlement", "unmatched"],
     &["api", "jobs", "verification"],
     &["serve"],
     &["bench", "demo"],
@@ -22,6 +22,7 @@ const FLOORS: &[&[&str]] = &[
 /// Modules that may import less than their floor allows.
 const CONFINED: &[(&str, &[&str])] = &[
     ("gateway", &["clock", "ids", "money"]),
+    ("bank", &["clock", "ids", "money"]),
     ("config", &[]),
     ("launch", &[]),
     ("telemetry", &[]),

@@ -1,0 +1,155 @@
+//! Paying by the bank: files out, and what the bank says of them.
+//!
+//! # Layout
+//! - `command`: making a file. `entity`: what an answer of the bank changes, pure. `answer`: reading answers.
+//!
+//! # Invariants
+//! 1. A file's total is what its lines come to and what the ledger has in transit: compared before the file exists, and once
+//!    more with the file read back.
+//! 2. Files are numbered 1, 2, 3 …; number, hash and bytes are written by the transaction that records the file, or not at all.
+//! 3. A settlement stands in one file, once, and only if two people have allowed it.
+//! 4. What the bank rejects is owed again, to the last cent; what it paid is paid. Told again, nothing changes; told otherwise,
+//!    nothing changes either, and somebody has to look at it.
+
+mod answer;
+mod command;
+mod entity;
+mod error;
+mod store;
+mod verify;
+
+use time::{Date, OffsetDateTime};
+
+pub use answer::{StatementRead, StatusRead};
+use command::MakeFile;
+pub use error::PaymentRefusal;
+pub use verify::PaymentsCheck;
+
+use crate::{
+    bank::{Banks, CenterBank},
+    ids::{Seq, VendorId},
+    ledger::{Center, Lanes, LedgerError, Posted, Request},
+    money::Amount,
+    settlement::{End, Settlements},
+};
+
+/// The verbs of this domain.
+#[derive(Clone)]
+pub struct Payments {
+    lanes: Lanes,
+    settlements: Settlements,
+    banks: Banks,
+}
+
+/// A file for the bank, without its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PaymentFile {
+    /// Its number: 1, 2, 3 …
+    pub number: i64,
+    /// The transaction that records it.
+    pub seq: Seq,
+    /// Its format.
+    pub format: String,
+    /// What the bank calls it.
+    pub name: String,
+    /// SHA-256 of its bytes.
+    pub sha256: Vec<u8>,
+    /// How many payments.
+    pub count: i32,
+    /// Their sum.
+    pub total: Amount,
+    /// When it was made.
+    pub made_at: OffsetDateTime,
+}
+
+/// One payment of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentPayment {
+    /// The settlement it pays.
+    pub settlement: Seq,
+    /// The number of the file.
+    pub file: i64,
+    /// Whom.
+    pub vendor: VendorId,
+    /// How much.
+    pub amount: Amount,
+    /// By what the bank's answers name it.
+    pub end_to_end_id: String,
+    /// Which version of the vendor's account.
+    pub account_version: i64,
+    /// How it ended, if it did.
+    pub end: Option<End>,
+}
+
+impl Payments {
+    /// The domain over its journals and banks.
+    pub fn new(lanes: Lanes, settlements: Settlements, banks: Banks) -> Payments {
+        Payments {
+            lanes,
+            settlements,
+            banks,
+        }
+    }
+
+    /// Puts what was allowed and is in no file into one, to be paid today or on a later date.
+    ///
+    /// Errors: BANK_NOT_CONFIGURED, NOTHING_TO_PAY, NO_VENDOR_ACCOUNT, INVALID_FIELD for a date that is over.
+    pub async fn make_file(
+        &self,
+        center: &Center,
+        request: Request,
+        execution_date: Option<Date>,
+    ) -> Result<Posted, LedgerError> {
+        let command = MakeFile {
+            request,
+            bank: self.banks.of(&center.id).cloned(),
+            execution_date,
+        };
+        self.lanes.submit_rare(center, command).await
+    }
+
+    /// A file and its payments.
+    ///
+    /// Errors: NOT_FOUND.
+    pub async fn file(&self, center: &Center, number: i64) -> Result<(PaymentFile, Vec<SentPayment>), LedgerError> {
+        let mut conn = self.lanes.database().read.acquire().await?;
+        let found = store::files(&mut conn, center, number.saturating_add(1), 1).await?;
+        let file = found.into_iter().find(|file| file.number == number);
+        let file = file.ok_or(PaymentRefusal::NotFound { number })?;
+        let payments = store::payments(&mut conn, center, number).await?;
+        Ok((file, payments))
+    }
+
+    /// The file that a transaction records.
+    pub async fn file_of(&self, center: &Center, seq: Seq) -> Result<(PaymentFile, Vec<SentPayment>), LedgerError> {
+        let mut conn = self.lanes.database().read.acquire().await?;
+        let number = store::number_of(&mut conn, center.no, seq).await?;
+        drop(conn);
+        self.file(center, number.ok_or(LedgerError::Internal)?).await
+    }
+
+    /// A file's bytes, as they were made.
+    ///
+    /// Errors: NOT_FOUND.
+    pub async fn content(&self, center: &Center, number: i64) -> Result<Vec<u8>, LedgerError> {
+        let mut conn = self.lanes.database().read.acquire().await?;
+        let content = store::content(&mut conn, center.no, number).await?;
+        content.ok_or_else(|| PaymentRefusal::NotFound { number }.into())
+    }
+
+    /// Up to `limit` files before a number, newest first.
+    pub async fn list(
+        &self,
+        center: &Center,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<PaymentFile>, LedgerError> {
+        let mut conn = self.lanes.database().read.acquire().await?;
+        Ok(store::files(&mut conn, center, before.unwrap_or(i64::MAX), limit).await?)
+    }
+
+    fn bank(&self, center: &Center) -> Result<&CenterBank, LedgerError> {
+        let bank = self.banks.of(&center.id);
+        bank.ok_or_else(|| PaymentRefusal::NotConfigured.into())
+    }
+}

@@ -1,0 +1,176 @@
+//! Payment files against the transactions that record them.
+
+use std::collections::BTreeMap;
+
+use futures::future::{BoxFuture, FutureExt as _};
+use rust_decimal::Decimal;
+
+use crate::{
+    approval,
+    db::Conn,
+    ledger::{
+        Center,
+        verify::{Check, Page, VerifyError},
+    },
+    proto::{JournalRecord, PaymentFileFacts, journal_record::Facts},
+};
+
+/// Files are numbered without holes, their bytes have the hash that the journal records, and their payments are settlements that
+/// were allowed as the record says, with sums that agree. Remembers the last number.
+#[derive(Debug, Default)]
+pub struct PaymentsCheck {
+    last: i64,
+}
+
+impl Check for PaymentsCheck {
+    fn page<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
+        async move {
+            for record in page.records {
+                if let Some(Facts::PaymentFile(facts)) = &record.facts {
+                    self.file(conn, page, record, facts).await?;
+                }
+            }
+            files(conn, page).await
+        }
+        .boxed()
+    }
+
+    fn end<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
+        async move {
+            let wrong = sqlx::query_scalar!(
+                "select message_no from bank_message where center_id = $1 and sha256(content) <> sha256
+                 order by message_no limit 1",
+                page.center.no.0,
+            )
+            .fetch_optional(conn)
+            .await?;
+            wrong.map_or(Ok(()), |no| {
+                Err(page.row_differs("bank_message", no, "its bytes have another hash"))
+            })
+        }
+        .boxed()
+    }
+}
+
+impl PaymentsCheck {
+    async fn file(
+        &mut self,
+        conn: &mut Conn,
+        page: &Page<'_>,
+        record: &JournalRecord,
+        facts: &PaymentFileFacts,
+    ) -> Result<(), VerifyError> {
+        page.parties(record, &[])?;
+        self.last = self.last.saturating_add(1);
+        if facts.number != self.last {
+            return Err(page.differs(
+                record,
+                format!("file {} comes after file {}", facts.number, self.last - 1),
+            ));
+        }
+        let stored = sent(conn, page.center, facts.number).await?;
+        let (mut told, mut total) = (BTreeMap::new(), Decimal::ZERO);
+        for (line, payment) in (1..).zip(&facts.payments) {
+            let amount = page.amount(record, &payment.amount)?;
+            let sum = total.checked_add(amount);
+            total = sum.ok_or_else(|| page.differs(record, "its sum overflows"))?;
+            let approval = payment.approval.as_ref().map_or(0, |approval| approval.approval);
+            let found = approval::find_in_tx(conn, page.center, approval).await?;
+            let allowed = found.filter(approval::Approval::is_approved).map(|found| found.facts());
+            if allowed != payment.approval {
+                let what = format!("settlement {} was not allowed as it says", payment.settlement);
+                return Err(page.differs(record, what));
+            }
+            let end_to_end_id = payment.end_to_end_id.clone();
+            let row = (
+                payment.settlement,
+                payment.vendor.clone(),
+                amount,
+                end_to_end_id,
+                payment.account_version,
+                approval,
+            );
+            told.insert(line, row);
+        }
+        if page.amount(record, &facts.total)? != total {
+            return Err(page.differs(record, format!("its payments come to {total}, it says {}", facts.total)));
+        }
+        page.same_rows("settlement_sent", &told, &stored)
+    }
+}
+
+/// Settlement, vendor, amount, end-to-end id, version of the account and approval.
+type Line = (i64, String, Decimal, String, i64, i64);
+
+async fn sent(conn: &mut Conn, center: &Center, number: i64) -> sqlx::Result<BTreeMap<i32, Line>> {
+    let rows = sqlx::query!(
+        "select f.line_no, f.seq, f.end_to_end_id, f.account_version, s.vendor_id, s.total, a.approval_no
+         from settlement_sent f
+         join settlement s on s.center_id = f.center_id and s.seq = f.seq
+         join settlement_approval a on a.center_id = f.center_id and a.seq = f.seq
+         join vendor_account v on v.center_id = f.center_id and v.vendor_id = s.vendor_id and v.version = f.account_version
+         where f.center_id = $1 and f.file_no = $2",
+        center.no.0,
+        number,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let line = (
+                row.seq,
+                row.vendor_id,
+                row.total,
+                row.end_to_end_id,
+                row.account_version,
+                row.approval_no,
+            );
+            (row.line_no, line)
+        })
+        .collect())
+}
+
+/// The files that are stored, against the records; the hash is that of the bytes.
+async fn files(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    let rows = sqlx::query!(
+        r#"select file_no, seq, format, file_name, encode(sha256(content), 'hex') as "hash!", sha256(content) = sha256 as "same!",
+                  count, total
+           from payment_file where center_id = $1 and seq > $2 and seq <= $3"#,
+        page.center.no.0,
+        page.after.0,
+        page.through.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    let stored = rows.into_iter().map(|row| {
+        let row_of = (
+            row.seq,
+            row.format,
+            row.file_name,
+            row.hash,
+            row.same,
+            row.count,
+            row.total,
+        );
+        (row.file_no, row_of)
+    });
+    let mut told = BTreeMap::new();
+    for record in page.records {
+        if let Some(Facts::PaymentFile(facts)) = &record.facts {
+            let count = i32::try_from(facts.payments.len()).unwrap_or(i32::MAX);
+            let total = page.amount(record, &facts.total)?;
+            let row = (
+                record.seq,
+                facts.format.clone(),
+                facts.file_name.clone(),
+                facts.sha256.clone(),
+                true,
+                count,
+                total,
+            );
+            told.insert(facts.number, row);
+        }
+    }
+    page.same_rows("payment_file", &told, &stored.collect())
+}
