@@ -409,7 +409,9 @@ mod tests {
     fn finance_reads_everything_and_an_admin_may_what_finance_may() {
         let (finance, admin) = (methods_of(Role::Finance), methods_of(Role::Admin));
         assert!(methods_of(Role::Auditor).iter().all(|method| finance.contains(method)));
-        assert!(finance.iter().all(|method| admin.contains(method)));
+        // Full account numbers stand in the files for the bank: only finance has to do with them.
+        let not_admins: Vec<_> = finance.iter().filter(|method| !admin.contains(method)).collect();
+        assert_eq!(not_admins, [&"DownloadPaymentFile"]);
         for method in [
             "CreateCenter",
             "UpdateDistributionPolicy",

@@ -46,71 +46,18 @@ pub fn reason_name(reason: Reason) -> &'static str {
 pub fn code_of(reason: Reason) -> Option<Code> {
     let code = match reason {
         Reason::Unspecified => return None,
-        Reason::InvalidField | Reason::RequestReused | Reason::CurrencyMismatch => Code::InvalidArgument,
+        Reason::InvalidField | Reason::RequestReused | Reason::CurrencyMismatch | Reason::BankFileUnreadable => {
+            Code::InvalidArgument
+        }
         Reason::NotFound => Code::NotFound,
         Reason::AlreadyExists | Reason::AlreadyRegistered => Code::AlreadyExists,
         Reason::StaleEtag => Code::Aborted,
-        Reason::DetaineeNotActive
-        | Reason::InsufficientFunds
-        | Reason::OrderLimitExceeded
-        | Reason::MonthlyLimitExceeded
-        | Reason::ProductNotAvailable
-        | Reason::ReturnExceedsPurchase
-        | Reason::PayerNotLinked
-        | Reason::RemittanceLimitExceeded
-        | Reason::BalanceCapExceeded
-        | Reason::PaymentCountExceeded
-        | Reason::UnderReview
-        | Reason::NotUnderReview
-        | Reason::GatewayRefused
-        | Reason::RefundExceedsUnspent
-        | Reason::RefundExceedsOriginal
-        | Reason::NothingToPay
-        | Reason::NotInTransit
-        | Reason::DateNotOver
-        | Reason::SettlementExceedsPayable
-        | Reason::MoneyInFlight
-        | Reason::CourtOrderEnded
-        | Reason::AlreadyReversed
-        | Reason::NothingToReverse
-        | Reason::ApprovalPending
-        | Reason::AlreadyDecided
-        | Reason::ApprovalClosed
-        | Reason::WorkItemClosed
-        | Reason::EndedByMoney
-        | Reason::NotInSuspense
-        | Reason::ApprovalRequired
-        | Reason::RefundNotAbnormal
-        | Reason::SettlementNotApproved
-        | Reason::SettlementApproved
-        | Reason::InPaymentFile
-        | Reason::CommissionNotCovered
-        | Reason::NoVendorAccount
-        | Reason::BankNotConfigured
-        | Reason::BankFileForeign => Code::FailedPrecondition,
-        Reason::BankFileUnreadable => Code::InvalidArgument,
-        Reason::PayerNotVerified
-        | Reason::PayerRevoked
-        | Reason::TooManyPaymentAccounts
-        | Reason::PhoneCodeWrong
-        | Reason::PhoneCodeExpired
-        | Reason::PhoneCodeNotSendable
-        | Reason::PhoneNotToVerify
-        | Reason::LinkState
-        | Reason::TooManyLinks
-        | Reason::TooManyVainOrders
-        | Reason::TooManyTries => Code::FailedPrecondition,
-        Reason::PriceAboveApproved
-        | Reason::PriceNeedsApproval
-        | Reason::ProductRelisted
-        | Reason::FieldFixed
-        | Reason::ProductRestricted
-        | Reason::OutOfStock
-        | Reason::StockNotKept => Code::FailedPrecondition,
         Reason::GatewayUnavailable | Reason::PhoneCodeNotSent => Code::Unavailable,
         Reason::QueueFull | Reason::PhoneCodeTooSoon | Reason::TooManyWatches => Code::ResourceExhausted,
         Reason::NotAllowed | Reason::MakerIsChecker => Code::PermissionDenied,
         Reason::NotAuthenticated => Code::Unauthenticated,
+        // Every other is about how things stand: the same request may be accepted once they are otherwise.
+        _ => Code::FailedPrecondition,
     };
     Some(code)
 }

@@ -172,7 +172,7 @@ impl Approvals {
     ) -> Result<Answered, LedgerError> {
         let record = match &approval.end {
             Some((End::Executed(Some(seq)), _)) => {
-                let found = transaction::get(&self.lanes.database().read, center.no, *seq).await?;
+                let found = transaction::get(&*self.lanes.database().read, center.no, *seq).await?;
                 Some(Arc::new(found.ok_or(LedgerError::Internal)?.record))
             }
             _ => None,

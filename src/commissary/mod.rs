@@ -169,7 +169,7 @@ impl Commissary {
         seq: Seq,
         kind: TransactionKind,
     ) -> Result<Transaction, LedgerError> {
-        let found = transaction::get(&self.lanes.database().read, center.no, seq).await?;
+        let found = transaction::get(&*self.lanes.database().read, center.no, seq).await?;
         match found {
             Some(transaction) if transaction.record.kind() == kind => Ok(transaction),
             _ => Err(CommissaryRefusal::PurchaseNotFound { purchase: seq }.into()),
@@ -185,7 +185,7 @@ impl Commissary {
         before: Option<Seq>,
         limit: i64,
     ) -> Result<Vec<JournalRecord>, LedgerError> {
-        let read = &self.lanes.database().read;
+        let read = &*self.lanes.database().read;
         let found = match detainee {
             Some(id) => {
                 let account = self.custody.detainee(center, id).await?.available();

@@ -294,7 +294,7 @@ impl Custody {
     /// A detainee's balances and the transaction they include, from one snapshot.
     pub async fn balances(&self, center: &Center, id: &DetaineeId) -> Result<Balances, LedgerError> {
         let detainee = self.detainee(center, id).await?;
-        let (amounts, as_of) = crate::ledger::balance::now(&self.database.read, center, &detainee.accounts()).await?;
+        let (amounts, as_of) = crate::ledger::balance::now(&*self.database.read, center, &detainee.accounts()).await?;
         match amounts[..] {
             [available, held, savings, withheld] => Ok(Balances {
                 available,

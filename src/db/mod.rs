@@ -6,14 +6,16 @@ pub mod embedded;
 mod lent;
 pub mod locate;
 mod migrate;
+mod pool;
 
 use std::{str::FromStr as _, time::Duration};
 
 use anyhow::{Context as _, ensure};
 pub use lent::{Lender, Lent};
 pub use migrate::migrate;
+pub use pool::Pool;
 use sqlx::{
-    ConnectOptions as _, PgPool,
+    ConnectOptions as _,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 pub use sqlx::{PgConnection as Conn, Result, postgres::PgArguments as Arguments};
@@ -41,9 +43,9 @@ pub struct Database {
     /// For the lanes' batches.
     pub batch: Lender,
     /// For whoever else writes: plans that do not depend on statistics, as for batches.
-    pub lane: PgPool,
+    pub lane: Pool,
     /// For readers.
-    pub read: PgPool,
+    pub read: Pool,
 }
 
 impl Database {
@@ -86,8 +88,9 @@ impl Database {
             batch: Lender::new(batch, BATCH_CONNECTIONS_MAX, Duration::from_secs(ACQUIRE_TIMEOUT_S)),
             lane: pool(LANE_CONNECTIONS_MAX)
                 .test_before_acquire(false)
-                .connect_lazy_with(lane),
-            read: pool(READ_CONNECTIONS_MAX).connect_lazy_with(read),
+                .connect_lazy_with(lane)
+                .into(),
+            read: pool(READ_CONNECTIONS_MAX).connect_lazy_with(read).into(),
         })
     }
 

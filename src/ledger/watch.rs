@@ -58,7 +58,7 @@ impl Follower {
                 self.last = transaction.seq();
                 return Ok(transaction);
             }
-            let page = transaction::after(&self.database.read, self.center.no, self.last, PAGE_MAX).await;
+            let page = transaction::after(&*self.database.read, self.center.no, self.last, PAGE_MAX).await;
             self.ready = page.map_err(LedgerError::from)?.into();
             if self.ready.is_empty() {
                 // A closed channel means that the lanes are gone: the poll alone goes on.

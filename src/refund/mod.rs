@@ -265,7 +265,7 @@ impl Refunds {
     ) -> Result<Vec<Refund>, LedgerError> {
         let from = before.map_or(Seq(i64::MAX), |seq| Seq(seq.0.saturating_sub(1)));
         let rows = store::refunds(
-            &self.lanes.database().read,
+            &*self.lanes.database().read,
             center,
             detainee,
             remittance,
@@ -282,7 +282,7 @@ impl Refunds {
     }
 
     async fn row(&self, center: &Center, refund: Seq) -> Result<RefundRow, LedgerError> {
-        let row = store::refund(&self.lanes.database().read, center, refund).await?;
+        let row = store::refund(&*self.lanes.database().read, center, refund).await?;
         row.ok_or_else(|| RefundRefusal::RefundNotFound { refund }.into())
     }
 
@@ -300,7 +300,7 @@ impl Refunds {
     }
 
     async fn record(&self, center: &Center, seq: Seq) -> Result<JournalRecord, LedgerError> {
-        let found = transaction::get(&self.lanes.database().read, center.no, seq).await?;
+        let found = transaction::get(&*self.lanes.database().read, center.no, seq).await?;
         found.map(|found| found.record).ok_or(LedgerError::Internal)
     }
 

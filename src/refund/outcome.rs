@@ -46,7 +46,7 @@ impl Refunds {
         let Some(center) = centers.into_iter().find(|center| center.no == no) else {
             return told("unknown_refund");
         };
-        let Some(row) = store::refund(&self.lanes.database().read, &center, seq).await? else {
+        let Some(row) = store::refund(&*self.lanes.database().read, &center, seq).await? else {
             return told("unknown_refund");
         };
         if self.facts(&center, &row).await?.channel != channel {
@@ -110,7 +110,7 @@ impl Refunds {
     pub async fn poll_due_of(&self, center: &Center, channels: &ChannelSet, limit: i64) -> Result<usize, LedgerError> {
         let database = self.lanes.database();
         let now = self.lanes.clock().now();
-        let due = store::claim_due(&database.lane, center.no, channels, (now, now + LEASE), limit).await?;
+        let due = store::claim_due(&*database.lane, center.no, channels, (now, now + LEASE), limit).await?;
         let asked = due.len();
         let each = |(seq, attempts): (Seq, i32)| async move {
             match tokio::time::timeout(ASK_TIME_MAX, self.refresh(center, seq)).await {
@@ -121,7 +121,7 @@ impl Refunds {
                 Err(_) => tracing::warn!(center = %center.id, refund = %seq, "asking takes too long; later again"),
             }
             let next = next_ask(attempts, self.lanes.clock().now());
-            if let Err(error) = store::ask_again(&database.lane, center.no, seq, next).await {
+            if let Err(error) = store::ask_again(&*database.lane, center.no, seq, next).await {
                 tracing::warn!(center = %center.id, refund = %seq, %error, "it is asked again after the lease");
             }
         };

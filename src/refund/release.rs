@@ -64,7 +64,7 @@ impl Refunds {
 
     /// A release payout as it stands.
     pub async fn release(&self, center: &Center, release: Seq) -> Result<Release, LedgerError> {
-        let row = store::release(&self.lanes.database().read, center.no, release).await?;
+        let row = store::release(&*self.lanes.database().read, center.no, release).await?;
         let row = row.ok_or(R::ReleaseNotFound { release })?;
         self.read_release(center, &row).await
     }
@@ -92,7 +92,7 @@ impl Refunds {
         limit: i64,
     ) -> Result<Vec<Release>, LedgerError> {
         let from = before.map_or(Seq(i64::MAX), |seq| Seq(seq.0.saturating_sub(1)));
-        let rows = store::releases(&self.lanes.database().read, center.no, detainee, from, limit).await?;
+        let rows = store::releases(&*self.lanes.database().read, center.no, detainee, from, limit).await?;
         let mut releases = Vec::with_capacity(rows.len());
         for row in &rows {
             releases.push(self.read_release(center, row).await?);

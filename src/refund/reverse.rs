@@ -35,7 +35,7 @@ impl Refunds {
     ///
     /// Errors: NOT_FOUND.
     pub async fn reversal(&self, center: &Center, reversal: Seq) -> Result<JournalRecord, LedgerError> {
-        let found = transaction::get(&self.lanes.database().read, center.no, reversal).await?;
+        let found = transaction::get(&*self.lanes.database().read, center.no, reversal).await?;
         let found = found.filter(|found| found.record.kind() == TransactionKind::CreditReversed);
         found
             .map(|found| found.record)

@@ -120,7 +120,7 @@ impl Remittances {
         };
         let leg = remittance.leg(LegState::Credited).and_then(|leg| leg.seq);
         let seq = leg.ok_or_else(not_credited)?;
-        let found = transaction::get(&self.lanes.database().read, center.no, seq).await?;
+        let found = transaction::get(&*self.lanes.database().read, center.no, seq).await?;
         found.ok_or(LedgerError::Internal)
     }
 }

@@ -81,8 +81,7 @@ impl Remittances {
 
     /// What the request made before, or else whether it would be accepted, at one moment of the journal. Nothing is locked.
     async fn look_at(&self, center: &Center, new: &NewRemittance) -> Result<Option<RemittanceId>, LedgerError> {
-        let mut tx = self.lanes.database().lane.begin().await?;
-        store::read_one_moment(&mut tx).await?;
+        let mut tx = self.lanes.database().lane.snapshot().await?;
         if let Some(stored) = outcome::find(&mut tx, center.no, new.request.id).await? {
             return told(&stored, &new.request).map(Some);
         }

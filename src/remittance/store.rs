@@ -114,14 +114,6 @@ pub(super) async fn insert_cancelled(
     Ok(())
 }
 
-/// From here on the caller's transaction reads as of one moment, and writes nothing.
-pub(super) async fn read_one_moment(conn: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query!("set transaction isolation level repeatable read, read only")
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
 /// How many of a payer's orders since an instant have come to nothing, because they were cancelled or the gateway refused them.
 pub(super) async fn vain_orders(
     conn: &mut PgConnection,

@@ -77,11 +77,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let custody = Custody::new(database.clone(), clock.clone());
     let payers = payers(config, &database, &clock).await?;
     let commissary = Commissary::new(lanes.clone(), custody.clone());
-    let message_size_max = config.limits.message_size_max_bytes;
-    let listen = config.server.listen;
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}"))?;
+    let listener = listen(config).await?;
     let address = listener.local_addr()?;
     let channels = channels::open(config, address, &clock)?;
     let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
@@ -114,7 +110,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         unmatched,
         work: WorkQueue::new(lanes.clone()),
         auth,
-        message_size_max,
+        message_size_max: config.limits.message_size_max_bytes,
         stop: stop.clone(),
     })
     .await?;
@@ -137,6 +133,12 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     lanes.close().await;
     database.close().await;
     Ok(served?)
+}
+
+async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    let address = config.server.listen;
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("cannot listen on {address}"))
 }
 
 /// Payers, with the keys of their identity numbers, of which none may be missing, and the sender of codes if there is one.

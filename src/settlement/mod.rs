@@ -230,7 +230,7 @@ impl Settlements {
         limit: i64,
     ) -> Result<Vec<Settlement>, LedgerError> {
         let from = before.map_or(Seq(i64::MAX), |seq| Seq(seq.0.saturating_sub(1)));
-        let rows = store::list(&self.lanes.database().read, center, vendor, from, limit).await?;
+        let rows = store::list(&*self.lanes.database().read, center, vendor, from, limit).await?;
         let mut settlements = Vec::with_capacity(rows.len());
         for row in &rows {
             settlements.push(self.read(center, row).await?);
@@ -255,7 +255,7 @@ impl Settlements {
     }
 
     async fn row(&self, center: &Center, settlement: Seq) -> Result<Row, LedgerError> {
-        let row = store::get(&self.lanes.database().read, center, settlement).await?;
+        let row = store::get(&*self.lanes.database().read, center, settlement).await?;
         row.ok_or_else(|| SettlementRefusal::NotFound { settlement }.into())
     }
 
@@ -273,7 +273,7 @@ impl Settlements {
     }
 
     async fn record(&self, center: &Center, seq: Seq) -> Result<JournalRecord, LedgerError> {
-        let found = transaction::get(&self.lanes.database().read, center.no, seq).await?;
+        let found = transaction::get(&*self.lanes.database().read, center.no, seq).await?;
         found.map(|found| found.record).ok_or(LedgerError::Internal)
     }
 }

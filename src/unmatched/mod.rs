@@ -122,7 +122,7 @@ impl UnmatchedSums {
             sum: seq,
             way: Way::Credit(detainee.clone(), judgement.matched_by()),
         };
-        let recorded = transaction::get(&self.lanes.database().read, center.no, seq).await?;
+        let recorded = transaction::get(&*self.lanes.database().read, center.no, seq).await?;
         let actor = recorded.ok_or(LedgerError::Internal)?.record.actor;
         // The moment of the journal is part of the id: what was refused or has expired can be asked for again later.
         let moment = [seq.0, head.seq.0, head.rules_version].map(|number| number.to_string());

@@ -85,6 +85,20 @@ const SUSPENSE_STEPS: &[Step] = &[
     },
 ];
 
+/// What is done about a refund that the gateway cannot pay.
+const REDIRECT_STEPS: &[Step] = &[
+    Step {
+        after_hours: 0,
+        action: "ask the payer for a bank account",
+        action_zh: "向汇款人索取银行账户",
+    },
+    Step {
+        after_hours: 24,
+        action: "redirect the refund to it, by two people",
+        action_zh: "双人复核改退至银行账户",
+    },
+];
+
 /// The rules of a kind.
 pub fn rules(kind: WorkKind) -> Rules {
     match kind {
@@ -122,18 +136,7 @@ pub fn rules(kind: WorkKind) -> Rules {
             priority: 1,
             deadline_hours: 72,
             by_hand: false,
-            steps: &[
-                Step {
-                    after_hours: 0,
-                    action: "ask the payer for a bank account",
-                    action_zh: "向汇款人索取银行账户",
-                },
-                Step {
-                    after_hours: 24,
-                    action: "redirect the refund to it, by two people",
-                    action_zh: "双人复核改退至银行账户",
-                },
-            ],
+            steps: REDIRECT_STEPS,
         },
         WorkKind::PaymentContradiction => Rules {
             title: "the bank contradicts what it said of a payment",

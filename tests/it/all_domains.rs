@@ -326,7 +326,7 @@ impl Economy {
         let vendor = VendorId::parse("V1").unwrap();
         let vendor = process.commissary.vendor(center, &vendor).await.unwrap();
         let accounts = [vendor.payable_no, vendor.transit_no];
-        let (balances, _) = balance::now(&process.database.read, center, &accounts).await.unwrap();
+        let (balances, _) = balance::now(&*process.database.read, center, &accounts).await.unwrap();
         [balances[0], balances[1]]
     }
 

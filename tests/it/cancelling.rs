@@ -80,7 +80,11 @@ async fn what_is_refused_or_repeated_makes_no_lane_forget() {
     economy.order(accepted, "D2", "10").await.unwrap();
     assert_eq!(price().await, "2.50");
     // What lanes know now is not what stands there: who loads it again finds another price.
-    owner(&economy, "update product set price = 3.00 where product_id = 'RICE'").await;
+    owner(
+        &economy,
+        "update product set price = 3.00, approved_price = 3.00 where product_id = 'RICE'",
+    )
+    .await;
     let refused = Uuid::new_v4();
     assert_eq!(
         refused_order(&economy, refused, "D2", "1000.01").await,

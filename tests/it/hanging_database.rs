@@ -74,7 +74,7 @@ async fn postgres(service: &Service, process: &Process) -> Vec<String> {
     let text = std::fs::read_to_string(pid_file).unwrap();
     let mut pids = vec![text.lines().next().unwrap().to_owned()];
     let others: Vec<i32> = sqlx::query_scalar("select pid from pg_stat_activity")
-        .fetch_all(&process.database.read)
+        .fetch_all(&*process.database.read)
         .await
         .unwrap();
     pids.extend(others.iter().map(ToString::to_string));

@@ -33,7 +33,7 @@
 //!
 //! Power cuts and outages:
 //! - `faults` of the service and its PostgreSQL; `hanging_database` one that is there and does not answer;
-//!   `gateway_power_cuts` between the gateway and the ledger; `life_power_cuts` between being held, decided, and sent back; `payment_power_cut` while a payment file is made; `storm` all of it at once, by a seed, and the books compared
+//!   `cut_begin` callers that hang up; `gateway_power_cuts` between the gateway and the ledger; `life_power_cuts` between being held, decided, and sent back; `payment_power_cut` while a payment file is made; `storm` all of it at once, by a seed, and the books compared
 //!
 //! The house's own order: `tidy` rules for the sources; `offline` what is generated and committed is up to date.
 
@@ -47,6 +47,7 @@ mod bad_names;
 mod bad_requests;
 mod bills;
 mod cancelling;
+mod cut_begin;
 mod database;
 mod debts;
 mod demonstration;

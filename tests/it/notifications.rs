@@ -351,7 +351,7 @@ async fn money_after_the_expiry_is_credited_and_after_the_release_is_in_suspense
     hall.delivered().await;
     assert_eq!(hall.remittance(&second.name).await.state(), State::Suspended);
     assert_eq!(hall.balances("D3").await, ["0.00"; 4]);
-    let (held, _) = balance::now(&hall.process.database.read, &hall.center, &[chart::SUSPENSE])
+    let (held, _) = balance::now(&*hall.process.database.read, &hall.center, &[chart::SUSPENSE])
         .await
         .unwrap();
     assert_eq!(held[0].to_string(), "60.00");

@@ -64,7 +64,7 @@ pub async fn allowed(
     let approval = decided(desk, center, &answered.approval.unwrap()).await;
     match approval.end {
         Some((End::Executed(Some(seq)), _)) => {
-            let found = transaction::get(&process.database.read, center.no, seq).await?;
+            let found = transaction::get(&*process.database.read, center.no, seq).await?;
             let record = found.unwrap().record.into();
             Ok(Posted { record, replayed })
         }

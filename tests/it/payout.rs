@@ -451,7 +451,7 @@ async fn a_settlement_is_closed_once_and_ends_once() {
         .await
         .unwrap();
     let accounts = [vendor.payable_no, vendor.transit_no];
-    let (owed, _) = custody_ledger::ledger::balance::now(&hall.process.database.read, &hall.center, &accounts)
+    let (owed, _) = custody_ledger::ledger::balance::now(&*hall.process.database.read, &hall.center, &accounts)
         .await
         .unwrap();
     let owed: Vec<String> = owed.iter().map(ToString::to_string).collect();

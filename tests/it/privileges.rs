@@ -141,7 +141,7 @@ async fn the_service_s_role_may_do_what_is_written_and_no_more() {
     let db = TestDatabase::create().await;
     let columns = columns(&db.url).await;
     let database = Database::connect(&db.url).unwrap();
-    for pool in [&database.lane, &database.read] {
+    for pool in [&*database.lane, &database.read] {
         let user: String = sqlx::query_scalar("select current_user::text")
             .fetch_one(pool)
             .await

@@ -183,9 +183,9 @@ impl Bench {
     /// What the fees and the channel's clearing account are at.
     async fn balances(&self) -> Vec<String> {
         let (database, center) = (&self.world.process.database, &self.world.center);
-        let clearing = account::find(&database.read, center.no, Code::GatewayClearing, "channels/webhook").await;
+        let clearing = account::find(&*database.read, center.no, Code::GatewayClearing, "channels/webhook").await;
         let accounts = [chart::GATEWAY_FEES, clearing.unwrap().unwrap()];
-        let now = balance::now(&database.read, center, &accounts).await.unwrap();
+        let now = balance::now(&*database.read, center, &accounts).await.unwrap();
         now.0.iter().map(ToString::to_string).collect()
     }
 }

@@ -207,7 +207,7 @@ impl Bench {
 
     async fn balances(&self) -> Vec<String> {
         let accounts = [self.clearing, chart::REFUNDS_IN_TRANSIT];
-        let now = balance::now(&self.world.process.database.read, &self.world.center, &accounts).await;
+        let now = balance::now(&*self.world.process.database.read, &self.world.center, &accounts).await;
         let mut texts = vec![self.world.available("D1").await];
         texts.extend(now.unwrap().0.iter().map(ToString::to_string));
         texts

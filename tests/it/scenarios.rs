@@ -7,24 +7,19 @@
 //! endow    D1  100.00                    money from the bank
 //! buy      P1  D1  RICE*3 SOAP*1   ok    P1 names the purchase for later lines
 //! return   R1  P1  1*2             ok    2 pieces of line 1
-//! receive  RICE  10  [RECEIVED]          is counted from now on, and 10 came in; or `correct  RICE  -2` by a count
-//! stock    RICE  8                       how many there are
+//! receive  RICE  10  [RECEIVED]          is counted from now on, and 10 came in; or `correct  RICE  -2` by a count; `stock RICE 8`: so many there are
 //! price    RICE  3.00                     shelf and approved price, allowed by two people
 //! reprice  RICE  2.60  2.70        ok    the same by one; or `PRICE_NEEDS_APPROVAL  most=2.75`
 //! terms    3                             what the center keeps of V1's sales, in percent
-//! policy   10  15.00                     10 % of every credit are saved, until 15.00 are
-//! announce 2031-06-01  20                 the same without a cap, from a date on
+//! policy   10  15.00                     10 % of every credit are saved, until 15.00 are; `announce 2031-06-01 20` from a date on, without a cap
 //! court    C1  D1  30.00  [2]            a court order, of a rank
-//! suspend  C1  D1                        it is not collected for now; or `resume`, or `end`
-//! convict  D1                            who is not convicted pays only what they consent to
+//! suspend  C1  D1                        it is not collected for now; or `resume`, or `end`; `convict D1`: who is not pays only what they consent to
 //! advance  A1  D1  30.00           ok    money from the center, with consent; `damage` likewise, `demand` without consent
 //! owes     D1  30.00                     what is still owed of all debts and claims
-//! reverse  X1  R1                  ok  amount=100.00  claimed=5.00    a credit is taken back
-//! return-reversed  F1  X1  30.00   ok    a refund of what it has put into suspense
+//! reverse  X1  R1                  ok  amount=100.00  claimed=5.00    a credit is taken back; `return-reversed F1 X1 30.00 ok` refunds it
 //! quote    R1  D1  100.00          ok    a remittance is ordered
-//! pay      R1                      ok  savings=10.00     and paid: how it is split; or `suspended`
+//! pay      R1                      ok  savings=10.00     and paid: how it is split; or `suspended`, and then `refresh R2 credited savings=1.00`
 //! remit    R2  D1  100.00          ok    both
-//! refresh  R2                      credited  savings=1.00    asked again what became of it; or `suspended`
 //! refund   F1  R1  30.00           ok    set aside; then it can `succeed F1` or `fail F1` at the gateway
 //! close    S1  2031-05-06          ok  total=11.50       V1's settlement; then it is `paid S1` or `failed S1` by the bank
 //! release  L1  D1                  ok  amount=88.50      a person leaves; then `paid L1` or `failed L1`
@@ -35,13 +30,10 @@
 //! rules    cap=100.00  monthly=1  payments=3  payers=3  detainees=3    the center's, as far as they are told
 //! cancel   R1                            cancelled, or where it stands
 //! pay      R2                            held  reason=SCREENING_PAYMENTS
-//! ask      A1  release  R2         ok    alice asks others to end a review; or `reject`
-//! decide   A1  bob                       executed, or why not
+//! ask      A1  release  R2         ok    alice asks others to end a review; or `reject`; then `decide A1 bob executed`, or why not
 //! send-back 1                            so many payments go back by themselves
-//! back     F2  R2  30.00                 names the refund that did
-//! stands   R2  rejected
-//! vendor   11.50  0.00                   owed to V1, in transit to it
-//! total    2401  30.00                   all accounts of a code of the chart
+//! back     F2  R2  30.00                 names the refund that did; `stands  R2  rejected`
+//! vendor   11.50  0.00                   owed to V1, in transit to it; `total 2401 30.00` on all accounts of a code
 //! ```
 
 mod reviewing;

@@ -83,7 +83,7 @@ async fn owed(world: &World) -> Vec<String> {
     let vendor = VendorId::parse("V1").unwrap();
     let vendor = world.process.commissary.vendor(&world.center, &vendor).await.unwrap();
     let accounts = [vendor.payable_no, vendor.transit_no];
-    let now = balance::now(&world.process.database.read, &world.center, &accounts).await;
+    let now = balance::now(&*world.process.database.read, &world.center, &accounts).await;
     now.unwrap().0.iter().map(ToString::to_string).collect()
 }
 

@@ -524,7 +524,7 @@ async fn an_instant_is_found_between_transactions() {
     let recorded: Vec<time::OffsetDateTime> =
         sqlx::query_scalar("select recorded_at from journal_transaction where center_id = $1 order by seq")
             .bind(world.center.no.0)
-            .fetch_all(&world.process.database.read)
+            .fetch_all(&*world.process.database.read)
             .await
             .unwrap();
     assert_eq!(recorded.len(), 7);

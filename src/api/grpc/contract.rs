@@ -6,6 +6,7 @@ use super::{
     approval::approval_out,
     auth::actor,
     convert::{request, text, timestamp, told, typed},
+    identity::reason_told,
     name::{ApprovalName, VendorName},
     page::Page,
     respond, scope,
@@ -200,7 +201,7 @@ impl ContractService for ContractApi {
         let (actor, message) = (actor(&call)?, call.get_ref());
         let (center, vendor) = self.named(actor, &message.name, "name").await?;
         let account = account_in(message.account.as_ref())?;
-        let reason = told(&message.reason, "reason")?;
+        let reason = reason_told(&message.reason, "reason")?;
         let method = "custody.v1.ContractService/ProposeVendorAccount";
         let request = request(&message.request_id, method, message, actor)?;
         let asked = self

@@ -453,12 +453,12 @@ impl CustodyService for CustodyApi {
         let page = Page::read("ListStatementLines", &arguments, message.page_size, &message.page_token)?;
         let after = page.after_leg()?.map(|(seq, leg)| Position { seq: Seq(seq), leg });
         let account = account_of(&detainee, message.account());
-        let lines = statement::lines_after(&self.database.read, &center, account, after, page.limit())
+        let lines = statement::lines_after(&*self.database.read, &center, account, after, page.limit())
             .await
             .map_err(LedgerError::from)?;
         let (lines, next_page_token) = page.finish(lines, |line| leg_cursor(line.position.seq.0, line.position.leg));
         let others: Vec<AccountNo> = lines.iter().map(|line| line.counterparty).collect();
-        let others = account::by_number(&self.database.read, center.no, &others)
+        let others = account::by_number(&*self.database.read, center.no, &others)
             .await
             .map_err(LedgerError::from)?;
         let statement_lines = lines.into_iter().map(|line| {

@@ -67,7 +67,7 @@ impl LedgerApi {
     /// The number of an account that exists: an empty answer about one that does not would be taken for the truth.
     async fn existing(&self, center: &Center, name: AccountName<'_>) -> Result<AccountNo, Status> {
         let no = AccountNo(name.account_no);
-        let found = account::by_number(&self.lanes.database().read, center.no, &[no])
+        let found = account::by_number(&*self.lanes.database().read, center.no, &[no])
             .await
             .map_err(LedgerError::from)?;
         if found.contains_key(&no) {
@@ -288,7 +288,7 @@ impl LedgerService for LedgerApi {
         let text = &call.get_ref().name;
         let name = TransactionName::parse(text, "name")?;
         let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
-        let read = &self.lanes.database().read;
+        let read = &*self.lanes.database().read;
         let found = transaction::get(read, center.no, Seq(name.seq))
             .await
             .map_err(LedgerError::from)?;
@@ -306,7 +306,7 @@ impl LedgerService for LedgerApi {
         let arguments = [message.parent.as_str(), &message.after_seq.to_string()];
         let page = Page::read("ListTransactions", &arguments, message.page_size, &message.page_token)?;
         let after = Seq(page.after_number()?.unwrap_or(message.after_seq));
-        let read = &self.lanes.database().read;
+        let read = &*self.lanes.database().read;
         let found = transaction::after(read, center.no, after, page.limit())
             .await
             .map_err(LedgerError::from)?;
@@ -333,7 +333,7 @@ impl LedgerService for LedgerApi {
         )?;
         let after = page.after_leg()?.map(|(seq, leg)| Position { seq: Seq(seq), leg });
         let own = self.existing(&center, name).await?;
-        let lines = statement::lines_after(&self.lanes.database().read, &center, own, after, page.limit())
+        let lines = statement::lines_after(&*self.lanes.database().read, &center, own, after, page.limit())
             .await
             .map_err(LedgerError::from)?;
         let (lines, next_page_token) = page.finish(lines, |line| leg_cursor(line.position.seq.0, line.position.leg));

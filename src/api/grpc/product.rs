@@ -4,6 +4,7 @@ use crate::{
     api::{
         grpc::{
             convert::{money, positive_amount_in, text, timestamp, typed},
+            identity::reason_text,
             name::{ProductName, VendorName},
         },
         status::invalid_field,
@@ -88,7 +89,7 @@ pub fn product_change_in(product: &Product, reason: &str, center: &Center) -> Re
         price: positive_amount_in(product.price.as_ref(), center.currency, "product.price")?,
         available: product.available,
         details: details_in(product, center)?,
-        reason: text(reason, "reason")?,
+        reason: reason_text(reason, "reason")?,
     })
 }
 

@@ -340,7 +340,7 @@ impl RefundService for RefundApi {
         let method = "custody.v1.RefundService/RedirectRefund";
         let request = request(&message.request_id, method, message, actor)?;
         let to = (Seq(name.seq), told(&message.destination, "destination")?);
-        let reason = told(&message.reason, "reason")?;
+        let reason = reason_told(&message.reason, "reason")?;
         let (approval, replayed) = self
             .refunds
             .request_redirect(&center, request, Person::of(actor), to, reason)

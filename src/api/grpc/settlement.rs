@@ -194,7 +194,7 @@ impl SettlementService for SettlementApi {
         let (actor, message) = (actor(&call)?, call.get_ref());
         let name = SettlementName::parse(&message.name, "name")?;
         let center = scope::center(&self.custody, actor, name.center).await?;
-        let reason = told(&message.reason, "reason")?;
+        let reason = reason_told(&message.reason, "reason")?;
         let method = "custody.v1.SettlementService/ProposeSettlement";
         let request = request(&message.request_id, method, message, actor)?;
         let asked = self

@@ -56,10 +56,7 @@ pub async fn verify_snapshot(
     center: &Center,
     checks: Vec<Box<dyn Check>>,
 ) -> Result<Verified, VerifyError> {
-    let mut tx = database.read.begin().await?;
-    sqlx::query!("set transaction isolation level repeatable read, read only")
-        .execute(&mut *tx)
-        .await?;
+    let mut tx = database.read.snapshot().await?;
     verify(&mut tx, center, checks).await
 }
 

@@ -48,7 +48,7 @@ impl Bench {
 
     async fn bank(&self) -> String {
         let (database, center) = (&self.world.process.database, &self.world.center);
-        let (bank, _) = balance::now(&database.read, center, &[chart::BANK]).await.unwrap();
+        let (bank, _) = balance::now(&*database.read, center, &[chart::BANK]).await.unwrap();
         bank[0].to_string()
     }
 }

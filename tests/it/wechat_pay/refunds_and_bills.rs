@@ -101,7 +101,7 @@ async fn a_days_bill_is_fetched_and_reconciled_with_fees_kept_and_given_back() {
     assert_eq!((totals.bill_paid, totals.bill_refunded), (cny("100.00"), cny("60.00")));
     assert_eq!(totals.bill_fees, cny("0.24"), "0.60 kept, 0.30 and 0.06 given back");
     assert_eq!(bench.clearing("wechat").await, "39.76");
-    let fees = balance::now(&process.database.read, center, &[chart::GATEWAY_FEES])
+    let fees = balance::now(&*process.database.read, center, &[chart::GATEWAY_FEES])
         .await
         .unwrap();
     assert_eq!(fees.0[0], cny("0.24"));
