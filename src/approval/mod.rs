@@ -268,8 +268,7 @@ impl Approvals {
     pub async fn open_about(&self, center: &Center, subject: &str) -> Result<Option<Approval>, LedgerError> {
         let now = self.lanes.clock().now();
         let mut conn = self.lanes.database().read.acquire().await?;
-        let open = store::open_of(&mut conn, center, subject).await?;
-        Ok(open.filter(|open| open.state(now) != ApprovalState::Expired))
+        Ok(open_in_tx(&mut conn, center, subject, now).await?)
     }
 
     /// An approval as it stands.
@@ -291,6 +290,17 @@ impl Approvals {
         let mut conn = self.lanes.database().read.acquire().await?;
         Ok(store::list(&mut conn, center, filter, limit).await?)
     }
+}
+
+/// The approval about something that others have still to decide, if there is one, in the caller's transaction.
+pub async fn open_in_tx(
+    conn: &mut Conn,
+    center: &Center,
+    subject: &str,
+    now: OffsetDateTime,
+) -> db::Result<Option<Approval>> {
+    let open = store::open_of(conn, center, subject).await?;
+    Ok(open.filter(|open| open.state(now) != ApprovalState::Expired))
 }
 
 /// An approval as it stands, in the caller's transaction.

@@ -5,10 +5,7 @@ use time::OffsetDateTime;
 
 use super::{ContractRefusal, entity::Account, request_of, require_vendor, store, subject};
 use crate::{
-    approval::{
-        ApprovalFilter, ApprovalRefusal, ApprovalState, Approvals, Approved, Done, Kind, NewApproval, Question, Runner,
-        VALID,
-    },
+    approval::{self, ApprovalRefusal, Approved, Done, Kind, NewApproval, Question, Runner, VALID},
     db::Conn,
     ids::{RequestId, VendorId},
     ledger::{Center, Lanes, LedgerError, center, record},
@@ -24,7 +21,6 @@ pub const ACCOUNT: Kind = Kind {
 
 /// May a vendor be paid to an account?
 pub(super) struct AccountQuestion {
-    pub approvals: Approvals,
     pub request: RequestId,
     pub vendor: VendorId,
     pub account: Account,
@@ -39,14 +35,7 @@ impl AccountQuestion {
             return Err(ContractRefusal::SameAccount.into());
         }
         // Looked at here, too: whoever is refused must not leave an account behind.
-        let filter = ApprovalFilter {
-            open: true,
-            subject: Some(subject(vendor)),
-            before: None,
-        };
-        if let Some(open) = self.approvals.list(center, &filter, 1).await?.first()
-            && open.state(now) != ApprovalState::Expired
-        {
+        if let Some(open) = approval::open_in_tx(conn, center, &subject(vendor), now).await? {
             return Err(ApprovalRefusal::Pending { approval: open.no }.into());
         }
         store::insert_asked(conn, center.no, self.request, vendor, account, now).await?;

@@ -84,16 +84,18 @@ impl Contracts {
     /// Errors: NOT_FOUND.
     pub async fn get(&self, center: &Center, vendor: &VendorId) -> Result<Contract, LedgerError> {
         let now = self.lanes.clock().now();
-        let mut conn = self.lanes.database().read.acquire().await?;
-        require_vendor(&mut conn, center, vendor).await?;
-        let accounts = store::accounts(&mut conn, center.no, vendor, None, ACCOUNTS_WAITING_MAX).await?;
         let filter = ApprovalFilter {
             open: true,
             subject: Some(subject(vendor)),
             before: None,
         };
+        // Before a connection is taken: whoever holds one and waits for another stops everybody.
+        let open = self.approvals.list(center, &filter, 1).await?;
+        let mut conn = self.lanes.database().read.acquire().await?;
+        require_vendor(&mut conn, center, vendor).await?;
+        let accounts = store::accounts(&mut conn, center.no, vendor, None, ACCOUNTS_WAITING_MAX).await?;
         let mut asked = Vec::new();
-        for approval in self.approvals.list(center, &filter, 1).await? {
+        for approval in open {
             if let Some(account) = store::asked(&mut conn, center.no, approval.request_id).await? {
                 asked.push(AskedAccount {
                     account: account.account,
@@ -154,7 +156,6 @@ impl Contracts {
         reason: String,
     ) -> Result<(Approval, bool), LedgerError> {
         let question = AccountQuestion {
-            approvals: self.approvals.clone(),
             request: request.id,
             vendor,
             account,

@@ -1,7 +1,7 @@
 //! Setting money aside for a payer.
 
 use futures::future::{BoxFuture, FutureExt as _};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::{
     Allowed, NewRefund, RefundRefusal as R,
@@ -26,6 +26,9 @@ use crate::{
         suspense::{self, SuspendedPayment},
     },
 };
+
+/// The time within which refunds of one detainee's money count as parts of one payout.
+const ALONE_WITHIN: Duration = Duration::DAY;
 
 /// Money of a remittance is to go back to its payer.
 pub(super) struct CreateRefund {
@@ -78,14 +81,31 @@ impl CreateRefund {
         Ok((remittance, source))
     }
 
-    /// Whether one person may not do it alone.
-    fn needs_others(&self, source: &Source) -> bool {
-        source.is_suspense || is_large_payout(self.new.amount)
+    /// Whether one person may not do it alone. What was refunded of the same detainee's money by one person within a day counts:
+    /// a large payout in parts is a large payout.
+    async fn needs_others(
+        &self,
+        conn: &mut Conn,
+        center: &Center,
+        remittance: &Remittance,
+        source: &Source,
+        now: OffsetDateTime,
+    ) -> Result<bool, Declined> {
+        if source.is_suspense || is_large_payout(self.new.amount) {
+            return Ok(true);
+        }
+        let before = store::refunded_by_one(conn, center, &remittance.detainee, now - ALONE_WITHIN).await?;
+        Ok(is_large_payout(before.checked_add(self.new.amount)?))
     }
 
-    async fn asked(&self, conn: &mut Conn, center: &Center) -> Result<Option<NewApproval>, LedgerError> {
+    async fn asked(
+        &self,
+        conn: &mut Conn,
+        center: &Center,
+        now: OffsetDateTime,
+    ) -> Result<Option<NewApproval>, LedgerError> {
         let (remittance, source) = self.source(conn, center, Seq(i64::MAX)).await?;
-        if !self.needs_others(&source) {
+        if !self.needs_others(conn, center, &remittance, &source, now).await? {
             return Ok(None);
         }
         let (id, amount) = (&self.new.remittance, self.new.amount);
@@ -120,7 +140,8 @@ impl CreateRefund {
         let (center, moment) = (tx.center().clone(), tx.moment());
         let (remittance, source) = self.source(tx.conn(), &center, moment.seq).await?;
         let allowed = &self.new.allowed;
-        if matches!(allowed, Allowed::ByOne) && self.needs_others(&source) {
+        let at = moment.recorded_at;
+        if matches!(allowed, Allowed::ByOne) && self.needs_others(tx.conn(), &center, &remittance, &source, at).await? {
             return Err(R::NotAllowedAlone.into());
         }
         let row = RefundRow {
@@ -261,8 +282,8 @@ impl Question for CreateRefund {
         &'a self,
         conn: &'a mut Conn,
         center: &'a Center,
-        _: OffsetDateTime,
+        now: OffsetDateTime,
     ) -> BoxFuture<'a, Result<Option<NewApproval>, LedgerError>> {
-        self.asked(conn, center).boxed()
+        self.asked(conn, center, now).boxed()
     }
 }

@@ -49,6 +49,7 @@ pub use verify::RefundsCheck;
 use crate::{
     approval::Approvals,
     custody::Custody,
+    db::Conn,
     gateway::Channels,
     ids::{DetaineeId, PayerId, RemittanceId, Seq},
     ledger::{
@@ -199,7 +200,7 @@ impl Refunds {
             // Credited out of suspense, it is what was left of the payment.
             let booked = match credit.reverses {
                 0 => credit.clone(),
-                seq => self.record(center, Seq(seq)).await?,
+                seq => record_in_tx(&mut conn, center, Seq(seq)).await?,
             };
             let (_, original) = payment_facts(&booked, center.currency)?;
             let sums = || -> Result<Amount, MoneyError> {
@@ -300,8 +301,8 @@ impl Refunds {
     }
 
     async fn record(&self, center: &Center, seq: Seq) -> Result<JournalRecord, LedgerError> {
-        let found = transaction::get(&*self.lanes.database().read, center.no, seq).await?;
-        found.map(|found| found.record).ok_or(LedgerError::Internal)
+        let mut conn = self.lanes.database().read.acquire().await?;
+        record_in_tx(&mut conn, center, seq).await
     }
 
     async fn facts(&self, center: &Center, row: &RefundRow) -> Result<RefundFacts, LedgerError> {
@@ -310,4 +311,10 @@ impl Refunds {
             _ => Err(LedgerError::Internal),
         }
     }
+}
+
+/// A record that must be there.
+async fn record_in_tx(conn: &mut Conn, center: &Center, seq: Seq) -> Result<JournalRecord, LedgerError> {
+    let found = transaction::get(conn, center.no, seq).await?;
+    found.map(|found| found.record).ok_or(LedgerError::Internal)
 }

@@ -388,6 +388,28 @@ pub(super) async fn refund(db: impl PgExecutor<'_>, center: &Center, seq: Seq) -
     Ok(found.into_iter().find(|row| row.seq == seq))
 }
 
+/// What one person alone has refunded of a detainee's money since an instant, but for what came back.
+pub(super) async fn refunded_by_one(
+    conn: &mut PgConnection,
+    center: &Center,
+    detainee: &DetaineeId,
+    since: OffsetDateTime,
+) -> sqlx::Result<Amount> {
+    let sum = sqlx::query_scalar!(
+        r#"select coalesce(sum(r.amount), 0) as "sum!"
+           from refund r
+           join refund_leg q on q.center_id = r.center_id and q.seq = r.seq and q.state = 'REQUESTED'
+           where r.center_id = $1 and r.detainee_id = $2 and r.approval_no is null and not r.by_itself and q.at >= $3
+             and not exists (select from refund_leg f where f.center_id = r.center_id and f.seq = r.seq and f.state = 'FAILED')"#,
+        center.no.0,
+        detainee.as_str(),
+        since,
+    )
+    .fetch_one(conn)
+    .await?;
+    center.amount(sum)
+}
+
 pub(super) async fn insert_release(
     conn: &mut PgConnection,
     center: CenterNo,

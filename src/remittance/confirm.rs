@@ -157,6 +157,7 @@ impl Remittances {
             Err(LedgerError::RequestReused { .. }) => {
                 let mut conn = self.lanes.database().lane.acquire().await?;
                 let stored = outcome::own(&mut conn, &center, request, METHOD).await?;
+                drop(conn);
                 if remittance_of(&stored).as_deref() != Some(order.id.as_str()) {
                     return Ok(Err(RejectedNotice::OtherOrder));
                 }

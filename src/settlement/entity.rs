@@ -90,13 +90,12 @@ impl Row {
 
     /// Whether somebody may say by hand how it ended.
     ///
-    /// Errors: NOT_IN_TRANSIT; SETTLEMENT_NOT_APPROVED, when it would be paid; IN_PAYMENT_FILE, when it would be owed again
-    /// although the bank may still pay it.
+    /// Errors: NOT_IN_TRANSIT; SETTLEMENT_NOT_APPROVED, when it would be paid; IN_PAYMENT_FILE: then the bank says it.
     pub(super) fn require_endable(&self, end: End, by_bank: bool) -> Result<(), SettlementRefusal> {
         self.require_in_transit()?;
         match (end, self.approval, self.file) {
             (End::Paid, None, _) => Err(SettlementRefusal::NotApproved),
-            (End::Failed, _, Some(file)) if !by_bank => Err(SettlementRefusal::InPaymentFile { file }),
+            (_, _, Some(file)) if !by_bank => Err(SettlementRefusal::InPaymentFile { file }),
             _ => Ok(()),
         }
     }

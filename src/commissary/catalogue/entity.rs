@@ -242,6 +242,18 @@ pub(super) fn change(
     })))
 }
 
+/// Refuses an approved price of a new product that one person may not set: it is no higher above the shelf price than that
+/// could rise.
+pub(in crate::commissary) fn require_own_price(new: &NewProduct) -> Result<Result<(), CommissaryRefusal>, MoneyError> {
+    let (approved, lowest) = (new.approved_price(), new.price);
+    let most = lowest.checked_add(percent_of(lowest, RISE_PERCENT.into())?)?;
+    Ok(if approved.exceeds(most)? {
+        Err(CommissaryRefusal::PriceNeedsApproval { approved, lowest, most })
+    } else {
+        Ok(())
+    })
+}
+
 /// Refuses an approved price that one person may not set.
 fn require_small_rise(
     approved: Amount,

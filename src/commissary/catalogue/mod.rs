@@ -19,9 +19,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use ask::{LISTING, PRICE, Prices};
 use ask::{ListingQuestion, ListingRunner, PriceQuestion, PriceRunner};
-pub(super) use entity::Index;
 use entity::{By, Keys, needed_two};
 pub use entity::{Details, Match, MatchedBy, NewProduct, Product, ProductChange, ProductVersion};
+pub(super) use entity::{Index, require_own_price};
 pub use label::{Barcode, LABEL_CHARS_MAX, LabelError, Labels, name_key, optional_label};
 use store::Change;
 use time::OffsetDateTime;
@@ -135,13 +135,14 @@ fn require_new(matches: Vec<Match>) -> Result<(), CommissaryRefusal> {
 impl Commissary {
     /// Puts a product on the shelf. The same product again is answered with what is there.
     ///
-    /// Errors: NOT_FOUND, ALREADY_EXISTS, PRICE_ABOVE_APPROVED, PRODUCT_RELISTED.
+    /// Errors: NOT_FOUND, ALREADY_EXISTS, PRICE_ABOVE_APPROVED, PRICE_NEEDS_APPROVAL, PRODUCT_RELISTED.
     pub async fn create_product(&self, center: &Center, new: NewProduct, by: &str) -> Result<Product, LedgerError> {
         let mut tx = self.lanes.database().lane.begin().await?;
         center::touch_rules_in_tx(&mut tx, center.no).await?;
         if let Some(existing) = self.listable_in_tx(&mut tx, center, &new).await? {
             return Ok(existing);
         }
+        require_own_price(&new).map_err(broken)??;
         let keys = Keys::of(new.details.barcode.as_ref(), &new.name, &new.name_zh);
         require_new(matches_in_tx(&mut tx, center, &new.id, &keys).await?)?;
         let (at, reason) = (self.lanes.clock().now(), "");

@@ -9,7 +9,7 @@ use crate::{
     commissary::{
         Barcode, Category, CommissaryRefusal, Details, LABEL_CHARS_MAX, Labels, NewProduct, Product, ProductChange,
         ProductVersion,
-        catalogue::{Index, decide_alone, listed_at, require_shelf_price},
+        catalogue::{Index, decide_alone, listed_at, require_own_price, require_shelf_price},
         sheet::{Row, Table},
     },
     ids::{ProductId, VendorId},
@@ -351,10 +351,12 @@ fn heading(table: &Table) -> Vec<RowError> {
 }
 
 fn create(cells: &mut Cells<'_>, new: NewProduct, index: &mut Index, now: OffsetDateTime, plan: &mut Plan) {
-    match require_shelf_price(&new) {
-        Ok(Ok(())) => {}
-        Ok(Err(refusal)) => return cells.refuse(refusal),
-        Err(error) => return cells.wrong("price", Reason::InvalidField, error.to_string()),
+    for looked_at in [require_shelf_price(&new), require_own_price(&new)] {
+        match looked_at {
+            Ok(Ok(())) => {}
+            Ok(Err(refusal)) => return cells.refuse(refusal),
+            Err(error) => return cells.wrong("price", Reason::InvalidField, error.to_string()),
+        }
     }
     let product = listed_at(new, now);
     match index.find(&product) {
