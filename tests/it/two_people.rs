@@ -189,6 +189,13 @@ async fn money_leaves_suspense_and_much_leaves_an_account_by_two_people() {
     hall.allow_all().await;
     let refund: Refund = runs_once_by_others(&hall, method, &refund_of(&much.name, "", "500.00")).await;
     assert_eq!(refund.unspent_before, money("600.00"));
+
+    // In parts it is as much: what one person has refunded of the same money within a day counts.
+    let parts = hall.remit("D2", "900.00").await;
+    let first: Refund = hall.ask(method, &refund_of(&parts.name, "", "499.99")).await.unwrap();
+    assert_eq!((first.name.is_empty(), first.approval.as_str()), (false, ""));
+    let rest: Refund = runs_once_by_others(&hall, method, &refund_of(&parts.name, "", "0.01")).await;
+    assert_eq!(rest.unspent_before, money("370.01"));
     hall.verified().await;
 }
 

@@ -253,7 +253,12 @@ async fn commission_is_kept_once_and_a_rejected_payment_is_owed_again() {
     assert_eq!(facts.sha256, hex::encode(Sha256::digest(&content)));
     assert!(!String::from_utf8_lossy(&recorded.record_bytes).contains("62220210"));
     assert_eq!(facts.payments[0].approval.as_ref().unwrap().checkers, ["finance/bob"]);
-    // By hand it is not put back while the bank may pay it.
+    // By hand it is neither put back nor paid: the bank says it.
+    let settlements = &economy.house.settlements;
+    let by_hand = settlements
+        .confirm(&center, fresh("test/Confirm"), settlement, "x".into())
+        .await;
+    assert_eq!(reason(&by_hand.unwrap_err()), "IN_PAYMENT_FILE");
     let by_hand = economy
         .house
         .settlements

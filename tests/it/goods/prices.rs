@@ -228,6 +228,13 @@ async fn what_the_center_has_already_is_listed_again_by_two_people() {
         ];
         assert_eq!((reason.as_str(), told.as_slice()), ("PRODUCT_RELISTED", &expected[..]));
     }
+    // Nor does one person approve a price far above the shelf's, to raise that later.
+    let mut dear = create("N2", "Cup", "杯", "");
+    if let Some(product) = &mut dear.product {
+        product.approved_price = money("5.51");
+    }
+    let (reason, _) = facts(&hall.ask::<Product>(method, &dear).await.unwrap_err());
+    assert_eq!(reason, "PRICE_NEEDS_APPROVAL");
     assert_eq!(hall.everything().await, before);
 
     let ask = propose_product(&Uuid::new_v4().to_string(), "N2", "INSTANT NOODLES");
