@@ -33,8 +33,6 @@ impl OfferRoom {
 }
 
 impl Room for OfferRoom {
-    const IS_FIXED_UNLESS_LOADED: bool = true;
-
     fn is_wanting(&self) -> bool {
         self.0.is_wanting()
     }
@@ -81,8 +79,6 @@ impl SpendingRoom {
 }
 
 impl Room for SpendingRoom {
-    const IS_FIXED_UNLESS_LOADED: bool = true;
-
     fn is_wanting(&self) -> bool {
         self.0.is_wanting()
     }

@@ -31,8 +31,6 @@ impl SettingsRoom {
 }
 
 impl Room for SettingsRoom {
-    const IS_FIXED_UNLESS_LOADED: bool = true;
-
     fn is_wanting(&self) -> bool {
         self.wanted
     }
@@ -115,8 +113,6 @@ impl DetaineeRoom {
 }
 
 impl Room for DetaineeRoom {
-    const IS_FIXED_UNLESS_LOADED: bool = true;
-
     fn is_wanting(&self) -> bool {
         self.0.is_wanting()
     }

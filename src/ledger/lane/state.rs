@@ -18,9 +18,6 @@ use crate::{
 
 /// A domain's part of a lane's memory. Keys are asked for by the domain's own methods and loaded together.
 pub trait Room: Default + Send + Sync + 'static {
-    /// Whether a batch changes only such keys of it as are loaded: every command that writes what it reads asks for it first.
-    /// What is not loaded can then be read while a batch is being written.
-    const IS_FIXED_UNLESS_LOADED: bool = false;
     /// Whether keys were asked for that are not loaded.
     fn is_wanting(&self) -> bool;
     /// How many keys it holds.
@@ -30,7 +27,6 @@ pub trait Room: Default + Send + Sync + 'static {
 }
 
 trait AnyRoom: Send + Sync {
-    fn is_fixed_unless_loaded(&self) -> bool;
     fn is_wanting(&self) -> bool;
     fn keys(&self) -> usize;
     fn load<'a>(&'a mut self, conn: &'a mut PgConnection, center: &'a Center) -> BoxFuture<'a, sqlx::Result<()>>;
@@ -39,9 +35,6 @@ trait AnyRoom: Send + Sync {
 }
 
 impl<R: Room> AnyRoom for R {
-    fn is_fixed_unless_loaded(&self) -> bool {
-        R::IS_FIXED_UNLESS_LOADED
-    }
     fn is_wanting(&self) -> bool {
         Room::is_wanting(self)
     }
@@ -127,13 +120,6 @@ impl State {
 
     pub(super) fn is_wanting(&self) -> bool {
         !self.balances.wanted.is_empty() || self.rooms.values().any(|room| room.is_wanting())
-    }
-
-    /// Whether everything wanted is as it was before the batches that are being written, and as it will be after them. Balances
-    /// are: nothing is posted to an account whose balance is not loaded.
-    pub(super) fn wants_only_fixed(&self) -> bool {
-        let mut wanting = self.rooms.values().filter(|room| room.is_wanting());
-        wanting.all(|room| room.is_fixed_unless_loaded())
     }
 
     pub(super) async fn load(&mut self, conn: &mut PgConnection) -> sqlx::Result<()> {

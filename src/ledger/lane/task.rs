@@ -208,7 +208,7 @@ impl Task {
             outcome = &mut sent.outcome => outcome,
             _ = self.drain(room), if can_fold => {
                 self.sent = Some(sent);
-                while self.fold_waiting() == Stop::Unloaded && self.load_ahead().await {}
+                self.fold_waiting();
                 return;
             }
         };
@@ -357,28 +357,6 @@ impl Task {
         self.load(&mut state, hot).await?;
         self.state = Some(state);
         Ok(())
-    }
-
-    /// Loads what is wanted while a batch is being written, if that batch cannot change it. Whether anything was loaded.
-    async fn load_ahead(&mut self) -> bool {
-        let Some(mut state) = self.state.take_if(|state| state.wants_only_fixed()) else {
-            return false;
-        };
-        let loaded = async {
-            let mut lent = self.database.batch.lend().await.map_err(unreachable_or_failed)?;
-            in_time(state.load(&mut lent.conn))
-                .await
-                .map_err(unreachable_or_failed)?;
-            lent.give_back();
-            Ok::<(), Attempt>(())
-        };
-        if loaded.await.is_err() {
-            // Asked again, and answered for, once the batch is written.
-            self.unfold();
-            return false;
-        }
-        self.state = Some(state);
-        true
     }
 
     pub(super) async fn fresh_state(&self) -> Result<State, Attempt> {
