@@ -333,7 +333,8 @@ mod tests {
             (None, None, End::Paid, false, false),
             (None, None, End::Failed, false, true),
             (Some(1), None, End::Paid, false, true),
-            (Some(1), Some(1), End::Paid, false, true),
+            (Some(1), Some(1), End::Paid, false, false),
+            (Some(1), Some(1), End::Paid, true, true),
             (Some(1), Some(1), End::Failed, false, false),
             (Some(1), Some(1), End::Failed, true, true),
         ] {
