@@ -36,6 +36,7 @@
 //! vendor   11.50  0.00                   owed to V1, in transit to it; `total 2401 30.00` on all accounts of a code
 //! ```
 
+mod reading;
 mod reviewing;
 
 use std::{
@@ -51,13 +52,13 @@ use custody_ledger::{
     distribution::{CourtOrderState, NewCourtOrder, NewDebt, NewPolicy, parse_percent},
     ids::{CourtOrderId, ProductId, RemittanceId, Seq, VendorId},
     ledger::{LedgerError, Posted, Request},
-    proto::{JournalRecord, journal_record::Facts},
     refund::NewRefund,
     remittance::LegState,
 };
 use time::{Date, macros::date};
 use uuid::Uuid;
 
+use self::reading::{day, expect, facts, split};
 use crate::{
     all_domains::Economy,
     goods, others,
@@ -530,71 +531,5 @@ impl Scenario {
         let commissary = &world.process.commissary;
         let answer = commissary.take_back(&world.center, request, self.seq(purchase), lines, reason);
         expect(&answer.await.map(|posted| (facts(&posted.record), false)), expected, at);
-    }
-}
-
-fn day(text: &str) -> Date {
-    let format = time::macros::format_description!("[year]-[month]-[day]");
-    Date::parse(text, format).unwrap()
-}
-
-/// What a transaction says of itself, as far as scenarios look at it; the parts of a credit by their rules, added up.
-fn facts(record: &JournalRecord) -> BTreeMap<&'static str, String> {
-    let mut facts = BTreeMap::from([("seq", record.seq.to_string())]);
-    match &record.facts {
-        Some(Facts::Settlement(settlement)) => {
-            facts.insert("credited", settlement.credited.clone());
-            facts.insert("returned", settlement.returned.clone());
-            facts.insert("total", settlement.total.clone());
-            facts.insert("commission", settlement.commission.clone());
-            facts.insert("put_back", settlement.put_back.clone());
-        }
-        Some(Facts::Release(release)) => drop(facts.insert("amount", release.amount.clone())),
-        Some(Facts::CreditReversal(reversal)) => {
-            facts.insert("amount", reversal.amount.clone());
-            facts.insert("refunded", reversal.refunded.clone());
-            facts.insert("claimed", reversal.claimed.clone());
-        }
-        Some(Facts::Refund(refund)) => drop(facts.insert("unspent", refund.unspent.clone())),
-        Some(Facts::Credit(credit)) => {
-            facts.insert("excess", credit.excess.clone());
-            for rule in ["claim", "court_order", "debt", "savings", "remainder"] {
-                let parts = credit.parts.iter().filter(|part| part.rule == rule);
-                let sum = parts.fold(cny("0"), |sum, part| sum.checked_add(cny(&part.amount)).unwrap());
-                facts.insert(rule, sum.to_string());
-            }
-        }
-        _ => {}
-    }
-    facts
-}
-
-/// `RICE*3 SOAP*1 ok …` into the counted words and what is expected.
-fn split<'a>(words: &'a [&'a str]) -> (Vec<(String, u32)>, &'a [&'a str]) {
-    let counted = words.iter().take_while(|word| word.contains('*')).count();
-    let (lines, expected) = words.split_at(counted);
-    let read = |word: &&str| {
-        let (what, count) = word.split_once('*').unwrap();
-        (what.to_owned(), count.parse().unwrap())
-    };
-    (lines.iter().map(read).collect(), expected)
-}
-
-fn expect(came: &Came, expected: &[&str], at: &str) {
-    let (word, facts): (String, BTreeMap<&str, String>) = match came {
-        Ok((facts, _)) => ("ok".into(), facts.clone()),
-        Err(error) => {
-            let facts = match error {
-                LedgerError::Refused { refusal, .. } => refusal.facts.as_slice(),
-                _ => &[],
-            };
-            let facts = facts.iter().map(|fact| (fact.name.as_str(), fact.value.clone()));
-            (crate::world::reason(error), facts.collect())
-        }
-    };
-    assert_eq!(Some(&word.as_str()), expected.first(), "{at}: {came:?}");
-    for told in &expected[1..] {
-        let (name, value) = told.split_once('=').unwrap();
-        assert_eq!(facts.get(name).map(String::as_str), Some(value), "{at}: {came:?}");
     }
 }

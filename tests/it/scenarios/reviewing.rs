@@ -13,7 +13,7 @@ use custody_ledger::{
 };
 use uuid::Uuid;
 
-use super::{Asked, Scenario, What, expect};
+use super::{Asked, Scenario, What, reading::expect};
 use crate::world::{cny, reason, register_payer, request_with};
 
 fn somebody(subject: &str) -> Person {
