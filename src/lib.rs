@@ -15,7 +15,7 @@
 //!   [`refund`] money back to payers, and out with released people; [`reconciliation`] the gateway's bill against the ledger
 //! - [`jobs`] what runs by the clock; [`verification`] everything stored beside the journals, against them
 //! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it
-//! - [`terminal`] the reference terminal, a client that knows the wire only
+//! - [`till`] the reference terminal, a client that knows the wire only
 //! - [`launch`] this program as a child process; [`demo`] the demonstration; [`bench`] the load generator
 //!
 //! # Invariants
@@ -49,7 +49,7 @@ pub mod remittance;
 pub mod serve;
 pub mod settlement;
 pub mod telemetry;
-pub mod terminal;
+pub mod till;
 pub mod unmatched;
 pub mod verification;
 pub mod work;

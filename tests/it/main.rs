@@ -29,7 +29,7 @@
 //! - `webhook_styles` notifications signed as GOV.UK Pay and Adyen sign them
 //! - `wechat_pay`, `alipay` the channels of these names, their notifications, refunds and bills, against the simulated gateways;
 //!   `simulated_faults` what breaks at them on command and by a seed, and their own books
-//! - `terminal` the reference terminal, `custody terminal`: what is typed, cuts and kills at every point, many at once
+//! - `till` the reference terminal, `custody terminal`: what is typed, cuts and kills at every point, many at once
 //! - `tracing` one purchase is one trace; `demonstration` the demonstration, from end to end
 //!
 //! Power cuts and outages:
@@ -86,8 +86,8 @@ mod simulated_faults;
 mod storm;
 mod suspense;
 mod tampering;
-mod terminal;
 mod tidy;
+mod till;
 mod tracing;
 mod two_people;
 mod vendor_payments;

@@ -8,7 +8,7 @@ use super::source::Source;
 const FLOORS: &[&[&str]] = &[
     &["clock", "config", "ids", "launch", "money", "proto", "telemetry"],
     &["db"],
-    &["access", "bank", "gateway", "ledger", "terminal"],
+    &["access", "bank", "gateway", "ledger", "till"],
     &["approval", "work"],
     &["custody"],
     &["commissary", "contract", "distribution", "payer", "remittance"],
@@ -23,7 +23,7 @@ const FLOORS: &[&[&str]] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("gateway", &["clock", "ids", "money"]),
     ("bank", &["clock", "ids", "money"]),
-    ("terminal", &["clock", "ids", "money", "proto"]),
+    ("till", &["clock", "ids", "money", "proto"]),
     ("config", &[]),
     ("launch", &[]),
     ("telemetry", &[]),

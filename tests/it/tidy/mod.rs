@@ -62,7 +62,7 @@ fn the_wire_stays_at_the_door() {
         "src/demo/",
         "src/bench/",
         "src/cli/",
-        "src/terminal/",
+        "src/till/",
     ];
     let is_tonic = |text: &str| words(text).any(|word| word == "tonic" || word.starts_with("tonic_"));
     nothing(
@@ -74,14 +74,14 @@ fn the_wire_stays_at_the_door() {
         "src/api/",
         "src/demo/",
         "src/bench/",
-        "src/terminal/",
+        "src/till/",
         "src/proto.rs",
         "src/ledger/record.rs",
         "src/ledger/difference.rs",
     ];
     let is_prost = |text: &str| words(text).any(|word| word == "prost" || word.starts_with("prost_"));
     nothing(
-        "prost outside api, demo, bench, terminal, proto, the record and the naming of differences",
+        "prost outside api, demo, bench, till, proto, the record and the naming of differences",
         lines(|path| !is_in(path, &prost), is_prost),
     );
 }

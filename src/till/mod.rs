@@ -1,4 +1,4 @@
-//! The reference terminal, `custody terminal`: a client that never loses or doubles a sale, and the example for those who make
+//! The till: the reference terminal, `custody terminal`, a client that never loses or doubles a sale, and the example for those who make
 //! terminals. It speaks to the service over its socket, as any other would, and shares nothing with it but the protocol.
 //!
 //! # Layout

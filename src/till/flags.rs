@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use crate::{
     clock::{Clock, Zone},
     ids::{CenterId, DetaineeId, RequestId, TerminalId},
-    terminal::basket::Line,
+    till::basket::Line,
 };
 
 /// `custody terminal`.
@@ -42,7 +42,7 @@ pub struct Told {
     #[arg(long)]
     pub dev: bool,
     /// Take this for the time at the start (RFC 3339); only with --dev.
-    #[arg(long, value_name = "TIME", requires = "dev", value_parser = crate::terminal::flags::time)]
+    #[arg(long, value_name = "TIME", requires = "dev", value_parser = crate::till::flags::time)]
     pub dev_clock: Option<OffsetDateTime>,
 }
 
