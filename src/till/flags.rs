@@ -80,6 +80,7 @@ pub enum Verb {
 
 /// The service and the terminal's place there.
 #[derive(Debug, Clone, Args)]
+#[command(group = clap::ArgGroup::new("credential").required(true).args(["code", "token_file"]))]
 pub struct Enrol {
     /// Where the service is, for example http://127.0.0.1:7443.
     #[arg(long, value_name = "URL")]
@@ -90,9 +91,18 @@ pub struct Enrol {
     /// Its own name there.
     #[arg(long, value_name = "TERMINAL", value_parser = TerminalId::parse)]
     pub terminal: TerminalId,
-    /// A file with a token of role terminal (`custody token issue`), or - for standard input.
+    /// The one-time code that an administrator was shown. The terminal makes a key of its own and gets a certificate for it.
+    #[arg(long, value_name = "CODE", requires = "terminal_server")]
+    pub code: Option<String>,
+    /// Where the service listens for terminals that have a certificate, for example https://127.0.0.1:7444.
+    #[arg(long, value_name = "URL", requires = "code")]
+    pub terminal_server: Option<String>,
+    /// SHA-256 of the authority's certificate, as the administrator was shown it with the code: it makes sure of the service.
+    #[arg(long, value_name = "HEX", requires = "code")]
+    pub authority: Option<String>,
+    /// Instead of a code: a file with a token of role terminal (`custody token issue`), or - for standard input.
     #[arg(long, value_name = "FILE")]
-    pub token_file: PathBuf,
+    pub token_file: Option<PathBuf>,
     /// The time zone that receipts are printed in.
     #[arg(long, value_name = "ZONE", default_value = "Asia/Shanghai", value_parser = Zone::parse)]
     pub time_zone: Zone,

@@ -75,6 +75,15 @@ impl Home {
         fs::read_to_string(&path).with_context(|| path.display().to_string())
     }
 
+    /// The same, of what may not be there.
+    pub fn find(&self, name: &str) -> anyhow::Result<Option<String>> {
+        if self.path.join(name).exists() {
+            self.read(name).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
     /// Writes a secret: after a power cut there is all of the old one or all of the new one.
     pub fn write(&self, name: &str, content: &str) -> anyhow::Result<()> {
         let path = self.path.join(name);

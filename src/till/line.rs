@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
 use super::{
@@ -22,6 +22,12 @@ use crate::proto::{
 
 /// The file of the bearer token.
 pub const TOKEN: &str = "token";
+/// The files of the terminal's key, its certificate, and the authority's.
+pub const KEY: &str = "terminal.key";
+pub const CERTIFICATE: &str = "terminal.crt";
+pub const AUTHORITY: &str = "authority.crt";
+/// The name in the service's certificate, wherever it listens.
+const SERVICE_NAME: &str = "custody";
 /// The most products of one page.
 const PAGE: i32 = 500;
 
@@ -29,7 +35,8 @@ const PAGE: i32 = 500;
 #[derive(Clone)]
 pub struct Line {
     channel: Channel,
-    bearer: MetadataValue<Ascii>,
+    /// The terminal's own token; none when its certificate speaks for it.
+    bearer: Option<MetadataValue<Ascii>>,
     /// How long an answer may take.
     answer: Duration,
 }
@@ -40,18 +47,37 @@ impl Line {
     /// # Errors
     /// There is no credential, or the URL is none.
     pub fn to(identity: &Identity, home: &Home, answer: Duration) -> anyhow::Result<Line> {
-        let token = home.read(TOKEN).context("the token; enrol the terminal first")?;
-        let endpoint = Endpoint::from_shared(identity.server.clone()).context("the service's URL")?;
+        let (endpoint, bearer) = match &identity.terminal_server {
+            None => {
+                let token = home.read(TOKEN).context("the token; enrol the terminal first")?;
+                let bearer = bearer(token.trim())?;
+                (Endpoint::from_shared(identity.server.clone()), Some(bearer))
+            }
+            Some(url) => (Endpoint::from_shared(url.clone()), None),
+        };
+        let mut endpoint = endpoint.context("the service's URL")?.connect_timeout(answer);
+        if identity.terminal_server.is_some() {
+            let tls = ClientTlsConfig::new()
+                .ca_certificate(Certificate::from_pem(home.read(AUTHORITY)?))
+                .identity(tonic::transport::Identity::from_pem(
+                    home.read(CERTIFICATE)?,
+                    home.read(KEY)?,
+                ))
+                .domain_name(SERVICE_NAME);
+            endpoint = endpoint.tls_config(tls).context("the terminal's certificate")?;
+        }
         Ok(Line {
-            channel: endpoint.connect_timeout(answer).connect_lazy(),
-            bearer: format!("Bearer {}", token.trim()).parse().context("the token")?,
+            channel: endpoint.connect_lazy(),
+            bearer,
             answer,
         })
     }
 
     fn call<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", self.bearer.clone());
+        if let Some(bearer) = &self.bearer {
+            request.metadata_mut().insert("authorization", bearer.clone());
+        }
         request.set_timeout(self.answer);
         request
     }
@@ -130,4 +156,9 @@ impl Line {
         let answer = self.commissary().get_spending(self.call(message)).await?;
         Ok(answer.into_inner())
     }
+}
+
+/// A token as it is sent.
+fn bearer(token: &str) -> anyhow::Result<MetadataValue<Ascii>> {
+    format!("Bearer {token}").parse().context("the token")
 }

@@ -1,11 +1,11 @@
-//! The till: the reference terminal, `custody terminal`, a client that never loses or doubles a sale, and the example for those who make
-//! terminals. It speaks to the service over its socket, as any other would, and shares nothing with it but the protocol.
+//! The till: `custody terminal`, the reference terminal, a client that never loses or doubles a sale, and the example for those who
+//! make terminals. It speaks to the service over its socket, as any other would, and shares nothing with it but the protocol.
 //!
 //! # Layout
 //! - `flags`: what a user types. `run`: one verb. `shell`: the same verbs, one after the other.
 //! - `home`: the terminal's directory, which one process uses at a time. `store`: the database in it, with the queue, the
 //!   receipts and the products' names.
-//! - `line`: the connection and the credentials. `answer`: what an answer means for a sale. `pace`: when to ask again.
+//! - `enrol`: how it comes in. `line`: the connection and the credentials. `answer`: what an answer means for a sale. `pace`: when to ask again.
 //! - `basket`: reads `RICE*3`. `sell`: a sale from being written down to its outcome. `look`: the catalogue and balances.
 //! - `receipt`: the words of a receipt. `printing`: each printed once, or marked as a copy. `tell`: sentences or JSON.
 //!
@@ -18,6 +18,7 @@
 
 mod answer;
 mod basket;
+mod enrol;
 mod flags;
 mod home;
 mod line;

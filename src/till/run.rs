@@ -3,13 +3,12 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use serde_json::json;
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 use super::{
-    flags::{Enrol, TerminalFlags, Told, Verb},
+    flags::{TerminalFlags, Told, Verb},
     home::Home,
-    line::{Line, TOKEN},
+    line::Line,
     shell,
     store::{Identity, Store},
     tell::{self, Ending},
@@ -75,7 +74,8 @@ impl Till {
         Ok(till)
     }
 
-    fn identify(&mut self) -> anyhow::Result<()> {
+    /// Reads who it is, and with what it connects.
+    pub fn identify(&mut self) -> anyhow::Result<()> {
         if let Some(identity) = self.store.identity()? {
             let line = Line::to(&identity, &self.home, self.flags.answer)?;
             self.identity = Some((identity, line));
@@ -86,7 +86,7 @@ impl Till {
     /// Does one thing.
     pub async fn run(&mut self, verb: &Verb) -> anyhow::Result<Ending> {
         match verb {
-            Verb::Enrol(enrol) => self.enrol(enrol),
+            Verb::Enrol(enrol) => self.enrol(enrol).await,
             Verb::Catalogue => self.catalogue().await,
             Verb::Balance(whose) => self.balance(whose).await,
             Verb::Sell(sell) => self.sell(sell).await,
@@ -107,39 +107,6 @@ impl Till {
             .as_ref()
             .context("the terminal was not enrolled; see `enrol`")?;
         Ok((identity, line.clone()))
-    }
-
-    /// Tells the terminal who it is. A terminal keeps its place for ever: its queue is that place's.
-    fn enrol(&mut self, enrol: &Enrol) -> anyhow::Result<Ending> {
-        let identity = Identity {
-            server: enrol.server.clone(),
-            center: enrol.center.to_string(),
-            terminal: enrol.terminal.to_string(),
-            time_zone: enrol.time_zone.to_string(),
-        };
-        if let Some((before, _)) = &self.identity
-            && (&before.center, &before.terminal) != (&identity.center, &identity.terminal)
-        {
-            anyhow::bail!(
-                "this directory is that of terminal {} of {}; take another one",
-                before.terminal,
-                before.center
-            );
-        }
-        let token = if enrol.token_file.as_os_str() == "-" {
-            std::io::read_to_string(std::io::stdin())
-        } else {
-            std::fs::read_to_string(&enrol.token_file)
-        };
-        let token = token.with_context(|| format!("--token-file {}", enrol.token_file.display()))?;
-        self.home.write(TOKEN, token.trim())?;
-        Line::to(&identity, &self.home, self.flags.answer)?;
-        self.store.set_identity(&identity)?;
-        self.identify()?;
-        let value = json!({ "outcome": "enrolled", "center": identity.center, "terminal": identity.terminal });
-        let sentence = format!("This is terminal {} of {} now.", identity.terminal, identity.center);
-        tell::tell(self.flags.json, &value, &sentence)?;
-        Ok(Ending::Done)
     }
 
     /// The terminal's own time, as it stands in the queue.

@@ -156,10 +156,9 @@ impl Till {
                 }
                 // Nothing of it was ever inside.
                 Meaning::TurnedAway(refusal) if !was_sent => return self.refused(entry, refusal),
-                Meaning::Refused(refusal) => return self.refused(entry, refusal),
-                Meaning::TurnedAway(_) | Meaning::Unclear => {
-                    return self.ask_the_ledger(line, entry, why).await;
-                }
+                Meaning::Refused(refusal) if !was_sent => return self.refused(entry, refusal),
+                Meaning::Refused(refusal) => return self.ask_the_ledger(line, entry, why, Some(refusal)).await,
+                Meaning::TurnedAway(_) | Meaning::Unclear => return self.ask_the_ledger(line, entry, why, None).await,
             }
             was_sent = true;
         }
@@ -170,30 +169,32 @@ impl Till {
         Ok(Fate::Refused(refusal))
     }
 
-    /// Whether the ledger has recorded an entry whose own answer says nothing. If it has not, the entry stays open.
-    async fn ask_the_ledger(&self, line: &Line, entry: &Entry, why: String) -> anyhow::Result<Fate> {
-        use request_outcome::State::{Refused, Succeeded};
+    /// What the ledger has recorded of an entry that was sent before and whose last answer may be about that sending only. What it
+    /// has no record of was refused, if that was the answer, and stays open otherwise.
+    async fn ask_the_ledger(
+        &self,
+        line: &Line,
+        entry: &Entry,
+        why: String,
+        refusal: Option<Refusal>,
+    ) -> anyhow::Result<Fate> {
+        use request_outcome::State::{NotRecorded, Refused, Succeeded};
         let (identity, _) = self.enrolled()?;
-        let open = |why| Fate::Open {
-            why,
-            ending: Ending::Attention,
-        };
         if let Ok(outcome) = line.outcome(&identity.center, &entry.request_id).await {
-            match outcome.state() {
-                Succeeded => {
+            match (outcome.state(), refusal) {
+                (Succeeded, _) => {
                     if let Ok(purchase) = line.purchase_made(outcome.resource).await {
                         return self.sold(entry, purchase);
                     }
                 }
-                Refused => {
-                    let refusal = outcome.refusal.unwrap_or_default();
-                    return self.refused(entry, refusal.into());
-                }
+                (Refused, _) => return self.refused(entry, outcome.refusal.unwrap_or_default().into()),
+                (NotRecorded, Some(refusal)) => return self.refused(entry, refusal),
                 _ => {}
             }
         }
         self.store.note(entry, &why)?;
-        Ok(open(why))
+        let ending = Ending::Attention;
+        Ok(Fate::Open { why, ending })
     }
 
     /// Ends an entry that the door turns away, if the ledger says twice, a minute apart, that it has never recorded it.

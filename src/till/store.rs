@@ -36,6 +36,8 @@ const CACHE_BYTES: usize = 4 * 1024 * 1024;
 pub struct Identity {
     /// The service's URL.
     pub server: String,
+    /// Where it listens for terminals with a certificate; none for a terminal with a token.
+    pub terminal_server: Option<String>,
     /// Ids of the center and the terminal.
     pub center: String,
     pub terminal: String,
