@@ -17,6 +17,7 @@
 //! A command calls [`want`] in its own `want`, [`decide`] in its `decide`, keeps [`Allowed::spending`] and [`Allowed::lines`] in
 //! its facts, and calls [`apply`] with them in its `apply`. What comes back later, wholly or in part, goes through [`give_back`].
 
+mod amount;
 mod goods;
 mod limit;
 mod verify;
@@ -24,13 +25,16 @@ mod window;
 
 use time::Date;
 
+pub use amount::{check_amount, count_amount, order_limit, want_amount};
 pub(super) use verify::SpentCheck;
 pub use window::{Spent, Window};
+
+pub use super::entity::Totals;
 
 use super::{
     CommissaryRefusal,
     buyer::BuyerRoom,
-    entity::{OrderLine, Totals, totals},
+    entity::{OrderLine, totals},
     room::{OfferRoom, SpendingRoom},
     stock,
     store::SpendingRows,
