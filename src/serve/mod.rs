@@ -32,6 +32,7 @@ use crate::{
     refund::{Refunds, Review, ReviewRunner},
     remittance::Remittances,
     settlement::Settlements,
+    terminal::{Authority, Terminals},
     unmatched::UnmatchedSums,
     work::WorkQueue,
 };
@@ -77,6 +78,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let custody = Custody::new(database.clone(), clock.clone());
     let payers = payers(config, &database, &clock).await?;
     let commissary = Commissary::new(lanes.clone(), custody.clone());
+    let terminals = terminals(config, &database, &clock)?;
     let listener = listen(config).await?;
     let address = listener.local_addr()?;
     let channels = channels::open(config, address, &clock)?;
@@ -109,6 +111,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         desk: desk.clone(),
         unmatched,
         work: WorkQueue::new(lanes.clone()),
+        terminals,
         auth,
         message_size_max: config.limits.message_size_max_bytes,
         stop: stop.clone(),
@@ -139,6 +142,12 @@ async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     let address = config.server.listen;
     let listener = TcpListener::bind(address).await;
     listener.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Terminals, with the authority that signs their certificates.
+fn terminals(config: &Config, database: &Database, clock: &Clock) -> anyhow::Result<Terminals> {
+    let authority = Authority::load(&config.server.data_dir, config.terminals.authority_files())?;
+    Ok(Terminals::new(database.clone(), clock.clone(), Arc::new(authority)))
 }
 
 /// Payers, with the keys of their identity numbers, of which none may be missing, and the sender of codes if there is one.
