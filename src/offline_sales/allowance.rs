@@ -49,7 +49,11 @@ impl Reserve {
         let known = store::set_aside(tx.conn(), &center, &self.detainee).await?;
         let left = settings.allowance_max.checked_sub(known)?;
         if self.amount.exceeds(left)? {
-            let left = if left.is_negative() { Amount::zero(center.currency) } else { left };
+            let left = if left.is_negative() {
+                Amount::zero(center.currency)
+            } else {
+                left
+            };
             let asked = self.amount;
             return Err(R::LimitExceeded { asked, left }.into());
         }

@@ -245,9 +245,11 @@ impl Told {
         if statement.lines.is_empty() || statement.lines.len() > LINES_MAX {
             return Err(format!("it has 1 to {LINES_MAX} lines, not {}", statement.lines.len()));
         }
-        let lines = statement.lines.iter().zip(1..).map(|(line, number)| {
-            Told::line(line, currency).map_err(|why| format!("line {number}: {why}"))
-        });
+        let lines = statement
+            .lines
+            .iter()
+            .zip(1..)
+            .map(|(line, number)| Told::line(line, currency).map_err(|why| format!("line {number}: {why}")));
         let lines = lines.collect::<Result<Vec<SoldLine>, String>>()?;
         let total = amount_in(&statement.total, currency).map_err(|why| format!("the total: {why}"))?;
         let mut sum = Amount::zero(currency);

@@ -79,7 +79,7 @@ fn sale_subject(terminal: &TerminalId, number: i64) -> String {
 
 /// What the work item of missing numbers is about.
 fn gap_subject(terminal: &TerminalId) -> String {
-    format!("terminals/{terminal}/offlineSales")
+    format!("terminals/{terminal}")
 }
 
 impl OfflineSales {
@@ -352,11 +352,7 @@ impl OfflineSales {
 /// caller's transaction.
 ///
 /// Errors: ALLOWANCE_OPEN, which tells when it is released at the latest.
-pub async fn require_none_open_in_tx(
-    conn: &mut Conn,
-    center: &Center,
-    detainee: &DetaineeId,
-) -> Result<(), Declined> {
+pub async fn require_none_open_in_tx(conn: &mut Conn, center: &Center, detainee: &DetaineeId) -> Result<(), Declined> {
     let filter = AllowanceFilter {
         detainee: Some(detainee.clone()),
         open: true,

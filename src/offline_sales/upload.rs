@@ -194,7 +194,10 @@ impl OfflineSales {
                 return Ok(Some(outcome(came, number, Standing::Waiting(missing), true)));
             }
             let why = format!("another sale waits as number {number}");
-            return self.refuse(came, number, RefusedWhy::ChangedRepeat, why).await.map(Some);
+            return self
+                .refuse(came, number, RefusedWhy::ChangedRepeat, why)
+                .await
+                .map(Some);
         }
         if i64::try_from(waiting.len()).unwrap_or(i64::MAX) >= WAITING_MAX {
             let terminal = terminal.clone();

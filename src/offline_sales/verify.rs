@@ -108,31 +108,25 @@ fn moves(page: &Page<'_>, record: &JournalRecord, told: Decimal) -> Result<(), V
 }
 
 impl OfflineSalesCheck {
-    fn reserved(
-        &mut self,
-        page: &Page<'_>,
-        record: &JournalRecord,
-        facts: &AllowanceFacts,
-    ) -> Result<(), VerifyError> {
+    fn reserved(&mut self, page: &Page<'_>, record: &JournalRecord, facts: &AllowanceFacts) -> Result<(), VerifyError> {
         page.parties(record, &[Owner::detainee(&facts.detainee)])?;
         let amount = page.amount(record, &facts.amount)?;
         moves(page, record, amount)?;
         let open = Open {
             detainee: facts.detainee.clone(),
             terminal: facts.terminal.clone(),
-            counted_on: facts.spending.as_ref().map(|told| told.date.clone()).unwrap_or_default(),
+            counted_on: facts
+                .spending
+                .as_ref()
+                .map(|told| told.date.clone())
+                .unwrap_or_default(),
             remaining: amount,
         };
         self.allowances.insert(record.seq, open);
         Ok(())
     }
 
-    fn ended(
-        &mut self,
-        page: &Page<'_>,
-        record: &JournalRecord,
-        facts: &AllowanceEndFacts,
-    ) -> Result<(), VerifyError> {
+    fn ended(&mut self, page: &Page<'_>, record: &JournalRecord, facts: &AllowanceEndFacts) -> Result<(), VerifyError> {
         page.parties(record, &[Owner::detainee(&facts.detainee)])?;
         let open = self.allowances.remove(&record.reverses);
         let open = open.ok_or_else(|| page.differs(record, format!("{} is no open allowance", record.reverses)))?;
@@ -157,10 +151,17 @@ impl OfflineSalesCheck {
         let hash = chain::hash(&facts.statement);
         let chained = self.chains.entry(facts.terminal.clone()).or_default();
         if facts.number != chained.last + 1 || told.number != facts.number {
-            let what = format!("is number {} after {} of terminal {}", facts.number, chained.last, facts.terminal);
+            let what = format!(
+                "is number {} after {} of terminal {}",
+                facts.number, chained.last, facts.terminal
+            );
             return Err(page.differs(record, what));
         }
-        let before = if chained.last == 0 { Some(chain::NO_HASH) } else { chained.hash };
+        let before = if chained.last == 0 {
+            Some(chain::NO_HASH)
+        } else {
+            chained.hash
+        };
         let is_chained = before.is_none_or(|before| told.previous_hash == before);
         *chained = Chained {
             last: facts.number,
@@ -263,7 +264,10 @@ impl OfflineSalesCheck {
     ) -> Result<(), VerifyError> {
         let chained = self.chains.entry(facts.terminal.clone()).or_default();
         if facts.first_number != chained.last + 1 || facts.last_number < facts.first_number {
-            let what = format!("skips {} to {} after {}", facts.first_number, facts.last_number, chained.last);
+            let what = format!(
+                "skips {} to {} after {}",
+                facts.first_number, facts.last_number, chained.last
+            );
             return Err(page.differs(record, what));
         }
         *chained = Chained {
@@ -412,7 +416,9 @@ async fn allowance_rows(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyEr
     )
     .fetch_all(conn)
     .await?;
-    let stored = rows.into_iter().map(|row| (row.end_seq, (row.seq, row.released, row.reason)));
+    let stored = rows
+        .into_iter()
+        .map(|row| (row.end_seq, (row.seq, row.released, row.reason)));
     page.same_rows("allowance_end", &ends, &stored.collect())
 }
 
@@ -448,7 +454,13 @@ async fn sale_rows(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> 
             Some(Facts::OfflineSkip(facts)) => {
                 for number in facts.first_number..=facts.last_number {
                     let told = (String::new(), 0, Decimal::ZERO, Vec::new());
-                    let row = (record.seq, "SKIPPED".to_owned(), String::new(), (None, None, None), told);
+                    let row = (
+                        record.seq,
+                        "SKIPPED".to_owned(),
+                        String::new(),
+                        (None, None, None),
+                        told,
+                    );
                     explained.insert(key(&facts.terminal, number), row);
                 }
             }
@@ -473,7 +485,9 @@ async fn end_rows(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     let mut explained = BTreeMap::new();
     for record in page.records {
         if let Some(Facts::OfflineSaleEnd(facts)) = &record.facts {
-            let way = record::kind_name(record.kind()).trim_start_matches("OFFLINE_SALE_").to_owned();
+            let way = record::kind_name(record.kind())
+                .trim_start_matches("OFFLINE_SALE_")
+                .to_owned();
             let approval = facts.approval.as_ref().map(|approval| approval.approval);
             explained.insert(record.seq, (facts.terminal.clone(), facts.number, way, approval));
         }

@@ -26,6 +26,7 @@ use crate::{
     distribution::Distributions,
     jobs::{self, status::Watched},
     ledger::Lanes,
+    offline_sales::OfflineSales,
     payer::{Payers, SmsSender, Vault},
     payment::Payments,
     reconciliation::Reconciliations,
@@ -94,7 +95,9 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let runners = runners.chain(distributions.runners()).chain(commissary.runners());
     let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
     let payments = Payments::new(lanes.clone(), settlements.clone(), banks::open(config)?);
-    let desk = Desk::new(lanes.clone(), runners.chain([settlements.runner(), contracts.runner()]));
+    let offline_sales = OfflineSales::new(lanes.clone());
+    let runners = runners.chain([settlements.runner(), contracts.runner(), offline_sales.runner()]);
+    let desk = Desk::new(lanes.clone(), runners);
     let watched = Watched::new(database.clone(), clock);
     let router = server::router(Doors {
         lanes: lanes.clone(),
@@ -112,6 +115,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         unmatched,
         work: WorkQueue::new(lanes.clone()),
         terminals,
+        offline_sales: offline_sales.clone(),
         auth,
         message_size_max: config.limits.message_size_max_bytes,
         stop: stop.clone(),
@@ -125,6 +129,12 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         watched.clone(),
         stop.clone(),
     ));
+    let releasing = tokio::spawn(jobs::allowances::run(
+        offline_sales,
+        custody.clone(),
+        watched.clone(),
+        stop.clone(),
+    ));
     let deciding = tokio::spawn(jobs::approvals::run(desk, custody, watched, stop.clone()));
     let keeping = tokio::spawn(jobs::keys::run(channels, stop.clone()));
     announce(&format!("custody ready on {address}"))?;
@@ -132,6 +142,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     stop.cancel();
     polling.await?;
     deciding.await?;
+    releasing.await?;
     keeping.await?;
     lanes.close().await;
     database.close().await;

@@ -7,8 +7,7 @@ use rust_decimal::Decimal;
 use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::{
-    Answer, Moment, RareCommand,
-    LOAD_ROUNDS_MAX, Rows,
+    Answer, LOAD_ROUNDS_MAX, Moment, RareCommand, Rows,
     batch::Batch,
     commit::{Held, commit},
     fold::{enter, next_moment},

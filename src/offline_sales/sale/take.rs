@@ -19,9 +19,7 @@ use crate::{
     },
     custody::{self, room::DetaineeRoom},
     ids::TerminalId,
-    ledger::{
-        Center, Declined, Draft, JournalTx, Posting, RareCommand, Refusal, Request, State,
-    },
+    ledger::{Center, Declined, Draft, JournalTx, Posting, RareCommand, Refusal, Request, State},
     money::Amount,
     proto::{
         OfflineSaleFacts, OfflineSaleStatement, OfflineSaleWork, SpendingFacts, TransactionKind, WorkFacts,
@@ -101,7 +99,9 @@ impl Take {
             Ok(told) => allowances::allowance(tx.conn(), &center, told.allowance).await?,
             Err(_) => None,
         };
-        let own = allowance.as_ref().filter(|allowance| allowance.terminal == self.terminal);
+        let own = allowance
+            .as_ref()
+            .filter(|allowance| allowance.terminal == self.terminal);
         let mut flags: Vec<String> = told.as_ref().map_or_else(
             |_| Vec::new(),
             |told| {
@@ -158,13 +158,19 @@ impl Take {
     ) -> Judged {
         let first = chain.last == 0 && self.statement.previous_hash.iter().any(|byte| *byte != 0);
         if first || chain.hash.is_some_and(|hash| self.statement.previous_hash != hash) {
-            return Ok(Err(Aside::review("CHAIN_BROKEN", "it is not chained to the sale before")));
+            return Ok(Err(Aside::review(
+                "CHAIN_BROKEN",
+                "it is not chained to the sale before",
+            )));
         }
         let found = terminal::terminal_in_tx(tx.conn(), center, &self.terminal).await?;
         if found.is_none_or(|found| found.revoked.is_some()) {
             return Ok(Err(Aside::review("TERMINAL_REVOKED", "the terminal was revoked")));
         }
-        if custody::detainee_in_tx(tx.conn(), center, &told.detainee).await?.is_none() {
+        if custody::detainee_in_tx(tx.conn(), center, &told.detainee)
+            .await?
+            .is_none()
+        {
             return Ok(Err(Aside::review("DETAINEE_UNKNOWN", "there is no such detainee")));
         }
         let own = allowance.filter(|known| known.terminal == self.terminal && known.detainee == told.detainee);
@@ -213,7 +219,13 @@ impl Take {
         let center = tx.center().no;
         allowances::set_remaining(tx.conn(), center, allowance.seq, remaining).await?;
         let uncounted = sold.totals.total.checked_sub(sold.totals.counted)?;
-        spending::count_amount(state, tx.rows(), &told.detainee, allowance.counted_on, uncounted.negated())?;
+        spending::count_amount(
+            state,
+            tx.rows(),
+            &told.detainee,
+            allowance.counted_on,
+            uncounted.negated(),
+        )?;
         let held = state.room::<DetaineeRoom>()?.get(&told.detainee)?.held();
         Ok(Ok(Paid {
             state: SaleState::Captured,
@@ -228,7 +240,10 @@ impl Take {
     async fn close_gap(&self, tx: &mut JournalTx, center: &Center) -> Result<(), Declined> {
         let number = self.statement.number;
         allowances::delete_waiting(tx.conn(), center.no, &self.terminal, number).await?;
-        if allowances::waiting_numbers(tx.conn(), center.no, &self.terminal, 1).await?.is_empty() {
+        if allowances::waiting_numbers(tx.conn(), center.no, &self.terminal, 1)
+            .await?
+            .is_empty()
+        {
             let moment = tx.moment();
             let closing = Closing {
                 kind: WorkKind::OfflineGap,
