@@ -6,6 +6,7 @@ mod channels;
 use std::{io::Write as _, sync::Arc};
 
 use anyhow::Context as _;
+use futures::future::try_join_all;
 use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -79,7 +80,6 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let custody = Custody::new(database.clone(), clock.clone());
     let payers = payers(config, &database, &clock).await?;
     let commissary = Commissary::new(lanes.clone(), custody.clone());
-    let terminals = terminals(config, &database, &clock)?;
     let listener = listen(config).await?;
     let address = listener.local_addr()?;
     let channels = channels::open(config, address, &clock)?;
@@ -98,7 +98,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let offline_sales = OfflineSales::new(lanes.clone());
     let runners = runners.chain([settlements.runner(), contracts.runner(), offline_sales.runner()]);
     let desk = Desk::new(lanes.clone(), runners);
-    let watched = Watched::new(database.clone(), clock);
+    let watched = Watched::new(database.clone(), clock.clone());
     let router = server::router(Doors {
         lanes: lanes.clone(),
         custody: custody.clone(),
@@ -114,7 +114,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         desk: desk.clone(),
         unmatched,
         work: WorkQueue::new(lanes.clone()),
-        terminals,
+        terminals: terminals(config, &database, &clock)?,
         offline_sales: offline_sales.clone(),
         auth,
         message_size_max: config.limits.message_size_max_bytes,
@@ -122,28 +122,27 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     })
     .await?;
 
-    let polling = tokio::spawn(jobs::polling::run(
-        remittances,
-        refunds,
-        custody.clone(),
-        watched.clone(),
-        stop.clone(),
-    ));
-    let releasing = tokio::spawn(jobs::allowances::run(
-        offline_sales,
-        custody.clone(),
-        watched.clone(),
-        stop.clone(),
-    ));
-    let deciding = tokio::spawn(jobs::approvals::run(desk, custody, watched, stop.clone()));
-    let keeping = tokio::spawn(jobs::keys::run(channels, stop.clone()));
+    let tasks = [
+        tokio::spawn(jobs::polling::run(
+            remittances,
+            refunds,
+            custody.clone(),
+            watched.clone(),
+            stop.clone(),
+        )),
+        tokio::spawn(jobs::allowances::run(
+            offline_sales,
+            custody.clone(),
+            watched.clone(),
+            stop.clone(),
+        )),
+        tokio::spawn(jobs::approvals::run(desk, custody, watched, stop.clone())),
+        tokio::spawn(jobs::keys::run(channels, stop.clone())),
+    ];
     announce(&format!("custody ready on {address}"))?;
     let served = server::serve(listener, router, stop.clone()).await;
     stop.cancel();
-    polling.await?;
-    deciding.await?;
-    releasing.await?;
-    keeping.await?;
+    try_join_all(tasks).await?;
     lanes.close().await;
     database.close().await;
     Ok(served?)

@@ -322,7 +322,13 @@ mod tests {
         der.push(0);
         let longer = pem::encode(&pem::Pem::new("CERTIFICATE REQUEST", der));
         let long = told.repeat(20);
-        for text in ["", "nonsense", &longer, &long, &told.replace("CERTIFICATE REQUEST", "CERTIFICATE")] {
+        for text in [
+            "",
+            "nonsense",
+            &longer,
+            &long,
+            &told.replace("CERTIFICATE REQUEST", "CERTIFICATE"),
+        ] {
             assert_eq!(key_of_request(text), Err(RequestError::Malformed), "{text}");
         }
     }
@@ -335,7 +341,9 @@ mod tests {
         assert_eq!(authority.fingerprint(), again.fingerprint());
         let (center, terminal) = (CenterId::parse("C1").unwrap(), TerminalId::parse("T1").unwrap());
         let until = NOW + time::Duration::DAY;
-        let signed = again.sign_terminal((&center, &terminal), [7; 32], (NOW, until)).unwrap();
+        let signed = again
+            .sign_terminal((&center, &terminal), [7; 32], (NOW, until))
+            .unwrap();
         let (_, certificate) = X509Certificate::from_der(&signed.der).unwrap();
         let (_, own) = X509Certificate::from_der(authority.certificate()).unwrap();
         assert_eq!(certificate.raw_serial(), signed.serial);
@@ -367,6 +375,9 @@ mod tests {
         assert!(refused.contains("there is no CERTIFICATE"), "{refused}");
         fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
         let refused = Authority::load(directory.path(), files).unwrap_err();
-        assert!(matches!(refused, AuthorityError::Key(KeyError::Exposed { .. }) | AuthorityError::Unusable { .. }));
+        assert!(matches!(
+            refused,
+            AuthorityError::Key(KeyError::Exposed { .. }) | AuthorityError::Unusable { .. }
+        ));
     }
 }

@@ -228,10 +228,20 @@ mod tests {
         let hash = |text: &str| Code::parse(text).unwrap().hash(&center, &terminal);
         assert_eq!(shown.len(), 23);
         assert_eq!(hash(&shown), code.hash(&center, &terminal));
-        assert_eq!(hash(&shown.to_lowercase().replace('-', " ")), code.hash(&center, &terminal));
+        assert_eq!(
+            hash(&shown.to_lowercase().replace('-', " ")),
+            code.hash(&center, &terminal)
+        );
         assert_eq!(hash("OIL00-00000-00000-00000"), hash("01100000000000000000"));
         assert_ne!(code.hash(&center, &TerminalId::parse("T2").unwrap()), hash(&shown));
-        for text in ["", "0", "UUUUUUUUUUUUUUUUUUUU", &shown[1..], &format!("{shown}0"), &shown.repeat(9)] {
+        for text in [
+            "",
+            "0",
+            "UUUUUUUUUUUUUUUUUUUU",
+            &shown[1..],
+            &format!("{shown}0"),
+            &shown.repeat(9),
+        ] {
             assert!(Code::parse(text).is_none(), "{text}");
         }
         assert_eq!(format!("{code:?}"), "Code(…)");

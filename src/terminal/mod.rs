@@ -18,8 +18,8 @@ mod verify;
 use std::sync::Arc;
 
 pub use authority::{Authority, AuthorityError, RequestError, SERVER_NAME, ServerIdentity};
-pub use entity::{CERTIFICATE_TTL, CODE_TRIES_MAX, CODE_TTL, Certificate, Code, Revocation, Terminal, TerminalState};
 use entity::{CERTIFICATE_HEAD_START, StoredCode, Try};
+pub use entity::{CERTIFICATE_TTL, CODE_TRIES_MAX, CODE_TTL, Certificate, Code, Revocation, Terminal, TerminalState};
 pub use error::TerminalRefusal;
 use error::TerminalRefusal as R;
 use limiter::Limiter;
@@ -105,7 +105,11 @@ impl Terminals {
         store::lock(&mut tx, center.no, &id).await?;
         if let Some(known) = store::terminal(&mut tx, center.no, &id).await? {
             let is_same = known.display_name == display_name;
-            return if is_same { Ok(known) } else { Err(R::AlreadyExists.into()) };
+            return if is_same {
+                Ok(known)
+            } else {
+                Err(R::AlreadyExists.into())
+            };
         }
         center::touch_rules_in_tx(&mut tx, center.no).await?;
         let terminal = Terminal {
@@ -223,7 +227,9 @@ impl Terminals {
         // Certificates tell whole seconds.
         let from = now.replace_nanosecond(0).map_err(|_| LedgerError::Internal)? - CERTIFICATE_HEAD_START;
         let until = from + CERTIFICATE_TTL;
-        let signed = self.authority.sign_terminal((&center.id, id), public_key, (from, until));
+        let signed = self
+            .authority
+            .sign_terminal((&center.id, id), public_key, (from, until));
         let signed = signed.map_err(|error| broken(&error))?;
         Ok(Certificate {
             number,

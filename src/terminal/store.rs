@@ -113,7 +113,9 @@ pub(super) async fn terminals(
 }
 
 fn key(bytes: &[u8]) -> sqlx::Result<[u8; 32]> {
-    bytes.try_into().map_err(|_| decoding(Unreadable("terminal_certificate")))
+    bytes
+        .try_into()
+        .map_err(|_| decoding(Unreadable("terminal_certificate")))
 }
 
 pub(super) async fn terminal(

@@ -339,7 +339,10 @@ fn every_method_is_in_the_table_and_nothing_else_is() {
     for method in &methods {
         let is_open = is_open(method);
         assert_eq!(is_open, method == ENROL, "{method} is open to all");
-        assert!(is_open || permission_for(method).is_some(), "{method} is in no one's permission");
+        assert!(
+            is_open || permission_for(method).is_some(),
+            "{method} is in no one's permission"
+        );
     }
     for (method, _) in METHODS {
         assert!(methods.iter().any(|known| known == method), "{method} does not exist");

@@ -109,7 +109,11 @@ impl Process {
 pub fn terminals(process: &Process) -> Terminals {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::load(directory.path(), None).unwrap();
-    Terminals::new(process.database.clone(), process.lanes.clock().clone(), Arc::new(authority))
+    Terminals::new(
+        process.database.clone(),
+        process.lanes.clock().clone(),
+        Arc::new(authority),
+    )
 }
 
 /// A center with a vendor, three products and a detainee, and a process over it.

@@ -4,7 +4,8 @@ use tonic::{Request, Response, Status};
 
 use super::{
     auth::actor,
-    convert::{text, timestamp, told, typed},
+    convert::{text, timestamp, typed},
+    identity::reason_told,
     name::{CenterName, TerminalName},
     page::Page,
     scope,
@@ -17,8 +18,7 @@ use crate::{
     ledger::{Center, LedgerError, Reason},
     proto::{
         self, CreateEnrolmentCodeRequest, CreateTerminalRequest, EnrolTerminalRequest, Enrolment, EnrolmentCode,
-        GetTerminalRequest, ListTerminalsRequest, ListTerminalsResponse, RevokeTerminalRequest,
-        terminal::State,
+        GetTerminalRequest, ListTerminalsRequest, ListTerminalsResponse, RevokeTerminalRequest, terminal::State,
         terminal_service_server::TerminalService,
     },
     terminal::{Code, Terminal, TerminalRefusal, TerminalState, Terminals},
@@ -120,7 +120,10 @@ impl TerminalService for TerminalApi {
         let after = page.after().unwrap_or_default();
         let terminals = self.terminals.list(&center, after, page.limit()).await?;
         let (terminals, next_page_token) = page.finish(terminals, |terminal| terminal.id.to_string());
-        let terminals = terminals.iter().map(|terminal| terminal_out(terminal, &center)).collect();
+        let terminals = terminals
+            .iter()
+            .map(|terminal| terminal_out(terminal, &center))
+            .collect();
         Ok(Response::new(ListTerminalsResponse {
             terminals,
             next_page_token,
@@ -156,7 +159,10 @@ impl TerminalService for TerminalApi {
             }
             found => found?,
         };
-        let terminal = self.terminals.enrol(&center, &id, &code, &message.certificate_request).await?;
+        let terminal = self
+            .terminals
+            .enrol(&center, &id, &code, &message.certificate_request)
+            .await?;
         Ok(Response::new(self.enrolment(&terminal, &center)))
     }
 
@@ -164,7 +170,7 @@ impl TerminalService for TerminalApi {
         let actor = actor(&call)?;
         let message = call.get_ref();
         let (center, id) = self.named(actor, &message.name).await?;
-        let reason = told(&message.reason, "reason")?;
+        let reason = reason_told(&message.reason, "reason")?;
         let terminal = self.terminals.revoke(&center, &id, &reason, &actor.name()).await?;
         Ok(Response::new(terminal_out(&terminal, &center)))
     }

@@ -19,14 +19,20 @@ async fn revoke(post: &Post, terminal: &str, reason: &str) -> Result<Terminal, S
         reason: reason.into(),
     };
     let asked = with_token(&post.token(Role::Admin), message);
-    post.terminals().revoke_terminal(asked).await.map(tonic::Response::into_inner)
+    post.terminals()
+        .revoke_terminal(asked)
+        .await
+        .map(tonic::Response::into_inner)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_enrols_one_key_once() {
     let post = Post::open().await;
     let made = post.create("T1").await.unwrap();
-    assert_eq!((made.state(), made.certificate.clone()), (State::AwaitingEnrolment, None));
+    assert_eq!(
+        (made.state(), made.certificate.clone()),
+        (State::AwaitingEnrolment, None)
+    );
     assert_eq!(post.create("T1").await.unwrap(), made);
     let code = post.code("T1").await.unwrap();
     let (key, request) = new_key();
@@ -47,13 +53,22 @@ async fn a_code_enrols_one_key_once() {
     let typed = code.code.to_lowercase().replace('-', " ");
     assert_eq!(post.enrol("T1", &typed, &request).await.unwrap(), first);
     let (_, other) = new_key();
-    assert_eq!(refused(post.enrol("T1", &code.code, &other).await), "ENROLMENT_CODE_USED");
+    assert_eq!(
+        refused(post.enrol("T1", &code.code, &other).await),
+        "ENROLMENT_CODE_USED"
+    );
     post.create("T2").await.unwrap();
-    assert_eq!(refused(post.enrol("T2", &code.code, &other).await), "ENROLMENT_CODE_INVALID");
+    assert_eq!(
+        refused(post.enrol("T2", &code.code, &other).await),
+        "ENROLMENT_CODE_INVALID"
+    );
 
     // Enrolling again takes another code.
     let next = post.code("T1").await.unwrap();
-    assert_eq!(refused(post.enrol("T1", &code.code, &request).await), "ENROLMENT_CODE_INVALID");
+    assert_eq!(
+        refused(post.enrol("T1", &code.code, &request).await),
+        "ENROLMENT_CODE_INVALID"
+    );
     let again = post.enrol("T1", &next.code, &other).await.unwrap();
     assert_eq!(again.terminal.unwrap().certificate.unwrap().number, 2);
     let (verified, told) = post.service.verify().await;
@@ -78,7 +93,10 @@ async fn guessing_ends_the_code() {
         assert_eq!(status.code(), Code::Unauthenticated);
         assert!(!format!("{status:?}").contains("00000-00000"));
     }
-    assert_eq!(refused(post.enrol("T1", &code.code, &request).await), "ENROLMENT_CODE_INVALID");
+    assert_eq!(
+        refused(post.enrol("T1", &code.code, &request).await),
+        "ENROLMENT_CODE_INVALID"
+    );
     let next = post.code("T1").await.unwrap();
     post.enrol("T1", &next.code, &request).await.unwrap();
 }
@@ -89,17 +107,27 @@ async fn a_code_is_old_after_a_day_and_void_after_a_revocation() {
     post.create("T1").await.unwrap();
     let code = post.code("T1").await.unwrap();
     let tomorrow = time::OffsetDateTime::now_utc() + time::Duration::hours(25);
+    post.service.kill().await;
     post.service.restart_at(tomorrow).await;
     post.channel = post.service.channel().await;
     let (_, request) = new_key();
-    assert_eq!(refused(post.enrol("T1", &code.code, &request).await), "ENROLMENT_CODE_EXPIRED");
+    assert_eq!(
+        refused(post.enrol("T1", &code.code, &request).await),
+        "ENROLMENT_CODE_EXPIRED"
+    );
 
     let code = post.code("T1").await.unwrap();
     assert_eq!(refused(revoke(&post, "T1", " ").await), "INVALID_FIELD");
     let revoked = revoke(&post, "T1", "stolen").await.unwrap();
-    assert_eq!((revoked.state(), revoked.revoke_reason.as_str()), (State::Revoked, "stolen"));
+    assert_eq!(
+        (revoked.state(), revoked.revoke_reason.as_str()),
+        (State::Revoked, "stolen")
+    );
     assert_eq!(revoke(&post, "T1", "again").await.unwrap(), revoked);
-    assert_eq!(refused(post.enrol("T1", &code.code, &request).await), "TERMINAL_REVOKED");
+    assert_eq!(
+        refused(post.enrol("T1", &code.code, &request).await),
+        "TERMINAL_REVOKED"
+    );
     assert_eq!(refused(post.code("T1").await), "TERMINAL_REVOKED");
     assert_eq!(refused(revoke(&post, "T9", "gone").await), "NOT_FOUND");
 }
@@ -131,7 +159,11 @@ async fn what_is_malformed_is_named_and_counts_no_try() {
     let code = post.code("T1").await.unwrap().code;
     let (_, request) = new_key();
     let rsa_free = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
-    let ecdsa = rcgen::CertificateParams::default().serialize_request(&rsa_free).unwrap().pem().unwrap();
+    let ecdsa = rcgen::CertificateParams::default()
+        .serialize_request(&rsa_free)
+        .unwrap()
+        .pem()
+        .unwrap();
     for (code, request, field) in [
         ("", request.as_str(), "code"),
         ("nonsense", &request, "code"),
@@ -160,10 +192,16 @@ async fn what_is_malformed_is_named_and_counts_no_try() {
             terminal_id: terminal_id.into(),
             display_name: display_name.into(),
         };
-        assert_eq!(refused(post.terminals().create_terminal(with_token(&admin, message)).await), refusal);
+        assert_eq!(
+            refused(post.terminals().create_terminal(with_token(&admin, message)).await),
+            refusal
+        );
     }
     let message = GetTerminalRequest { name: name("T9") };
-    assert_eq!(refused(post.terminals().get_terminal(with_token(&admin, message)).await), "NOT_FOUND");
+    assert_eq!(
+        refused(post.terminals().get_terminal(with_token(&admin, message)).await),
+        "NOT_FOUND"
+    );
     post.create("T0").await.unwrap();
     let mut listed = Vec::new();
     let mut page_token = String::new();
@@ -173,7 +211,12 @@ async fn what_is_malformed_is_named_and_counts_no_try() {
             page_size: 1,
             page_token,
         };
-        let page = post.terminals().list_terminals(with_token(&admin, message)).await.unwrap().into_inner();
+        let page = post
+            .terminals()
+            .list_terminals(with_token(&admin, message))
+            .await
+            .unwrap()
+            .into_inner();
         listed.extend(page.terminals.into_iter().map(|terminal| terminal.name));
         page_token = page.next_page_token;
         if page_token.is_empty() {
@@ -211,9 +254,14 @@ async fn what_was_changed_by_hand_is_noticed() {
             "terminal_code_try T1 1 1",
         ),
     ] {
-        let before: Option<(Vec<u8>,)> =
-            sqlx::query_as("select public_key from terminal_certificate").fetch_optional(&mut conn).await.unwrap();
-        sqlx::query(sqlx::AssertSqlSafe(change)).execute(&mut conn).await.unwrap();
+        let before: Option<(Vec<u8>,)> = sqlx::query_as("select public_key from terminal_certificate")
+            .fetch_optional(&mut conn)
+            .await
+            .unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(change))
+            .execute(&mut conn)
+            .await
+            .unwrap();
         let (verified, told) = post.service.verify().await;
         assert!(!verified && told.contains(place), "{change}: {told}");
         if back.is_empty() {

@@ -67,13 +67,19 @@ impl Post {
             display_name: "Wing A".into(),
         };
         let asked = with_token(&self.token(Role::Admin), message);
-        self.terminals().create_terminal(asked).await.map(tonic::Response::into_inner)
+        self.terminals()
+            .create_terminal(asked)
+            .await
+            .map(tonic::Response::into_inner)
     }
 
     async fn code(&self, terminal: &str) -> Result<EnrolmentCode, Status> {
         let message = CreateEnrolmentCodeRequest { name: name(terminal) };
         let asked = with_token(&self.token(Role::Admin), message);
-        self.terminals().create_enrolment_code(asked).await.map(tonic::Response::into_inner)
+        self.terminals()
+            .create_enrolment_code(asked)
+            .await
+            .map(tonic::Response::into_inner)
     }
 
     async fn enrol(&self, terminal: &str, code: &str, request: &str) -> Result<Enrolment, Status> {
