@@ -80,8 +80,16 @@ pub const APPROVALS: Job = Job {
     every_s: 5,
     overdue_s: 300,
 };
+/// Releases money that terminals did not sell in time, and takes in what waits although it is its turn.
+pub const ALLOWANCES: Job = Job {
+    name: "allowances",
+    title: "release what terminals did not sell in time",
+    title_zh: "释放离线终端到期额度",
+    every_s: 5,
+    overdue_s: 300,
+};
 /// All of them.
-pub const JOBS: [Job; 5] = [ORDERS, REFUNDS, RETURNS, AGED, APPROVALS];
+pub const JOBS: [Job; 6] = [ORDERS, REFUNDS, RETURNS, AGED, APPROVALS, ALLOWANCES];
 
 /// How a job stands in a center.
 #[derive(Debug, Clone, PartialEq, Eq)]

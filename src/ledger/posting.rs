@@ -26,10 +26,18 @@ impl Posting {
     }
 }
 
-/// Whether a transaction of a kind may move no money: that a person leaves with nothing is recorded, too, and that a file was
-/// made for the bank of what is in transit already.
+/// Whether a transaction of a kind may move no money: that a person leaves with nothing is recorded, too, that a file was made
+/// for the bank of what is in transit already, and what is said of offline sales that are not paid.
 pub(super) fn may_move_nothing(kind: TransactionKind) -> bool {
-    matches!(kind, TransactionKind::ReleaseOpened | TransactionKind::PaymentFileMade)
+    matches!(
+        kind,
+        TransactionKind::ReleaseOpened
+            | TransactionKind::PaymentFileMade
+            | TransactionKind::AllowanceEnded
+            | TransactionKind::OfflineSalePutAside
+            | TransactionKind::OfflineSaleDismissed
+            | TransactionKind::OfflineNumbersSkipped
+    )
 }
 
 /// A decided transaction that is not numbered yet.

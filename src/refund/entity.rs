@@ -241,7 +241,7 @@ pub(super) fn meaning(
         (K::Return, false, Some(Facts::Return(came_back))) => Meaning::Restored {
             taken_by: Seq(came_back.purchase),
         },
-        (K::RefundFailed | K::ReleaseFailed, false, _) => {
+        (K::RefundFailed | K::ReleaseFailed | K::AllowanceEnded, false, _) => {
             let reverses = record.map_or(0, |record| record.reverses);
             Meaning::Restored {
                 taken_by: Seq(reverses),

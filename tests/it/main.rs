@@ -22,6 +22,7 @@
 //! - `outcomes`, `own_ids` one request id, one outcome, and ids of the service's own; `suspense` money in suspense
 //! - `payers` registration, phones, links decided by another, and identity numbers that stay sealed
 //! - `terminals` enrolment, certificates, and sessions of detainees
+//! - `offline_sales` allowances, signed sales brought in later, and what waits for finance
 //! - `goods` prices that two people raise, products listed twice, stock, the catalogue as a file
 //! - `money_without_order`, `approvals` whose it is, and two people for one decision
 //! - `bad_input`, `bad_names`, `bad_bytes`, `bad_requests` what is refused at the door
@@ -67,6 +68,7 @@ mod model;
 mod money_without_order;
 mod notifications;
 mod offline;
+mod offline_sales;
 mod others;
 mod outcomes;
 mod own_ids;

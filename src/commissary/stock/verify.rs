@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::{
     db::Conn,
     ledger::verify::{Page, VerifyError},
-    proto::{JournalRecord, PurchaseFacts, ReturnFacts},
+    proto::{JournalRecord, PurchaseFacts, PurchaseLineFacts, ReturnFacts},
 };
 
 /// How many there are of each counted product, as far as it is replayed.
@@ -97,6 +97,26 @@ impl StockCheck {
     pub fn sold(&mut self, page: &Page<'_>, record: &JournalRecord, facts: &PurchaseFacts) -> Result<(), VerifyError> {
         for line in &facts.lines {
             self.line(page, record, &line.product, -i64::from(line.quantity), line.stock_after)?;
+        }
+        Ok(())
+    }
+
+    /// Replays goods that were handed out whatever the books said: where these had fewer, none are left.
+    pub fn sold_already(
+        &mut self,
+        page: &Page<'_>,
+        record: &JournalRecord,
+        lines: &[PurchaseLineFacts],
+    ) -> Result<(), VerifyError> {
+        for line in lines {
+            let there = self.known.get(&line.product).map_or(0, |(on_hand, _)| *on_hand);
+            let pieces = i64::from(line.quantity);
+            let taken = if line.stock_after.is_some() {
+                pieces.min(there)
+            } else {
+                pieces
+            };
+            self.line(page, record, &line.product, -taken, line.stock_after)?;
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["custody"],
     &["terminal"],
     &["commissary", "contract", "distribution", "payer", "remittance"],
+    &["offline_sales"],
     &["payment", "reconciliation", "refund", "settlement", "unmatched"],
     &["api", "jobs", "verification"],
     &["serve"],
