@@ -4,20 +4,21 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tonic::{
-    Request, Status,
+    Request, Status, Streaming,
     metadata::{Ascii, MetadataValue},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
 use super::{
     home::Home,
-    store::{Entry, Identity},
+    store::{Call, Entry, Identity},
 };
 use crate::proto::{
-    Balances, GetBalancesRequest, GetProductRequest, GetPurchaseRequest, GetRequestOutcomeRequest, GetSpendingRequest,
-    ListProductsRequest, Product, Purchase, RequestOutcome, Spending,
+    Allowance, Balances, EndAllowanceRequest, GetAllowanceRequest, GetBalancesRequest, GetOfflineChainRequest,
+    GetProductRequest, GetPurchaseRequest, GetRequestOutcomeRequest, GetSpendingRequest, ListProductsRequest,
+    OfflineChain, OfflineSaleOutcome, Product, Purchase, RequestOutcome, Spending, UploadOfflineSalesRequest,
     commissary_service_client::CommissaryServiceClient, custody_service_client::CustodyServiceClient,
-    ledger_service_client::LedgerServiceClient,
+    ledger_service_client::LedgerServiceClient, offline_sales_service_client::OfflineSalesServiceClient,
 };
 
 /// The file of the bearer token.
@@ -30,6 +31,12 @@ pub const AUTHORITY: &str = "authority.crt";
 const SERVICE_NAME: &str = "custody";
 /// The most products of one page.
 const PAGE: i32 = 500;
+
+/// What an entry of the queue is answered with.
+pub enum Answer {
+    Purchase(Purchase),
+    Allowance(Allowance),
+}
 
 /// A connection. It is made when it is first used, and again when it is lost.
 #[derive(Clone)]
@@ -86,20 +93,57 @@ impl Line {
         CommissaryServiceClient::new(self.channel.clone())
     }
 
-    /// Asks for a purchase, with the very message that was written down.
-    pub async fn purchase(&self, entry: &Entry) -> anyhow::Result<Result<Purchase, Status>> {
-        let message = entry.message()?;
-        let answer = self.commissary().create_purchase(self.call(message)).await;
-        Ok(answer.map(tonic::Response::into_inner))
+    fn offline(&self) -> OfflineSalesServiceClient<Channel> {
+        OfflineSalesServiceClient::new(self.channel.clone())
     }
 
-    /// A purchase that was made.
-    pub async fn purchase_made(&self, name: String) -> Result<Purchase, Status> {
+    /// Asks for what an entry is, with the very message that was written down.
+    pub async fn send(&self, entry: &Entry) -> anyhow::Result<Result<Answer, Status>> {
+        Ok(match entry.call {
+            Call::Purchase => {
+                let answer = self.commissary().create_purchase(self.call(entry.message()?)).await;
+                answer.map(|answer| Answer::Purchase(answer.into_inner()))
+            }
+            Call::Reserve => {
+                let answer = self.offline().reserve_allowance(self.call(entry.message()?)).await;
+                answer.map(|answer| Answer::Allowance(answer.into_inner()))
+            }
+            Call::End => {
+                let answer = self.offline().end_allowance(self.call(entry.message()?)).await;
+                answer.map(|answer| Answer::Allowance(answer.into_inner()))
+            }
+        })
+    }
+
+    /// Reads what an entry has made, by the ledger's word.
+    pub async fn made(&self, entry: &Entry, resource: String) -> anyhow::Result<Result<Answer, Status>> {
+        let name = match entry.call {
+            Call::Purchase => {
+                let message = GetPurchaseRequest { name: resource };
+                let answer = self.commissary().get_purchase(self.call(message)).await;
+                return Ok(answer.map(|answer| Answer::Purchase(answer.into_inner())));
+            }
+            Call::Reserve => resource,
+            Call::End => entry.message::<EndAllowanceRequest>()?.name,
+        };
         let answer = self
-            .commissary()
-            .get_purchase(self.call(GetPurchaseRequest { name }))
-            .await?;
-        Ok(answer.into_inner())
+            .offline()
+            .get_allowance(self.call(GetAllowanceRequest { name }))
+            .await;
+        Ok(answer.map(|answer| Answer::Allowance(answer.into_inner())))
+    }
+
+    /// Where the service has the terminal's numbers.
+    pub async fn chain(&self, terminal: String) -> Result<OfflineChain, Status> {
+        let message = GetOfflineChainRequest { terminal };
+        Ok(self.offline().get_offline_chain(self.call(message)).await?.into_inner())
+    }
+
+    /// Brings sales in. Answers come in their order; the call may take as long as the sales need.
+    pub async fn upload(&self, sales: Vec<UploadOfflineSalesRequest>) -> Result<Streaming<OfflineSaleOutcome>, Status> {
+        let mut request = self.call(tokio_stream::iter(sales));
+        request.metadata_mut().remove("grpc-timeout");
+        Ok(self.offline().upload_offline_sales(request).await?.into_inner())
     }
 
     /// What became of a request, by the ledger's word.

@@ -91,6 +91,7 @@ impl Till {
             Verb::Balance(whose) => self.balance(whose).await,
             Verb::Sell(sell) => self.sell(sell).await,
             Verb::Resume(resume) => self.resume(resume).await,
+            Verb::Offline(verb) => self.offline(verb).await,
             Verb::Queue => self.queue(),
             Verb::Receipts(which) => self.receipts(which),
             Verb::Shell => anyhow::bail!("this is a shell already"),
@@ -109,9 +110,14 @@ impl Till {
         Ok((identity, line.clone()))
     }
 
-    /// The terminal's own time, as it stands in the queue.
+    /// The terminal's own time.
+    pub fn time(&self) -> OffsetDateTime {
+        self.clock.now()
+    }
+
+    /// The same, as it stands in the queue.
     pub fn now(&self) -> anyhow::Result<String> {
-        self.printed_time(self.clock.now())
+        self.printed_time(self.time())
     }
 
     /// A time of the ledger's, as it stands on receipts.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{answer::Refusal, home::Home, receipt::Slip};
 
 /// Who the terminal is, under [`IDENTITY`].
-const SETTINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("settings");
+pub(super) const SETTINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("settings");
 /// Entries of the queue by their numbers, from 1.
 const QUEUE: TableDefinition<u64, &[u8]> = TableDefinition::new("queue");
 /// The numbers of entries whose outcome is not known.
@@ -26,6 +26,12 @@ const RECEIPTS: TableDefinition<u64, &[u8]> = TableDefinition::new("receipts");
 const UNPRINTED: TableDefinition<u64, ()> = TableDefinition::new("unprinted");
 /// What is known of products, by their ids.
 const PRODUCTS: TableDefinition<&str, &[u8]> = TableDefinition::new("products");
+
+/// Allowances by their numbers, and sales without the network by theirs.
+pub(super) const ALLOWANCES: TableDefinition<i64, &[u8]> = TableDefinition::new("allowances");
+pub(super) const SALES: TableDefinition<i64, &[u8]> = TableDefinition::new("sales");
+/// The numbers of sales that have still to be brought in.
+pub(super) const UNSENT: TableDefinition<i64, ()> = TableDefinition::new("unsent");
 
 const IDENTITY: &str = "identity";
 /// How much of the file is kept in memory, in bytes: a terminal reads little.
@@ -51,6 +57,10 @@ pub struct Identity {
 pub enum Call {
     /// CreatePurchase.
     Purchase,
+    /// ReserveAllowance.
+    Reserve,
+    /// EndAllowance.
+    End,
 }
 
 /// Something that the service is asked for exactly once.
@@ -136,7 +146,7 @@ pub struct Product {
 }
 
 /// The database.
-pub struct Store(Database);
+pub struct Store(pub(super) Database);
 
 impl Store {
     /// Opens it, or makes an empty one.
@@ -161,6 +171,9 @@ impl Store {
             tx.open_table(RECEIPTS)?;
             tx.open_table(UNPRINTED)?;
             tx.open_table(PRODUCTS)?;
+            tx.open_table(ALLOWANCES)?;
+            tx.open_table(SALES)?;
+            tx.open_table(UNSENT)?;
             tx.commit()?;
             Ok(())
         })?;
@@ -336,7 +349,7 @@ impl Store {
         found.map(|row| read(row.value())).transpose()
     }
 
-    fn write<T>(&self, work: impl FnOnce(&WriteTransaction) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    pub(super) fn write<T>(&self, work: impl FnOnce(&WriteTransaction) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let tx = self.0.begin_write()?;
         let done = work(&tx)?;
         tx.commit()?;
@@ -344,7 +357,7 @@ impl Store {
     }
 }
 
-fn read<T: DeserializeOwned>(row: &[u8]) -> anyhow::Result<T> {
+pub(super) fn read<T: DeserializeOwned>(row: &[u8]) -> anyhow::Result<T> {
     serde_json::from_slice(row).context("the terminal's store")
 }
 
@@ -354,7 +367,7 @@ fn put(tx: &WriteTransaction, entry: &Entry) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn end(tx: &WriteTransaction, entry: &Entry, state: State) -> anyhow::Result<()> {
+pub(super) fn end(tx: &WriteTransaction, entry: &Entry, state: State) -> anyhow::Result<()> {
     if tx.open_table(OPEN)?.remove(entry.number)?.is_none() {
         bail!("entry {} of the queue has ended before", entry.number);
     }
@@ -367,7 +380,7 @@ fn put_receipt(tx: &WriteTransaction, receipt: &Receipt) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn add_receipt(tx: &WriteTransaction, slip: Slip) -> anyhow::Result<u64> {
+pub(super) fn add_receipt(tx: &WriteTransaction, slip: Slip) -> anyhow::Result<u64> {
     let number = tx.open_table(RECEIPTS)?.last()?.map_or(0, |(number, _)| number.value()) + 1;
     let receipt = Receipt {
         number,
