@@ -8,7 +8,7 @@ use std::{io::Write as _, sync::Arc};
 use anyhow::Context as _;
 use futures::future::try_join_all;
 use secrecy::ExposeSecret as _;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
     config::{Config, Server},
     contract::Contracts,
     custody::Custody,
+    gateway::Channels,
     db::{self, Database, embedded::Embedded},
     distribution::Distributions,
     jobs::{self, status::Watched},
@@ -98,7 +99,6 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let offline_sales = OfflineSales::new(lanes.clone());
     let runners = runners.chain([settlements.runner(), contracts.runner(), offline_sales.runner()]);
     let desk = Desk::new(lanes.clone(), runners);
-    let watched = Watched::new(database.clone(), clock.clone());
     let router = server::router(Doors {
         lanes: lanes.clone(),
         custody: custody.clone(),
@@ -122,23 +122,8 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     })
     .await?;
 
-    let tasks = [
-        tokio::spawn(jobs::polling::run(
-            remittances,
-            refunds,
-            custody.clone(),
-            watched.clone(),
-            stop.clone(),
-        )),
-        tokio::spawn(jobs::allowances::run(
-            offline_sales,
-            custody.clone(),
-            watched.clone(),
-            stop.clone(),
-        )),
-        tokio::spawn(jobs::approvals::run(desk, custody, watched, stop.clone())),
-        tokio::spawn(jobs::keys::run(channels, stop.clone())),
-    ];
+    let by_the_clock = (custody, Watched::new(database.clone(), clock.clone()), stop.clone());
+    let tasks = start_jobs((remittances, refunds), offline_sales, desk, channels, by_the_clock);
     announce(&format!("custody ready on {address}"))?;
     let served = server::serve(listener, router, stop.clone()).await;
     stop.cancel();
@@ -146,6 +131,25 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     lanes.close().await;
     database.close().await;
     Ok(served?)
+}
+
+/// Starts what runs by the clock.
+fn start_jobs(
+    (remittances, refunds): (Remittances, Refunds),
+    offline_sales: OfflineSales,
+    desk: Desk,
+    channels: Channels,
+    (custody, watched, stop): (Custody, Watched, CancellationToken),
+) -> [JoinHandle<()>; 4] {
+    let polling = jobs::polling::run(remittances, refunds, custody.clone(), watched.clone(), stop.clone());
+    let releasing = jobs::allowances::run(offline_sales, custody.clone(), watched.clone(), stop.clone());
+    let deciding = jobs::approvals::run(desk, custody, watched, stop.clone());
+    [
+        tokio::spawn(polling),
+        tokio::spawn(releasing),
+        tokio::spawn(deciding),
+        tokio::spawn(jobs::keys::run(channels, stop)),
+    ]
 }
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
