@@ -58,6 +58,12 @@ impl Told {
 pub enum Verb {
     /// Tell the terminal which service it sells for, and who it is there.
     Enrol(Enrol),
+    /// Sign a detainee in with card and PIN. What is the detainee's is asked for in that session until `sign-out`.
+    SignIn(SignIn),
+    /// Set another PIN for whoever is signed in.
+    ChangePin(PinFrom),
+    /// End the session of whoever is signed in.
+    SignOut,
     /// Show what is on sale, and keep the products' names for receipts.
     Catalogue,
     /// Show a detainee's balances, and what of the month's limit is spent.
@@ -112,12 +118,33 @@ pub struct Enrol {
     pub time_zone: Zone,
 }
 
+/// A card.
+#[derive(Debug, Clone, Args)]
+pub struct SignIn {
+    /// The card's number.
+    #[arg(long, value_name = "NUMBER")]
+    pub card: String,
+    #[command(flatten)]
+    pub from: PinFrom,
+}
+
+/// Where PINs come from: by default the keyboard, where they are not shown.
+#[derive(Debug, Clone, Args)]
+pub struct PinFrom {
+    /// Read from this file descriptor, a line for each PIN (for `change-pin` the old one, then the new one).
+    #[arg(long, value_name = "NUMBER")]
+    pub pin_fd: Option<u16>,
+    /// The same from standard input.
+    #[arg(long, conflicts_with = "pin_fd")]
+    pub pin_stdin: bool,
+}
+
 /// Whose money it is about.
 #[derive(Debug, Clone, Args)]
 pub struct Whose {
-    /// The detainee.
+    /// The detainee. By default whoever is signed in.
     #[arg(long, value_name = "DETAINEE", value_parser = DetaineeId::parse)]
-    pub detainee: DetaineeId,
+    pub detainee: Option<DetaineeId>,
 }
 
 /// A sale.

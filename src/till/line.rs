@@ -11,14 +11,16 @@ use tonic::{
 
 use super::{
     home::Home,
-    store::{Call, Entry, Identity},
+    store::{Call, Entry, Identity, Session},
 };
 use crate::proto::{
-    Allowance, Balances, EndAllowanceRequest, GetAllowanceRequest, GetBalancesRequest, GetOfflineChainRequest,
-    GetProductRequest, GetPurchaseRequest, GetRequestOutcomeRequest, GetSpendingRequest, ListProductsRequest,
-    OfflineChain, OfflineSaleOutcome, Product, Purchase, RequestOutcome, Spending, UploadOfflineSalesRequest,
+    self, Allowance, Balances, ChangePinRequest, CreatePurchaseRequest, EndAllowanceRequest, GetAllowanceRequest,
+    GetBalancesRequest, GetOfflineChainRequest, GetProductRequest, GetPurchaseRequest, GetRequestOutcomeRequest,
+    GetSpendingRequest, ListProductsRequest, OfflineChain, OfflineSaleOutcome, Product, Purchase, RequestOutcome,
+    SignInRequest, SignOutRequest, Spending, UploadOfflineSalesRequest,
     commissary_service_client::CommissaryServiceClient, custody_service_client::CustodyServiceClient,
     ledger_service_client::LedgerServiceClient, offline_sales_service_client::OfflineSalesServiceClient,
+    session_service_client::SessionServiceClient,
 };
 
 /// The file of the bearer token.
@@ -44,6 +46,8 @@ pub struct Line {
     channel: Channel,
     /// The terminal's own token; none when its certificate speaks for it.
     bearer: Option<MetadataValue<Ascii>>,
+    /// The session of whoever is signed in, and who that is.
+    session: Option<(String, MetadataValue<Ascii>)>,
     /// How long an answer may take.
     answer: Duration,
 }
@@ -76,7 +80,20 @@ impl Line {
         Ok(Line {
             channel: endpoint.connect_lazy(),
             bearer,
+            session: None,
             answer,
+        })
+    }
+
+    /// The same connection for whoever is signed in: what is a detainee's is asked for in that detainee's session.
+    ///
+    /// # Errors
+    /// The session's token is none.
+    pub fn with(self, session: Option<Session>) -> anyhow::Result<Line> {
+        let session = session.map(|session| Ok::<_, anyhow::Error>((session.detainee, bearer(&session.token)?)));
+        Ok(Line {
+            session: session.transpose()?,
+            ..self
         })
     }
 
@@ -87,6 +104,50 @@ impl Line {
         }
         request.set_timeout(self.answer);
         request
+    }
+
+    /// A call that is about a detainee, `centers/{center}/detainees/{detainee}`.
+    fn call_of<T>(&self, detainee: &str, message: T) -> Request<T> {
+        let mut request = self.call(message);
+        if let Some((own, token)) = &self.session
+            && detainee.rsplit('/').next() == Some(own)
+        {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        request
+    }
+
+    /// A call in the session, whosever it is.
+    fn call_within<T>(&self, message: T) -> Request<T> {
+        let mut request = self.call(message);
+        if let Some((_, token)) = &self.session {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        request
+    }
+
+    fn sessions(&self) -> SessionServiceClient<Channel> {
+        SessionServiceClient::new(self.channel.clone())
+    }
+
+    /// Signs a detainee in. A terminal asks as itself.
+    pub async fn sign_in(&self, message: SignInRequest) -> Result<proto::Session, Status> {
+        Ok(self.sessions().sign_in(self.call(message)).await?.into_inner())
+    }
+
+    /// Sets another PIN.
+    pub async fn change_pin(&self, message: ChangePinRequest) -> Result<proto::Session, Status> {
+        Ok(self
+            .sessions()
+            .change_pin(self.call_within(message))
+            .await?
+            .into_inner())
+    }
+
+    /// Ends the session.
+    pub async fn sign_out(&self) -> Result<(), Status> {
+        self.sessions().sign_out(self.call_within(SignOutRequest {})).await?;
+        Ok(())
     }
 
     fn commissary(&self) -> CommissaryServiceClient<Channel> {
@@ -101,7 +162,9 @@ impl Line {
     pub async fn send(&self, entry: &Entry) -> anyhow::Result<Result<Answer, Status>> {
         Ok(match entry.call {
             Call::Purchase => {
-                let answer = self.commissary().create_purchase(self.call(entry.message()?)).await;
+                let message: CreatePurchaseRequest = entry.message()?;
+                let request = self.call_of(&message.detainee.clone(), message);
+                let answer = self.commissary().create_purchase(request).await;
                 answer.map(|answer| Answer::Purchase(answer.into_inner()))
             }
             Call::Reserve => {
@@ -187,7 +250,9 @@ impl Line {
     /// What a detainee has.
     pub async fn balances(&self, detainee: String) -> Result<Balances, Status> {
         let mut client = CustodyServiceClient::new(self.channel.clone());
-        let answer = client.get_balances(self.call(GetBalancesRequest { detainee })).await?;
+        let answer = client
+            .get_balances(self.call_of(&detainee.clone(), GetBalancesRequest { detainee }))
+            .await?;
         Ok(answer.into_inner())
     }
 
@@ -197,7 +262,8 @@ impl Line {
             detainee,
             month: String::new(),
         };
-        let answer = self.commissary().get_spending(self.call(message)).await?;
+        let request = self.call_of(&message.detainee.clone(), message);
+        let answer = self.commissary().get_spending(request).await?;
         Ok(answer.into_inner())
     }
 }

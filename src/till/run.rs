@@ -87,6 +87,9 @@ impl Till {
     pub async fn run(&mut self, verb: &Verb) -> anyhow::Result<Ending> {
         match verb {
             Verb::Enrol(enrol) => self.enrol(enrol).await,
+            Verb::SignIn(sign_in) => self.sign_in(sign_in).await,
+            Verb::ChangePin(from) => self.change_pin(from).await,
+            Verb::SignOut => self.sign_out().await,
             Verb::Catalogue => self.catalogue().await,
             Verb::Balance(whose) => self.balance(whose).await,
             Verb::Sell(sell) => self.sell(sell).await,
@@ -107,7 +110,7 @@ impl Till {
             .identity
             .as_ref()
             .context("the terminal was not enrolled; see `enrol`")?;
-        Ok((identity, line.clone()))
+        Ok((identity, line.clone().with(self.store.session()?)?))
     }
 
     /// The terminal's own time.

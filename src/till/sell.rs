@@ -26,7 +26,7 @@ impl Till {
         let request_id = sell
             .request_id
             .map_or_else(|| Uuid::now_v7().to_string(), |id| id.to_string());
-        let message = purchase_of(&identity.center, sell, &request_id);
+        let message = purchase_of(&identity.center, &self.detainee(&sell.whose)?, sell, &request_id);
         let known = self.store.by_request(&request_id)?;
         if let Some(known) = &known {
             let before: CreatePurchaseRequest = known.message()?;
@@ -176,14 +176,14 @@ pub fn product_in(product: proto::Product) -> super::store::Product {
     }
 }
 
-fn purchase_of(center: &str, sell: &Sell, request_id: &str) -> CreatePurchaseRequest {
+fn purchase_of(center: &str, detainee: &str, sell: &Sell, request_id: &str) -> CreatePurchaseRequest {
     let parent = format!("centers/{center}");
     let line = |line: &super::basket::Line| CreatePurchaseLine {
         product: format!("{parent}/products/{}", line.product),
         quantity: line.quantity,
     };
     CreatePurchaseRequest {
-        detainee: format!("{parent}/detainees/{}", sell.whose.detainee),
+        detainee: format!("{parent}/detainees/{detainee}"),
         lines: sell.lines.iter().map(line).collect(),
         request_id: request_id.to_owned(),
         parent,

@@ -34,6 +34,7 @@ pub(super) const SALES: TableDefinition<i64, &[u8]> = TableDefinition::new("sale
 pub(super) const UNSENT: TableDefinition<i64, ()> = TableDefinition::new("unsent");
 
 const IDENTITY: &str = "identity";
+const SESSION: &str = "session";
 /// How much of the file is kept in memory, in bytes: a terminal reads little.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -49,6 +50,15 @@ pub struct Identity {
     pub terminal: String,
     /// The zone that receipts are printed in.
     pub time_zone: String,
+}
+
+/// Whoever is signed in.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Session {
+    /// The bearer token: a secret.
+    pub token: String,
+    /// Who it is.
+    pub detainee: String,
 }
 
 /// What the service is asked for.
@@ -192,6 +202,25 @@ impl Store {
         self.write(|tx| {
             tx.open_table(SETTINGS)?
                 .insert(IDENTITY, serde_json::to_vec(identity)?.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Who is signed in, if anybody.
+    pub fn session(&self) -> anyhow::Result<Option<Session>> {
+        let tx = self.0.begin_read()?;
+        let found = tx.open_table(SETTINGS)?.get(SESSION)?;
+        found.map(|row| read(row.value())).transpose()
+    }
+
+    /// Tells it.
+    pub fn set_session(&self, session: Option<&Session>) -> anyhow::Result<()> {
+        self.write(|tx| {
+            let mut settings = tx.open_table(SETTINGS)?;
+            match session {
+                Some(session) => settings.insert(SESSION, serde_json::to_vec(session)?.as_slice())?,
+                None => settings.remove(SESSION)?,
+            };
             Ok(())
         })
     }

@@ -19,7 +19,7 @@ use crate::{
         flags::{Offline, OfflineSell, Reserve},
         line::KEY,
         printing,
-        queue::Fate,
+        queue::{Fate, how_it_ended},
         receipt::{OfflineSlip, Slip, SlipLine},
         run::Till,
         sell::id_of,
@@ -50,9 +50,18 @@ impl Till {
     /// Asks the service to set money aside, after it has learned the prices and where the numbers stand.
     async fn reserve(&self, reserve: &Reserve) -> anyhow::Result<Ending> {
         let (identity, line) = self.enrolled()?;
-        let (ending, _) = self.finish_open(&line, false).await?;
+        let detainee = self.detainee(&reserve.whose)?;
+        let (ending, finished) = self.finish_open(&line, false).await?;
         if ending != Ending::Done {
             return Ok(ending);
+        }
+        for entry in finished.iter().filter(|entry| entry.call == Call::Reserve) {
+            let before: ReserveAllowanceRequest = entry.message()?;
+            let amount = before.amount.unwrap_or_default().amount;
+            if id_of(&before.detainee) == detainee && amount == reserve.amount {
+                self.say("The same was open; it is finished now, and was not set aside a second time.")?;
+                return Ok(how_it_ended(&self.store.entry(entry.number)?));
+            }
         }
         let products = match line.products(&identity.center).await {
             Ok(products) => products,
@@ -75,7 +84,7 @@ impl Till {
         let expires = self.time().saturating_add(Duration::hours(i64::from(reserve.hours)));
         let request_id = Uuid::now_v7().to_string();
         let message = ReserveAllowanceRequest {
-            detainee: format!("{parent}/detainees/{}", reserve.whose.detainee),
+            detainee: format!("{parent}/detainees/{detainee}"),
             amount: Some(Money {
                 currency_code: currency.code().to_owned(),
                 amount: Amount::parse_positive(&reserve.amount, currency)?.to_string(),
@@ -135,7 +144,8 @@ impl Till {
 
     /// Sells within what is set aside. Nothing is sent.
     fn sell_offline(&self, sell: &OfflineSell) -> anyhow::Result<Ending> {
-        if let Some(printed) = self.print_before(sell)? {
+        let detainee = self.detainee(&sell.whose)?;
+        if let Some(printed) = self.print_before(sell, &detainee)? {
             return Ok(printed);
         }
         let priced = match self.price(&sell.lines)? {
@@ -145,9 +155,7 @@ impl Till {
         let now = self.time();
         let mut open = self.store.allowances()?;
         open.retain(|allowance| {
-            !allowance.is_ended
-                && allowance.detainee == sell.whose.detainee.as_str()
-                && allowance.expire_s > now.unix_timestamp()
+            !allowance.is_ended && allowance.detainee == detainee && allowance.expire_s > now.unix_timestamp()
         });
         let (mut most, mut found) = (Amount::zero(priced.currency), None);
         for allowance in open {
@@ -168,7 +176,7 @@ impl Till {
     }
 
     /// Prints what waits. If that is the same sale, it was typed again, and is not sold a second time.
-    fn print_before(&self, sell: &OfflineSell) -> anyhow::Result<Option<Ending>> {
+    fn print_before(&self, sell: &OfflineSell, detainee: &str) -> anyhow::Result<Option<Ending>> {
         let wanted: Vec<(&str, i32)> = sell
             .lines
             .iter()
@@ -178,9 +186,7 @@ impl Till {
         for number in self.store.unprinted()? {
             let slip = self.store.receipt(number)?.slip;
             let sold = slip.lines.iter().map(|line| (line.product.as_str(), line.quantity));
-            is_same |= slip.offline.is_some()
-                && slip.detainee == sell.whose.detainee.as_str()
-                && sold.eq(wanted.iter().copied());
+            is_same |= slip.offline.is_some() && slip.detainee == detainee && sold.eq(wanted.iter().copied());
             printing::print(&self.store, number, &self.flags, json!({ "outcome": "printed" }))?;
         }
         if is_same {
