@@ -130,7 +130,7 @@ impl Doors {
             linked.clone(),
         );
         let reconciliation = ReconciliationApi::new(self.reconciliations.clone(), self.custody.clone());
-        let custody = CustodyApi::new(self.custody.clone(), self.lanes.database().clone(), linked);
+        let custody = CustodyApi::new(self.custody.clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
         let catalogue = CatalogueApi::new(self.commissary.clone(), self.desk.clone(), self.custody.clone());
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.stop.clone());

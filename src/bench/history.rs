@@ -23,8 +23,8 @@ use crate::{
     ids::{CenterId, DetaineeId, ProductId, RequestId, TerminalId},
     ledger::{self, Lanes},
     proto::{
-        CloseSettlementRequest, GetBalancesRequest, ListStatementLinesRequest, custody_service_client::CustodyServiceClient,
-        settlement_service_client::SettlementServiceClient,
+        CloseSettlementRequest, GetBalancesRequest, ListStatementLinesRequest,
+        custody_service_client::CustodyServiceClient, settlement_service_client::SettlementServiceClient,
     },
 };
 
@@ -93,7 +93,9 @@ pub async fn run(
     let targets = arena.targets(1, detainees)?;
     let noop = load::health_checks(arena.address(), meter, in_flight, length / 2).await?;
     let empty = load::purchases(arena.address(), meter, &targets, in_flight, length).await?;
-    make(arena.database_url(), detainees, history).await.context("making the history")?;
+    make(arena.database_url(), detainees, history)
+        .await
+        .context("making the history")?;
     let full = load::purchases(arena.address(), meter, &targets, in_flight, length).await?;
     let token = arena.finance(&targets[0].center)?;
     let (balance, statement) = read(&arena, &targets[0], &token, in_flight, length).await?;
@@ -167,7 +169,11 @@ async fn read(
     let meter = arena.meter()?;
     let bearer = load::bearer(token)?;
     let parent = format!("centers/{}", target.center);
-    let names: Vec<String> = target.detainees.iter().map(|id| format!("{parent}/detainees/{id}")).collect();
+    let names: Vec<String> = target
+        .detainees
+        .iter()
+        .map(|id| format!("{parent}/detainees/{id}"))
+        .collect();
     let channels = load::connect(arena.address()).await?;
     let clients: Vec<_> = channels.into_iter().map(CustodyServiceClient::new).collect();
     let asked = {
@@ -206,7 +212,9 @@ async fn settle(arena: &mut Arena, target: &Target, token: &str) -> anyhow::Resu
     let today = Clock::system().now();
     let later = (today + time::Duration::days(2)).format(&Rfc3339)?;
     arena.restart(&["--dev", "--dev-clock", &later]).await?;
-    let channel = Endpoint::from_shared(format!("http://{}", arena.address()))?.connect().await?;
+    let channel = Endpoint::from_shared(format!("http://{}", arena.address()))?
+        .connect()
+        .await?;
     let parent = format!("centers/{}", target.center);
     let mut request = Request::new(CloseSettlementRequest {
         vendor: format!("{parent}/vendors/V1"),
@@ -217,7 +225,10 @@ async fn settle(arena: &mut Arena, target: &Target, token: &str) -> anyhow::Resu
     request.metadata_mut().insert("authorization", load::bearer(token)?);
     let rss_before_mib = arena.server_rss_mib()?;
     let start = Instant::now();
-    let settlement = SettlementServiceClient::new(channel).close_settlement(request).await?.into_inner();
+    let settlement = SettlementServiceClient::new(channel)
+        .close_settlement(request)
+        .await?
+        .into_inner();
     Ok(Settled {
         seconds: (start.elapsed().as_secs_f64() * 100.0).round() / 100.0,
         sales: u64::try_from(settlement.line_count)?,

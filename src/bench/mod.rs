@@ -66,7 +66,10 @@ pub async fn run(flags: BenchFlags) -> anyhow::Result<()> {
     }
     if let Some(history) = flags.history {
         let length = Duration::from_secs(flags.seconds);
-        return print(&flags, &history::run(flags.in_flight, flags.detainees, history, length).await?);
+        return print(
+            &flags,
+            &history::run(flags.in_flight, flags.detainees, history, length).await?,
+        );
     }
     let series: Vec<(usize, usize)> = if flags.all {
         vec![(1, 1), (16, 1), (64, 1), (256, 1), (64, 4), (64, 50)]

@@ -1,5 +1,6 @@
 //! Centers, their rules, and the people held in them.
 
+mod books;
 mod entity;
 mod error;
 pub mod room;
@@ -11,6 +12,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use books::Books;
 pub use entity::{CenterProfile, Detainee, DetaineeState, Screening, Settings};
 pub use error::CustodyRefusal;
 use time::Date;
@@ -19,8 +21,11 @@ pub use verify::DetaineesCheck;
 use crate::{
     clock::Clock,
     db::{self, Conn, Database},
-    ids::{CenterId, CenterNo, DetaineeId},
-    ledger::{Center, Declined, LedgerError, Refusal, center},
+    ids::{AccountNo, CenterId, CenterNo, DetaineeId},
+    ledger::{
+        Center, Declined, LedgerError, Refusal, center,
+        statement::{Line, PageOf},
+    },
     money::Amount,
 };
 
@@ -31,6 +36,7 @@ pub struct Custody {
     clock: Clock,
     // A center's number, currency and zone never change, so what is found once is kept.
     centers: Arc<RwLock<HashMap<CenterId, Center>>>,
+    books: Books,
 }
 
 /// What is told when a center is created.
@@ -79,7 +85,9 @@ pub struct Balances {
 impl Custody {
     /// The domain over a database.
     pub fn new(database: Database, clock: Clock) -> Custody {
+        let books = Books::new(database.clone());
         Custody {
+            books,
             database,
             clock,
             centers: Arc::default(),
@@ -293,18 +301,24 @@ impl Custody {
 
     /// A detainee's balances and the transaction they include, from one snapshot.
     pub async fn balances(&self, center: &Center, id: &DetaineeId) -> Result<Balances, LedgerError> {
-        let detainee = self.detainee(center, id).await?;
-        let (amounts, as_of) = crate::ledger::balance::now(&*self.database.read, center, &detainee.accounts()).await?;
-        match amounts[..] {
-            [available, held, savings, withheld] => Ok(Balances {
-                available,
-                held,
-                savings,
-                withheld,
-                as_of,
-            }),
-            _ => Err(LedgerError::Internal),
-        }
+        let ([available, held, savings, withheld], as_of) = self.books.balances(center, id).await?;
+        Ok(Balances {
+            available,
+            held,
+            savings,
+            withheld,
+            as_of,
+        })
+    }
+
+    /// The numbers of a detainee's accounts: available, held, savings and withheld. They never change.
+    pub async fn accounts(&self, center: &Center, id: &DetaineeId) -> Result<[AccountNo; 4], LedgerError> {
+        self.books.accounts(center, id).await
+    }
+
+    /// A page of an account's statement, oldest line first.
+    pub async fn statement(&self, page: PageOf) -> Result<Vec<Line>, LedgerError> {
+        self.books.statement(page).await
     }
 }
 

@@ -16,13 +16,10 @@ use crate::{
     api::status::invalid_field,
     clock::Zone,
     custody::{self, Admission, CenterProfile, Custody, DetaineeState, NewCenter, Screening, Settings},
-    db::Database,
     ids::{AccountNo, CenterId, DetaineeId, Seq},
     ledger::{
-        Center, LedgerError, Reason, Refusal, Side,
-        account::{self, Account},
-        record,
-        statement::{self, Position},
+        Center, Reason, Refusal, Side, record,
+        statement::{Line, PageOf, Position},
     },
     money::{Amount, Currency},
     proto::{
@@ -38,18 +35,13 @@ use crate::{
 #[derive(Clone)]
 pub struct CustodyApi {
     custody: Custody,
-    database: Database,
     linked: Linked,
 }
 
 impl CustodyApi {
     /// The service; `linked` tells which detainees a payer may see.
-    pub fn new(custody: Custody, database: Database, linked: Linked) -> CustodyApi {
-        CustodyApi {
-            custody,
-            database,
-            linked,
-        }
+    pub fn new(custody: Custody, linked: Linked) -> CustodyApi {
+        CustodyApi { custody, linked }
     }
 }
 
@@ -248,7 +240,7 @@ fn detainee_out(detainee: &custody::Detainee, center: &Center) -> Detainee {
     }
 }
 
-fn line_out(line: statement::Line, center: &Center, counterparty: Option<&Account>) -> StatementLine {
+fn line_out(line: Line, center: &Center) -> StatementLine {
     // The account is the detainee's: a credit is money in, a debit is money out.
     let signed = match line.side {
         Side::Credit => Some(line.amount),
@@ -263,7 +255,7 @@ fn line_out(line: statement::Line, center: &Center, counterparty: Option<&Accoun
         kind: record::kind_of(&line.kind).into(),
         amount: signed.and_then(money),
         balance: money(line.balance),
-        counterparty: counterparty.map(Account::title).unwrap_or_default(),
+        counterparty: line.counterparty.title(),
         transaction: TransactionName {
             center: id,
             seq: line.position.seq.0,
@@ -272,8 +264,7 @@ fn line_out(line: statement::Line, center: &Center, counterparty: Option<&Accoun
     }
 }
 
-fn account_of(detainee: &custody::Detainee, account: DetaineeAccount) -> AccountNo {
-    let [available, held, savings, withheld] = detainee.accounts();
+fn account_of([available, held, savings, withheld]: [AccountNo; 4], account: DetaineeAccount) -> AccountNo {
     match account {
         DetaineeAccount::Unspecified | DetaineeAccount::Available => available,
         DetaineeAccount::Held => held,
@@ -448,23 +439,18 @@ impl CustodyService for CustodyApi {
         let name = DetaineeName::parse(&message.parent, "parent")?;
         let center = scope::center(&self.custody, actor, name.center).await?;
         let id = scope::detainee(&self.linked, actor, &center, name.detainee, "parent").await?;
-        let detainee = self.custody.detainee(&center, &id).await?;
+        let accounts = self.custody.accounts(&center, &id).await?;
         let arguments = [message.parent.as_str(), message.account().as_str_name()];
         let page = Page::read("ListStatementLines", &arguments, message.page_size, &message.page_token)?;
-        let after = page.after_leg()?.map(|(seq, leg)| Position { seq: Seq(seq), leg });
-        let account = account_of(&detainee, message.account());
-        let lines = statement::lines_after(&*self.database.read, &center, account, after, page.limit())
-            .await
-            .map_err(LedgerError::from)?;
+        let of = PageOf {
+            account: account_of(accounts, message.account()),
+            after: page.after_leg()?.map(|(seq, leg)| Position { seq: Seq(seq), leg }),
+            limit: page.limit(),
+            center: center.clone(),
+        };
+        let lines = self.custody.statement(of).await?;
         let (lines, next_page_token) = page.finish(lines, |line| leg_cursor(line.position.seq.0, line.position.leg));
-        let others: Vec<AccountNo> = lines.iter().map(|line| line.counterparty).collect();
-        let others = account::by_number(&*self.database.read, center.no, &others)
-            .await
-            .map_err(LedgerError::from)?;
-        let statement_lines = lines.into_iter().map(|line| {
-            let other = others.get(&line.counterparty);
-            line_out(line, &center, other)
-        });
+        let statement_lines = lines.into_iter().map(|line| line_out(line, &center));
         let statement_lines = statement_lines.collect();
         Ok(Response::new(ListStatementLinesResponse {
             statement_lines,

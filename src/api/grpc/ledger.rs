@@ -136,7 +136,7 @@ fn posting_out(line: &statement::Line, own: AccountNo, center: &Center) -> Posti
         }
         .to_string()
     };
-    let (own, other) = ((own, line.balance), (line.counterparty, line.counterparty_balance));
+    let (own, other) = ((own, line.balance), (line.counterparty.no, line.counterparty_balance));
     let (debit, credit) = match line.side {
         ledger::Side::Debit => (own, other),
         ledger::Side::Credit => (other, own),
