@@ -7,7 +7,7 @@
 //! - [`ledger`] the journal, its lanes, statements, proof and verification; [`access`] who may do what;
 //!   [`gateway`] payment channels behind one trait, and a simulator; [`bank`] payment files and what banks answer
 //! - [`approval`] two people for one decision; [`work`] what people have to look at
-//! - [`custody`] centers and detainees
+//! - [`custody`] centers and detainees; [`terminal`] terminals, and the person in front of them
 //! - [`commissary`] vendors, products, purchases, returns; [`contract`] what is agreed with vendors
 //! - [`distribution`] how credits are split; [`payer`] who pays, and for whom; [`remittance`] the money they send
 //! - [`unmatched`] money without an order, matched to its owner or returned
@@ -48,6 +48,7 @@ pub mod remittance;
 pub mod serve;
 pub mod settlement;
 pub mod telemetry;
+pub mod terminal;
 pub mod unmatched;
 pub mod verification;
 pub mod work;

@@ -19,6 +19,7 @@ use crate::{
     refund::{RETURN_METHOD, RefundsCheck},
     remittance::RemittancesCheck,
     settlement::SettlementsCheck,
+    terminal::TerminalsCheck,
     unmatched::UnmatchedCheck,
     work::WorkCheck,
 };
@@ -39,6 +40,7 @@ fn checks() -> Vec<Box<dyn Check>> {
         Box::<UnmatchedCheck>::default(),
         Box::<ContractsCheck>::default(),
         Box::<PaymentsCheck>::default(),
+        Box::<TerminalsCheck>::default(),
     ]
 }
 

@@ -13,6 +13,6 @@ mod token;
 pub use actor::{Actor, ActorError, Denied, Scope};
 pub use cache::CachedVerifier;
 pub use key::{KeyError, PublicKey, TokenKey, read_or_create_secret, read_secret};
-pub use permission::{METHODS, OPEN_SERVICES, Permission, is_open, permission_for};
+pub use permission::{METHODS, OPEN_METHODS, OPEN_SERVICES, Permission, is_open, permission_for};
 pub use role::{Role, UnknownRole};
 pub use token::{Issuer, MAX_TOKEN_BYTES, TokenError, Verified, Verifier};

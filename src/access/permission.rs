@@ -117,6 +117,10 @@ pub enum Permission {
     Review,
     /// Read whether the jobs run.
     ReadJobs,
+    /// Make terminals, let them be enrolled, and end them.
+    ManageTerminals,
+    /// Read terminals.
+    ReadTerminals,
 }
 
 impl Permission {
@@ -124,7 +128,7 @@ impl Permission {
     pub fn roles(self) -> &'static [Role] {
         use Role::*;
         match self {
-            ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers => &[Admin],
+            ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers | ManageTerminals => &[Admin],
             DownloadPaymentFiles => &[Finance],
             ReadPaymentFiles => &[Admin, Finance, Auditor],
             ReadContracts => &[Admin, Finance, Auditor, Commissary],
@@ -148,6 +152,7 @@ impl Permission {
             | ReadNotifications
             | ReadWork
             | ReadBuyers
+            | ReadTerminals
             | ReadJobs => &[Admin, Finance, Auditor],
             ReadDetainee | ReadStatement | ReadPayer | ReadRemittances | ReadDistribution | ReadUnspent
             | ReadRefunds => &[Admin, Finance, Auditor, Payer],
@@ -319,7 +324,15 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.CatalogueService/ExportCatalogue", ReadCatalogueHistory),
     ("custody.v1.CatalogueService/GetBuyer", ReadBuyers),
     ("custody.v1.CatalogueService/UpdateBuyer", ManageBuyers),
+    ("custody.v1.TerminalService/CreateTerminal", ManageTerminals),
+    ("custody.v1.TerminalService/GetTerminal", ReadTerminals),
+    ("custody.v1.TerminalService/ListTerminals", ReadTerminals),
+    ("custody.v1.TerminalService/CreateEnrolmentCode", ManageTerminals),
+    ("custody.v1.TerminalService/RevokeTerminal", ManageTerminals),
 ];
+
+/// The one method of ours that needs no token: whoever enrols has none yet, and is known by the code that an administrator made.
+pub const OPEN_METHODS: &[&str] = &["custody.v1.TerminalService/EnrolTerminal"];
 
 /// The services that anyone may call without a token: whether the service is up, and what it offers.
 pub const OPEN_SERVICES: &[&str] = &[
@@ -338,9 +351,8 @@ pub fn permission_for(method: &str) -> Option<Permission> {
 
 /// Whether anyone may call a method, as `package.Service/Method`, without a token.
 pub fn is_open(method: &str) -> bool {
-    method
-        .split_once('/')
-        .is_some_and(|(service, _)| OPEN_SERVICES.contains(&service))
+    let in_open_service = |(service, _): (&str, &str)| OPEN_SERVICES.contains(&service);
+    OPEN_METHODS.contains(&method) || method.split_once('/').is_some_and(in_open_service)
 }
 
 #[cfg(test)]
@@ -389,7 +401,9 @@ mod tests {
     }
 
     #[test]
-    fn only_health_and_reflection_are_open() {
+    fn only_health_reflection_and_enrolment_are_open() {
+        assert!(is_open("custody.v1.TerminalService/EnrolTerminal"));
+        assert!(!is_open("custody.v1.TerminalService/EnrolTerminals") && !is_open("custody.v1.TerminalService/"));
         assert!(is_open("grpc.health.v1.Health/Check") && is_open("grpc.reflection.v1.ServerReflection/Info"));
         assert!(!is_open("grpc.health.v1.Health") && !is_open("grpc.health.v1.HealthX/Check") && !is_open("grpc/x"));
     }

@@ -17,7 +17,7 @@ use super::{
         contract::ContractApi, custody::CustodyApi, deadline, distribution::DistributionApi, ledger::LedgerApi,
         payer::PayerApi, payment::PaymentApi, reconciliation::ReconciliationApi, refund::RefundApi,
         remittance::RemittanceApi, remittance_view::Views, scope::Linked, settlement::SettlementApi,
-        unmatched::UnmatchedApi, work::WorkApi,
+        terminal::TerminalApi, unmatched::UnmatchedApi, work::WorkApi,
     },
     http::{Notifications, OnRefund, OnUnknown},
     status::of_framework,
@@ -39,13 +39,15 @@ use crate::{
         payer_service_server::PayerServiceServer, payment_service_server::PaymentServiceServer,
         reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
         remittance_service_server::RemittanceServiceServer, settlement_service_server::SettlementServiceServer,
-        unmatched_service_server::UnmatchedServiceServer, work_service_server::WorkServiceServer,
+        terminal_service_server::TerminalServiceServer, unmatched_service_server::UnmatchedServiceServer,
+        work_service_server::WorkServiceServer,
     },
     reconciliation::Reconciliations,
     refund::Refunds,
     remittance::Remittances,
     settlement::Settlements,
     telemetry,
+    terminal::Terminals,
     unmatched::UnmatchedSums,
     work::WorkQueue,
 };
@@ -88,6 +90,8 @@ pub struct Doors {
     pub unmatched: UnmatchedSums,
     /// What people have to look at.
     pub work: WorkQueue,
+    /// Terminals, and who signs in at them.
+    pub terminals: Terminals,
     /// Who may come in.
     pub auth: AuthLayer,
     /// The largest request that is read, in bytes.
@@ -136,6 +140,7 @@ impl Doors {
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.stop.clone());
         let approval = ApprovalApi::new(self.desk.clone(), self.custody.clone());
         let unmatched = UnmatchedApi::new(self.unmatched.clone(), self.desk.clone(), self.custody.clone());
+        let terminal = TerminalApi::new(self.terminals.clone(), self.custody.clone());
         let work = WorkApi::new(self.work.clone(), self.custody.clone(), self.lanes.database().clone());
         Routes::new(CustodyServiceServer::new(custody).max_decoding_message_size(size_max))
             .add_service(CommissaryServiceServer::new(commissary).max_decoding_message_size(size_max))
@@ -152,6 +157,7 @@ impl Doors {
             .add_service(WorkServiceServer::new(work).max_decoding_message_size(size_max))
             .add_service(ContractServiceServer::new(contract).max_decoding_message_size(size_max))
             .add_service(PaymentServiceServer::new(payment).max_decoding_message_size(size_max))
+            .add_service(TerminalServiceServer::new(terminal).max_decoding_message_size(size_max))
     }
 }
 

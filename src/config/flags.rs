@@ -29,6 +29,9 @@ pub struct ServeFlags {
     /// Where the gateway sends notifications; by default to the address on which the service listens.
     #[arg(long, value_name = "URL")]
     pub gateway_notify_url: Option<String>,
+    /// Where enrolled terminals call, over TLS with their certificates; port 0 picks a free one. Without it there is no such port.
+    #[arg(long, value_name = "ADDRESS")]
+    pub terminal_listen: Option<SocketAddr>,
     /// The most commands that wait in one center's lane. [default: 4096]
     #[arg(long, value_name = "COUNT")]
     pub lane_queue_max: Option<usize>,

@@ -133,6 +133,11 @@ impl Layer {
             ("gateway", "secret", flags.gateway_secret.map(secret)),
             ("gateway", "notify_url", flags.gateway_notify_url),
             (
+                "terminals",
+                "listen",
+                flags.terminal_listen.map(|address| address.to_string()),
+            ),
+            (
                 "dev",
                 "clock",
                 flags.dev_clock.and_then(|time| time.format(&Rfc3339).ok()),

@@ -8,7 +8,7 @@
 //! - `banks`: the tables `[banks.CENTER]`, each center's bank account.
 //! - `channels`: the tables `[channels.NAME]`, any number of gateway channels of several kinds.
 //! - `flags`: the flags of `custody serve`. `layers`: file, environment and flags, put together.
-//! - `payers`: the section `[payers]`.
+//! - `payers`: the section `[payers]`. `terminals`: the section `[terminals]`.
 //! - `error`: why there is no configuration.
 
 mod banks;
@@ -17,6 +17,7 @@ mod error;
 mod flags;
 mod layers;
 mod payers;
+mod terminals;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -36,6 +37,7 @@ pub use self::{
     error::ConfigError,
     flags::{ServeFlags, parse_time},
     payers::Payers,
+    terminals::Terminals,
 };
 
 /// Every section and its keys.
@@ -44,6 +46,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("limits", &["lane_queue_max", "message_size_max_bytes"]),
     ("gateway", &["channel", "base_url", "secret", "notify_url"]),
     ("payers", payers::KEYS),
+    ("terminals", terminals::KEYS),
     ("dev", &["enabled", "clock"]),
 ];
 
@@ -69,6 +72,8 @@ pub struct Config {
     pub banks: BTreeMap<String, Bank>,
     /// How payers' identities and phones are kept.
     pub payers: Payers,
+    /// Where enrolled terminals call, and who signs their certificates.
+    pub terminals: Terminals,
     /// What only developers may do.
     pub dev: Dev,
 }
@@ -259,6 +264,7 @@ impl Config {
         for (center, bank) in &self.banks {
             banks::check(center, bank)?;
         }
+        self.terminals.check()?;
         self.payers.check()
     }
 }

@@ -6,6 +6,7 @@ mod channels;
 use std::{io::Write as _, sync::Arc};
 
 use anyhow::Context as _;
+use futures::future::try_join_all;
 use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,7 @@ use crate::{
     refund::{Refunds, Review, ReviewRunner},
     remittance::Remittances,
     settlement::Settlements,
+    terminal::{Authority, Terminals},
     unmatched::UnmatchedSums,
     work::WorkQueue,
 };
@@ -93,7 +95,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
     let payments = Payments::new(lanes.clone(), settlements.clone(), banks::open(config)?);
     let desk = Desk::new(lanes.clone(), runners.chain([settlements.runner(), contracts.runner()]));
-    let watched = Watched::new(database.clone(), clock);
+    let watched = Watched::new(database.clone(), clock.clone());
     let router = server::router(Doors {
         lanes: lanes.clone(),
         custody: custody.clone(),
@@ -109,27 +111,28 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         desk: desk.clone(),
         unmatched,
         work: WorkQueue::new(lanes.clone()),
+        terminals: terminals(config, &database, &clock)?,
         auth,
         message_size_max: config.limits.message_size_max_bytes,
         stop: stop.clone(),
     })
     .await?;
 
-    let polling = tokio::spawn(jobs::polling::run(
-        remittances,
-        refunds,
-        custody.clone(),
-        watched.clone(),
-        stop.clone(),
-    ));
-    let deciding = tokio::spawn(jobs::approvals::run(desk, custody, watched, stop.clone()));
-    let keeping = tokio::spawn(jobs::keys::run(channels, stop.clone()));
+    let tasks = [
+        tokio::spawn(jobs::polling::run(
+            remittances,
+            refunds,
+            custody.clone(),
+            watched.clone(),
+            stop.clone(),
+        )),
+        tokio::spawn(jobs::approvals::run(desk, custody, watched, stop.clone())),
+        tokio::spawn(jobs::keys::run(channels, stop.clone())),
+    ];
     announce(&format!("custody ready on {address}"))?;
     let served = server::serve(listener, router, stop.clone()).await;
     stop.cancel();
-    polling.await?;
-    deciding.await?;
-    keeping.await?;
+    try_join_all(tasks).await?;
     lanes.close().await;
     database.close().await;
     Ok(served?)
@@ -139,6 +142,12 @@ async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     let address = config.server.listen;
     let listener = TcpListener::bind(address).await;
     listener.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Terminals, with the authority that signs their certificates.
+fn terminals(config: &Config, database: &Database, clock: &Clock) -> anyhow::Result<Terminals> {
+    let authority = Authority::load(&config.server.data_dir, config.terminals.authority_files())?;
+    Ok(Terminals::new(database.clone(), clock.clone(), Arc::new(authority)))
 }
 
 /// Payers, with the keys of their identity numbers, of which none may be missing, and the sender of codes if there is one.

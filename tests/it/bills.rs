@@ -31,7 +31,7 @@ use tonic::transport::Endpoint;
 use crate::{
     reconciliation::{Bench, DAY, NEXT_MORNING, planted},
     service::with_token,
-    world::Process,
+    world::{Process, terminals},
 };
 
 /// The doors as of the next morning, and a token of finance.
@@ -57,6 +57,7 @@ async fn doors(bench: &Bench) -> (String, String) {
         refunds: bench.refunds.clone(),
         reconciliations: bench.reconciliations.clone(),
         auth: AuthLayer::new(verifier, clock.clone()),
+        terminals: terminals(&process),
         message_size_max: 65_536,
         lanes,
         custody,

@@ -42,7 +42,7 @@ use uuid::Uuid;
 
 use crate::{
     service::{purchase_of, with_token},
-    world::{World, request},
+    world::{World, request, terminals},
 };
 
 struct House {
@@ -91,6 +91,7 @@ impl House {
             desk: Desk::new(world.process.lanes.clone(), []),
             unmatched: UnmatchedSums::new(world.process.lanes.clone(), world.process.custody.clone()),
             work: WorkQueue::new(world.process.lanes.clone()),
+            terminals: terminals(&world.process),
             message_size_max: 65_536,
             stop: stop.clone(),
         })

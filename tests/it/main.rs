@@ -21,6 +21,7 @@
 //! - `life_over_the_wire` reviews by two people, watching, jobs
 //! - `outcomes`, `own_ids` one request id, one outcome, and ids of the service's own; `suspense` money in suspense
 //! - `payers` registration, phones, links decided by another, and identity numbers that stay sealed
+//! - `terminals` enrolment, certificates, and sessions of detainees
 //! - `goods` prices that two people raise, products listed twice, stock, the catalogue as a file
 //! - `money_without_order`, `approvals` whose it is, and two people for one decision
 //! - `bad_input`, `bad_names`, `bad_bytes`, `bad_requests` what is refused at the door
@@ -85,6 +86,7 @@ mod simulated_faults;
 mod storm;
 mod suspense;
 mod tampering;
+mod terminals;
 mod tidy;
 mod tracing;
 mod two_people;

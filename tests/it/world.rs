@@ -2,7 +2,10 @@
 
 use std::{
     str::FromStr as _,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use custody_ledger::{
@@ -15,6 +18,7 @@ use custody_ledger::{
     money::{Amount, Currency},
     payer::{DocumentKind, Identity, Payers, PhoneNumber, Registration, Relationship, Vault},
     proto::{OutcomeFacts, TransactionKind, journal_record::Facts},
+    terminal::{Authority, Terminals},
     verification,
 };
 use futures::future::{BoxFuture, FutureExt as _};
@@ -99,6 +103,17 @@ impl Process {
             payers,
         }
     }
+}
+
+/// The terminals of a process, with an authority of its own.
+pub fn terminals(process: &Process) -> Terminals {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::load(directory.path(), None).unwrap();
+    Terminals::new(
+        process.database.clone(),
+        process.lanes.clock().clone(),
+        Arc::new(authority),
+    )
 }
 
 /// A center with a vendor, three products and a detainee, and a process over it.

@@ -217,6 +217,10 @@ id_name!(
     ProductName, "centers/{center}/products/{product}", "", "centers" => center, "products" => product
 );
 id_name!(
+    /// `centers/{center}/terminals/{terminal}`
+    TerminalName, "centers/{center}/terminals/{terminal}", "", "centers" => center, "terminals" => terminal
+);
+id_name!(
     /// `centers/{center}/payers/{payer}`
     PayerName, "centers/{center}/payers/{payer}", "", "centers" => center, "payers" => payer
 );
@@ -396,8 +400,9 @@ mod tests {
             "centers/north/approvals/47",
             "centers/north/unmatchedSums/48",
             "centers/north/paymentFiles/49",
+            "centers/north/terminals/T1",
         ];
-        let kinds: [fn(&str) -> Option<String>; 23] = kinds!(
+        let kinds: [fn(&str) -> Option<String>; 24] = kinds!(
             CenterName,
             SettingsName,
             DistributionPolicyName,
@@ -420,7 +425,8 @@ mod tests {
             WorkItemName,
             ApprovalName,
             UnmatchedSumName,
-            PaymentFileName
+            PaymentFileName,
+            TerminalName
         );
         for (place, sample) in samples.iter().enumerate() {
             for (other, read) in kinds.iter().enumerate() {

@@ -11,6 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["access", "bank", "gateway", "ledger"],
     &["approval", "work"],
     &["custody"],
+    &["terminal"],
     &["commissary", "contract", "distribution", "payer", "remittance"],
     &["payment", "reconciliation", "refund", "settlement", "unmatched"],
     &["api", "jobs", "verification"],
