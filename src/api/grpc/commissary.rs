@@ -9,14 +9,15 @@ use super::{
     identity::reason_text,
     name::{CenterName, DetaineeName, ProductName, PurchaseName, ReturnName, TransactionName, VendorName},
     page::Page,
-    product::{new_product_in, product_change_in, product_out},
+    product::{category_out, new_product_in, product_change_in, product_out},
     respond, scope,
+    spending::window_view_out,
 };
 use crate::{
     access::{Actor, Denied},
     api::status::invalid_field,
     clock,
-    commissary::{self, Commissary, LINES_MAX, OrderLine, QUANTITY_MAX},
+    commissary::{self, Commissary, LINES_MAX, OrderLine, QUANTITY_MAX, Window},
     custody::Custody,
     ids::{DetaineeId, ProductId, Seq, TerminalId, VendorId},
     ledger::{Center, Refusal},
@@ -24,9 +25,9 @@ use crate::{
         self, CreateProductRequest, CreatePurchaseRequest, CreateReturnRequest, CreateVendorRequest, GetProductRequest,
         GetPurchaseRequest, GetReturnRequest, GetSpendingRequest, GetVendorRequest, JournalRecord, ListProductsRequest,
         ListProductsResponse, ListPurchasesRequest, ListPurchasesResponse, ListReturnsRequest, ListReturnsResponse,
-        ListVendorsRequest, ListVendorsResponse, Product, Purchase, PurchaseLine, Return, ReturnLine, Spending,
-        TransactionKind, UpdateProductRequest, Vendor, commissary_service_server::CommissaryService,
-        journal_record::Facts,
+        ListVendorsRequest, ListVendorsResponse, Product, Purchase, PurchaseLine, RestrictedCategory, Return,
+        ReturnLine, Spending, TransactionKind, UpdateProductRequest, Vendor,
+        commissary_service_server::CommissaryService, journal_record::Facts,
     },
 };
 
@@ -136,7 +137,9 @@ fn purchase_out(
             .unwrap_or_default(),
     };
     let parse = |text: &str| crate::money::Amount::parse(text, center.currency);
-    let remaining = parse(&facts.month_limit).ok().zip(parse(&facts.month_spent).ok());
+    let spending = facts.spending.as_ref().ok_or_else(crate::api::status::internal)?;
+    let month = spending.windows.iter().find(|told| told.window == Window::Month.name());
+    let remaining = month.and_then(|told| parse(&told.limit).ok().zip(parse(&told.spent).ok()));
     Ok(Purchase {
         name: PurchaseName {
             center: id,
@@ -151,7 +154,7 @@ fn purchase_out(
         terminal: facts.terminal.clone(),
         lines: (1..).zip(&facts.lines).map(line_out).collect(),
         total: money_text(&facts.total, center),
-        counted: money_text(&facts.counted, center),
+        counted: money_text(&spending.counted, center),
         available_after: record
             .postings
             .last()
@@ -523,12 +526,25 @@ impl CommissaryService for CommissaryApi {
             month => Some(clock::parse_month(month).ok_or_else(|| invalid_field("month", "YYYY-MM"))?),
         };
         let spending = self.commissary.spending(&center, &detainee, month).await?;
+        let today = spending.windows.len() > 1;
+        let windows = spending.windows.iter();
+        let windows = windows.map(|view| window_view_out(view, today, &center));
         Ok(Response::new(Spending {
+            windows: windows.collect::<Result<_, _>>()?,
+            frozen_until: spending.frozen_until.and_then(timestamp),
+            restricted: spending
+                .restricted
+                .values()
+                .map(|(category, until)| RestrictedCategory {
+                    category: category_out(*category).into(),
+                    end_time: timestamp(*until),
+                })
+                .collect(),
             detainee: message.detainee.clone(),
             month: clock::month_text(spending.month),
             limit: money(spending.limit),
             spent: money(spending.spent),
-            remaining: spending.limit.checked_sub(spending.spent).ok().and_then(money),
+            remaining: spending.remaining()?.and_then(money),
         }))
     }
 }
