@@ -322,6 +322,7 @@ impl ledger::Command for Endowment {
         let facts = OutcomeFacts {
             reference: "bench".into(),
             reason: String::new(),
+            approval: None,
         };
         let posting = Posting::new(chart::BANK, self.to, self.amount);
         Ok(Draft::new(

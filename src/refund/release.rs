@@ -280,6 +280,7 @@ impl EndRelease {
         let facts = OutcomeFacts {
             reference: self.reference.clone(),
             reason: self.reason.clone(),
+            approval: None,
         };
         Ok(Draft::new(kind, postings, Facts::Outcome(facts)).reversing(row.seq))
     }

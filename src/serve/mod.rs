@@ -87,14 +87,16 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let reconciliations = Reconciliations::new(lanes.clone(), custody.clone(), channels.clone());
     // Who runs what was allowed, kind by kind.
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
-    let reviews = [Review::Release, Review::Reject]
-        .map(|review| Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>);
+    let reviews = reviews(&remittances, &refunds);
     let distributions = Distributions::new(lanes.clone(), custody.clone());
     let runners = unmatched.runners().into_iter().chain(reviews).chain(refunds.runners());
     let runners = runners.chain(distributions.runners()).chain(commissary.runners());
     let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
     let payments = Payments::new(lanes.clone(), settlements.clone(), banks::open(config)?);
-    let desk = Desk::new(lanes.clone(), runners.chain([settlements.runner(), contracts.runner()]));
+    let desk = Desk::new(
+        lanes.clone(),
+        runners.chain([settlements.runner(), contracts.runner(), payments.runner()]),
+    );
     let watched = Watched::new(database.clone(), clock.clone());
     let router = server::router(Doors {
         lanes: lanes.clone(),
@@ -136,6 +138,12 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     lanes.close().await;
     database.close().await;
     Ok(served?)
+}
+
+/// What ends reviews when two people have decided.
+fn reviews(remittances: &Remittances, refunds: &Refunds) -> [Arc<dyn Runner>; 2] {
+    [Review::Release, Review::Reject]
+        .map(|review| Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>)
 }
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {

@@ -99,6 +99,20 @@ const REDIRECT_STEPS: &[Step] = &[
     },
 ];
 
+/// The rules of what a file of the bank's says failed.
+const PAYMENT_REJECTED: Rules = Rules {
+    title: "payments that the bank says failed",
+    title_zh: "银行退回的付款待复核",
+    priority: 1,
+    deadline_hours: 72,
+    by_hand: true,
+    steps: &[Step {
+        after_hours: 0,
+        action: "look at the bank's own screen, and allow or refuse that they are owed again",
+        action_zh: "核对网银后复核",
+    }],
+};
+
 /// The rules of a kind.
 pub fn rules(kind: WorkKind) -> Rules {
     match kind {
@@ -150,6 +164,7 @@ pub fn rules(kind: WorkKind) -> Rules {
                 action_zh: "联系银行核实是否付款并处理",
             }],
         },
+        WorkKind::PaymentRejected => PAYMENT_REJECTED,
         WorkKind::Contradiction | WorkKind::Unspecified => Rules {
             title: "the gateway contradicts our books",
             title_zh: "网关信息不一致",

@@ -327,6 +327,7 @@ impl RareCommand for Endowment {
             let facts = OutcomeFacts {
                 reference: "endowment".into(),
                 reason: String::new(),
+                approval: None,
             };
             Ok(Draft::new(
                 TransactionKind::Credit,
