@@ -165,6 +165,13 @@ pub fn parse_month(text: &str) -> Option<Date> {
     Date::from_calendar_date(year.parse().ok()?, month, 1).ok()
 }
 
+/// Reads `YYYY-MM-DD`.
+pub fn parse_date(text: &str) -> Option<Date> {
+    let (month, day) = text.split_at_checked(7)?;
+    let day = day.strip_prefix('-').filter(|day| day.len() == 2)?.parse().ok()?;
+    parse_month(month)?.replace_day(day).ok()
+}
+
 impl PartialEq for Zone {
     fn eq(&self, other: &Zone) -> bool {
         self.name() == other.name()

@@ -10,6 +10,7 @@ mod purchase;
 mod returns;
 mod room;
 mod sheet;
+pub mod spending;
 mod stock;
 mod store;
 mod verify;
@@ -27,6 +28,7 @@ pub use exchange::{COLUMNS, Imported, Intent, RowError};
 pub use purchase::CreatePurchase;
 pub use returns::{CreateReturn, ReturnLine};
 pub use sheet::{FILE_BYTES_MAX, Format, SheetError};
+pub use spending::Window;
 pub use stock::{MOVED_MAX, MovementKind, NewMovement, StockMovement};
 use time::Date;
 pub use verify::CommissaryCheck;
@@ -242,10 +244,10 @@ impl Commissary {
             .ok()
             .flatten()
             .ok_or(LedgerError::Internal)?;
-        let mut months = store::spending(&mut conn, center, std::slice::from_ref(id)).await?;
-        let spent = months
+        let mut found = store::spending(&mut conn, center, std::slice::from_ref(id)).await?;
+        let spent = found
             .remove(id.as_str())
-            .and_then(|months| months.get(&month).copied());
+            .and_then(|spent| spent.within(Window::Month, month).ok());
         Ok(Spending {
             month,
             limit,

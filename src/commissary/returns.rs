@@ -1,19 +1,18 @@
 //! Goods that come back.
 
 use crate::{
-    clock,
     custody::room::{DetaineeRoom, want_available},
     ids::{AccountNo, DetaineeId, Seq},
     ledger::{Command, Declined, Draft, Entry, Moment, Request, Rows, State},
     money::Amount,
-    proto::{PurchaseFacts, ReturnFacts, ReturnLineFacts, TransactionKind, journal_record::Facts},
+    proto::{PurchaseFacts, ReturnFacts, ReturnLineFacts, SpendingFacts, TransactionKind, journal_record::Facts},
 };
 
 use super::{
     CommissaryRefusal, posting,
-    room::{OfferRoom, ReturnedRoom, SpendingRoom},
-    stock,
-    store::{ReturnRow, ReturnRows, SpendingRows},
+    room::{OfferRoom, ReturnedRoom},
+    spending, stock,
+    store::{ReturnRow, ReturnRows},
 };
 
 /// One line that comes back.
@@ -55,6 +54,11 @@ struct Back {
 impl CreateReturn {
     fn index(line: i32) -> Option<usize> {
         usize::try_from(line).ok()?.checked_sub(1)
+    }
+
+    fn spent(&self) -> Result<&SpendingFacts, Declined> {
+        let spent = self.bought.spending.as_ref();
+        spent.ok_or_else(|| Declined::Broken("a purchase that tells no spending".into()))
     }
 
     fn back(&self, state: &State) -> Result<Back, Declined> {
@@ -118,9 +122,7 @@ impl Command for CreateReturn {
         if let Ok(returned) = state.room_mut::<ReturnedRoom>() {
             returned.want(self.purchase);
         }
-        if let Ok(spending) = state.room_mut::<SpendingRoom>() {
-            spending.want(&self.detainee);
-        }
+        spending::want_spending(state, &self.detainee);
         want_available(state, &self.detainee);
         for (product, bought) in self.products.iter().zip(&self.bought.lines) {
             if bought.stock_after.is_some() {
@@ -145,7 +147,7 @@ impl Command for CreateReturn {
             lines: back.facts,
             total: back.total.to_string(),
             counted: back.counted.to_string(),
-            month: self.bought.month.clone(),
+            date: self.spent()?.date.clone(),
             reason: self.reason.clone(),
         };
         let available = standing.available();
@@ -179,18 +181,9 @@ impl Command for CreateReturn {
                 stock::apply(state, rows, product, line.stock_after)?;
             }
         }
+        // The headroom comes back to the windows in which it was used.
         let counted = Amount::parse(&facts.counted, currency)?;
-        if counted.is_positive() {
-            // The headroom comes back to the month in which it was used.
-            let month = clock::parse_month(&facts.month).ok_or_else(|| Declined::Broken("month".into()))?;
-            let spending = state.room_mut::<SpendingRoom>()?;
-            let before = spending.spent(&self.detainee, month)?.unwrap_or(Amount::zero(currency));
-            let spent = before.checked_sub(counted)?;
-            spending.set(&self.detainee, month, spent);
-            if let Some(set) = rows.of::<SpendingRows>() {
-                set.put(&self.detainee, month, spent);
-            }
-        }
-        Ok(())
+        let date = spending::date_of(self.spent()?)?;
+        spending::give_back(state, rows, &self.detainee, date, counted)
     }
 }

@@ -1,16 +1,14 @@
 //! What lanes remember of this domain.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use futures::future::{BoxFuture, FutureExt as _};
-use time::Date;
 
-use super::{CommissaryRefusal, entity::Offer, store};
+use super::{CommissaryRefusal, entity::Offer, spending::Spent, store};
 use crate::{
     db::{self, Conn},
     ids::{DetaineeId, ProductId, Seq},
     ledger::{Asked, Center, Declined, Room},
-    money::Amount,
 };
 
 /// The products that purchases asked for; those that do not exist are remembered too.
@@ -53,28 +51,23 @@ impl Room for OfferRoom {
     }
 }
 
-/// What detainees have spent, by month.
+/// What detainees have spent.
 #[derive(Default)]
-pub(super) struct SpendingRoom(Asked<DetaineeId, BTreeMap<Date, Amount>>);
+pub(super) struct SpendingRoom(Asked<DetaineeId, Spent>);
 
 impl SpendingRoom {
     pub fn want(&mut self, id: &DetaineeId) {
         self.0.want(id);
     }
 
-    /// What was spent in a month; none when nothing was.
-    pub fn spent(&self, id: &DetaineeId, month: Date) -> Result<Option<Amount>, Declined> {
-        let months = self
-            .0
-            .get(id)
-            .ok_or_else(|| Declined::Broken(format!("spending of {id} is not loaded")))?;
-        Ok(months.get(&month).copied())
+    pub fn get(&self, id: &DetaineeId) -> Result<&Spent, Declined> {
+        let found = self.0.get(id);
+        found.ok_or_else(|| Declined::Broken(format!("spending of {id} is not loaded")))
     }
 
-    pub fn set(&mut self, id: &DetaineeId, month: Date, spent: Amount) {
-        if let Some(months) = self.0.get_mut(id) {
-            months.insert(month, spent);
-        }
+    pub fn get_mut(&mut self, id: &DetaineeId) -> Result<&mut Spent, Declined> {
+        let found = self.0.get_mut(id);
+        found.ok_or_else(|| Declined::Broken(format!("spending of {id} is not loaded")))
     }
 }
 
@@ -90,8 +83,8 @@ impl Room for SpendingRoom {
             let wanted = self.0.take_wanted();
             let mut found = store::spending(conn, center, &wanted).await?;
             for id in wanted {
-                let months = found.remove(id.as_str()).unwrap_or_default();
-                self.0.learn(id, months);
+                let spent = found.remove(id.as_str());
+                self.0.learn(id, spent.unwrap_or(Spent::none(center.currency)));
             }
             Ok(())
         }

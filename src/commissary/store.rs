@@ -1,6 +1,9 @@
 //! All SQL of this domain, and the rows it adds to the lanes' statement.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+};
 
 use rust_decimal::Decimal;
 use sqlx::{Arguments as _, PgConnection, error::BoxDynError, postgres::PgArguments};
@@ -10,12 +13,14 @@ use super::{
     buyer::Limits,
     catalogue::Labels,
     entity::{Category, Offer, Vendor},
+    spending::{Spent, Window},
 };
 use crate::{
+    clock,
     db::decoding,
     ids::{AccountNo, CenterNo, DetaineeId, ProductId, Seq, VendorId},
     ledger::{Center, Code, RowSet, account},
-    money::Amount,
+    money::{Amount, MoneyError},
 };
 
 pub(super) async fn insert_vendor(
@@ -138,25 +143,31 @@ pub(super) async fn offers(
     .collect()
 }
 
+/// What some detainees have spent, day by day.
 pub(super) async fn spending(
     conn: &mut PgConnection,
     center: &Center,
     ids: &[DetaineeId],
-) -> sqlx::Result<HashMap<String, BTreeMap<Date, Amount>>> {
+) -> sqlx::Result<HashMap<String, Spent>> {
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let rows = sqlx::query!(
-        "select m.detainee_id, m.month, m.spent
-         from unnest($2::text[]) k (detainee_id),
-              lateral (select * from monthly_spending where center_id = $1 and detainee_id = k.detainee_id offset 0) m",
+        r#"select m.detainee_id, m.month, m.days as "days!: Vec<Option<Decimal>>"
+           from unnest($2::text[]) k (detainee_id),
+                lateral (select * from monthly_spending where center_id = $1 and detainee_id = k.detainee_id offset 0) m"#,
         center.no.0,
         &ids,
     )
     .fetch_all(conn)
     .await?;
-    let mut found: HashMap<String, BTreeMap<Date, Amount>> = HashMap::new();
+    let mut found: HashMap<String, Spent> = HashMap::new();
     for row in rows {
-        let spent = center.amount(row.spent)?;
-        found.entry(row.detainee_id).or_default().insert(row.month, spent);
+        let spent = found.entry(row.detainee_id).or_insert(Spent::none(center.currency));
+        for (day, amount) in (1..).zip(row.days) {
+            if let Some(amount) = amount {
+                let date = row.month.replace_day(day).map_err(decoding)?;
+                spent.learn(date, center.amount(amount)?);
+            }
+        }
     }
     Ok(found)
 }
@@ -207,24 +218,42 @@ pub(super) async fn returns_of(
     Ok(seqs.into_iter().map(Seq).collect())
 }
 
-/// Rows of `monthly_spending`, one for each detainee and month.
+/// Rows of `monthly_spending`, one for each detainee and month: what was spent in the month and on each of its days.
 #[derive(Default)]
-pub(super) struct SpendingRows(BTreeMap<(DetaineeId, Date), Decimal>);
+pub(super) struct SpendingRows(BTreeMap<(DetaineeId, Date), (Decimal, String)>);
 
 impl SpendingRows {
-    pub fn put(&mut self, id: &DetaineeId, month: Date, spent: Amount) {
-        self.0.insert((id.clone(), month), spent.value());
+    /// Keeps what was spent in the month of a date.
+    pub fn put(&mut self, id: &DetaineeId, date: Date, spent: &Spent) -> Result<(), MoneyError> {
+        let month = spent.within(Window::Month, date)?;
+        let mut days = String::from("{");
+        let mut next = 1;
+        for (day, amount) in spent.days_of(date) {
+            for _ in next..day {
+                days.push_str("NULL,");
+            }
+            // Whatever can be written to a string is.
+            let _ = write!(days, "{amount},");
+            next = day + 1;
+        }
+        // The last comma gives way to the end.
+        days.pop();
+        days.push_str(if next == 1 { "{}" } else { "}" });
+        self.0
+            .insert((id.clone(), clock::month_of(date)), (month.value(), days));
+        Ok(())
     }
 }
 
 impl RowSet for SpendingRows {
     const NAME: &'static str = "monthly_spending";
     const SQL: &'static str = "\
-        insert into monthly_spending (center_id, detainee_id, month, spent)
-        select * from unnest($1::integer[], $2::text[], $3::date[], $4::numeric[]) s (center_id)
+        insert into monthly_spending (center_id, detainee_id, month, spent, days)
+        select s.center_id, s.detainee_id, s.month, s.spent, s.days::numeric[]
+        from unnest($1::integer[], $2::text[], $3::date[], $4::numeric[], $5::text[]) s (center_id, detainee_id, month, spent, days)
         where s.center_id in (select center_id from guard)
-        on conflict (center_id, detainee_id, month) do update set spent = excluded.spent";
-    const PARAMS: usize = 3;
+        on conflict (center_id, detainee_id, month) do update set spent = excluded.spent, days = excluded.days";
+    const PARAMS: usize = 4;
 
     fn count(&self) -> usize {
         self.0.len()
@@ -234,7 +263,8 @@ impl RowSet for SpendingRows {
         let rows = || sets.iter().flat_map(|set| &set.0);
         args.add(rows().map(|((id, _), _)| id.as_str()).collect::<Vec<&str>>())?;
         args.add(rows().map(|((_, month), _)| *month).collect::<Vec<Date>>())?;
-        args.add(rows().map(|(_, spent)| *spent).collect::<Vec<Decimal>>())
+        args.add(rows().map(|(_, (spent, _))| *spent).collect::<Vec<Decimal>>())?;
+        args.add(rows().map(|(_, (_, days))| days.as_str()).collect::<Vec<&str>>())
     }
 }
 

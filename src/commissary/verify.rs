@@ -3,12 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use futures::future::{BoxFuture, FutureExt as _};
-use rust_decimal::Decimal;
-use time::Date;
 
-use super::{catalogue::Versions, stock::StockCheck};
+use super::{catalogue::Versions, spending::SpentCheck, stock::StockCheck};
 use crate::{
-    clock,
     db::Conn,
     ids::AccountNo,
     ledger::{
@@ -18,10 +15,10 @@ use crate::{
     proto::{JournalRecord, PurchaseFacts, ReturnFacts, journal_record::Facts},
 };
 
-/// What purchases and returns have made of each month.
+/// What purchases and returns have made of each day.
 #[derive(Debug, Default)]
 pub struct CommissaryCheck {
-    spent: BTreeMap<(String, Date), Decimal>,
+    spent: SpentCheck,
     versions: Versions,
     stock: StockCheck,
 }
@@ -53,7 +50,7 @@ impl Check for CommissaryCheck {
             vendors(conn, page).await?;
             self.versions.end(conn, page).await?;
             self.stock.end(conn, page).await?;
-            self.months(conn, page).await
+            self.spent.end(conn, page).await
         }
         .boxed()
     }
@@ -64,15 +61,9 @@ impl CommissaryCheck {
         let vendors = facts.lines.iter().map(|line| Owner::vendor(&line.vendor));
         let parties: Vec<Owner> = [Owner::detainee(&facts.detainee)].into_iter().chain(vendors).collect();
         page.parties(record, &parties)?;
-        let counted = page.amount(record, &facts.counted)?;
-        let spent = self.moved(page, record, &facts.detainee, &facts.month, counted)?;
-        let told = page.amount(record, &facts.month_spent)?;
-        if told == spent {
-            Ok(())
-        } else {
-            let what = format!("records that {told} are spent in {}, replay says {spent}", facts.month);
-            Err(page.differs(record, what))
-        }
+        let told = facts.spending.as_ref();
+        let told = told.ok_or_else(|| page.differs(record, "its facts tell no spending"))?;
+        self.spent.spent(page, record, &facts.detainee, told)
     }
 
     fn came_back(
@@ -95,52 +86,15 @@ impl CommissaryCheck {
             parties.push(Owner::vendor(&vendor.vendor));
         }
         page.parties(record, &parties)?;
-        if purchase.detainee != facts.detainee || purchase.month != facts.month {
-            let what = format!("is not of the detainee and month of purchase {}", facts.purchase);
+        let date = purchase.spending.as_ref().map(|told| told.date.as_str());
+        if purchase.detainee != facts.detainee || date != Some(facts.date.as_str()) {
+            let what = format!("is not of the detainee and date of purchase {}", facts.purchase);
             return Err(page.differs(record, what));
         }
         self.stock.came_back(page, record, facts, purchase)?;
         let counted = page.amount(record, &facts.counted)?;
-        self.moved(page, record, &facts.detainee, &facts.month, -counted)?;
-        Ok(())
-    }
-
-    /// Moves what a detainee has spent in a month, and tells it. What does not count leaves no row.
-    fn moved(
-        &mut self,
-        page: &Page<'_>,
-        record: &JournalRecord,
-        detainee: &str,
-        month: &str,
-        counted: Decimal,
-    ) -> Result<Decimal, VerifyError> {
-        let day = clock::parse_month(month)
-            .ok_or_else(|| page.differs(record, format!("its facts tell the month {month:?}")))?;
-        let key = (detainee.to_owned(), day);
-        if counted.is_zero() {
-            return Ok(self.spent.get(&key).copied().unwrap_or_default());
-        }
-        let spent = self.spent.entry(key).or_default();
-        *spent = spent
-            .checked_add(counted)
-            .ok_or_else(|| page.differs(record, "what is spent overflows"))?;
-        Ok(*spent)
-    }
-
-    async fn months(&self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
-        let rows = sqlx::query!(
-            "select detainee_id, month, spent from monthly_spending where center_id = $1",
-            page.center.no.0
-        )
-        .fetch_all(conn)
-        .await?;
-        let key = |detainee: &str, month: Date| format!("{detainee} {}", clock::month_text(month));
-        let stored = rows
-            .iter()
-            .map(|row| (key(&row.detainee_id, row.month), row.spent))
-            .collect();
-        let explained = self.spent.iter().map(|((id, month), spent)| (key(id, *month), *spent));
-        page.same_rows("monthly_spending", &explained.collect(), &stored)
+        self.spent
+            .given_back(page, record, &facts.detainee, &facts.date, counted)
     }
 }
 

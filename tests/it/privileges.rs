@@ -45,7 +45,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("journal_head", "", "next_account_no recorded_at rules_version seq"),
     ("journal_transaction", "", ""),
     ("legal_status", "", ""),
-    ("monthly_spending", "", "spent"),
+    ("monthly_spending", "", "days spent"),
     ("notification", "", ""),
     ("payer", "", ""),
     ("payer_account_leg", "", ""),

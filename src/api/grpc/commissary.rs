@@ -16,7 +16,7 @@ use crate::{
     access::{Actor, Denied},
     api::status::invalid_field,
     clock,
-    commissary::{self, Commissary, LINES_MAX, OrderLine, QUANTITY_MAX},
+    commissary::{self, Commissary, LINES_MAX, OrderLine, QUANTITY_MAX, Window},
     custody::Custody,
     ids::{DetaineeId, ProductId, Seq, TerminalId, VendorId},
     ledger::{Center, Refusal},
@@ -136,7 +136,9 @@ fn purchase_out(
             .unwrap_or_default(),
     };
     let parse = |text: &str| crate::money::Amount::parse(text, center.currency);
-    let remaining = parse(&facts.month_limit).ok().zip(parse(&facts.month_spent).ok());
+    let spending = facts.spending.as_ref().ok_or_else(crate::api::status::internal)?;
+    let month = spending.windows.iter().find(|told| told.window == Window::Month.name());
+    let remaining = month.and_then(|told| parse(&told.limit).ok().zip(parse(&told.spent).ok()));
     Ok(Purchase {
         name: PurchaseName {
             center: id,
@@ -151,7 +153,7 @@ fn purchase_out(
         terminal: facts.terminal.clone(),
         lines: (1..).zip(&facts.lines).map(line_out).collect(),
         total: money_text(&facts.total, center),
-        counted: money_text(&facts.counted, center),
+        counted: money_text(&spending.counted, center),
         available_after: record
             .postings
             .last()

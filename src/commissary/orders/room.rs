@@ -8,7 +8,7 @@ use super::{
     store,
 };
 use crate::{
-    commissary::{room::SpendingRoom, stock},
+    commissary::{spending, stock},
     custody::room::want_available,
     db::{self, Conn},
     ids::{ProductId, Seq},
@@ -112,9 +112,7 @@ pub(super) fn want_order(state: &mut State, seq: Seq) {
     }) else {
         return;
     };
-    if let Ok(spending) = state.room_mut::<SpendingRoom>() {
-        spending.want(&detainee);
-    }
+    spending::want_spending(state, &detainee);
     if let Some(standing) = want_available(state, &detainee) {
         state.want_account(standing.held());
     }

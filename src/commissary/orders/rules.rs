@@ -12,7 +12,7 @@ pub const DAY_MINUTES: i16 = 1440;
 
 /// Some hours of a day of the week in which orders are taken. Its end is the cut-off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
+pub struct OrderingWindow {
     /// The day.
     pub weekday: Weekday,
     /// From when, in minutes of the day.
@@ -27,7 +27,7 @@ pub struct OrderingRules {
     /// Counts the changes; 0 when nothing was ever told.
     pub version: i64,
     /// When orders are taken; none: at any time.
-    pub windows: Vec<Window>,
+    pub windows: Vec<OrderingWindow>,
     /// After how many days what has not come is available again.
     pub hold_days: i32,
     /// For how many days goods can come back and lines be disputed.
@@ -100,7 +100,7 @@ mod tests {
         OrderingRules {
             windows: windows
                 .iter()
-                .map(|(weekday, opens, closes)| Window {
+                .map(|(weekday, opens, closes)| OrderingWindow {
                     weekday: *weekday,
                     opens: *opens,
                     closes: *closes,

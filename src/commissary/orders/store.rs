@@ -7,7 +7,7 @@ use sqlx::{Arguments as _, PgConnection, error::BoxDynError, postgres::PgArgumen
 use time::{Date, OffsetDateTime, Weekday};
 
 use super::{
-    OrderingRules, Window,
+    OrderingRules, OrderingWindow,
     entity::{Line, Order, OrderState},
 };
 use crate::{
@@ -188,7 +188,7 @@ pub(super) async fn rules(conn: &mut PgConnection, center: CenterNo) -> sqlx::Re
     let windows = row.weekdays.iter().zip(row.opens).zip(row.closes);
     let windows = windows.map(|((day, opens), closes)| {
         let weekday = weekday(*day)?;
-        Ok(Window { weekday, opens, closes })
+        Ok(OrderingWindow { weekday, opens, closes })
     });
     Ok(OrderingRules {
         version: row.version,
@@ -205,7 +205,7 @@ pub(super) async fn insert_rules(
     rules: &OrderingRules,
     (reason, by, at): (&str, &str, OffsetDateTime),
 ) -> sqlx::Result<()> {
-    let column = |of: fn(&Window) -> i16| rules.windows.iter().map(of).collect::<Vec<i16>>();
+    let column = |of: fn(&OrderingWindow) -> i16| rules.windows.iter().map(of).collect::<Vec<i16>>();
     sqlx::query!(
         "insert into ordering_rules (center_id, version, weekdays, opens, closes, hold_days, return_days, dispute_hours, reason,
                                      changed_at, changed_by)
