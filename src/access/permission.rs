@@ -117,6 +117,16 @@ pub enum Permission {
     Review,
     /// Read whether the jobs run.
     ReadJobs,
+    /// Say what came of orders.
+    Deliver,
+    /// Dispute a line of an order.
+    Dispute,
+    /// Resolve disputes of orders.
+    ResolveDisputes,
+    /// Say when a center takes orders.
+    ManageOrdering,
+    /// Read when a center takes orders.
+    ReadOrdering,
 }
 
 impl Permission {
@@ -124,7 +134,10 @@ impl Permission {
     pub fn roles(self) -> &'static [Role] {
         use Role::*;
         match self {
-            ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers => &[Admin],
+            ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers | ManageOrdering => &[Admin],
+            Deliver => &[Admin, Commissary],
+            Dispute => &[Admin, Finance, Terminal],
+            ResolveDisputes => &[Admin, Finance],
             DownloadPaymentFiles => &[Finance],
             ReadPaymentFiles => &[Admin, Finance, Auditor],
             ReadContracts => &[Admin, Finance, Auditor, Commissary],
@@ -154,7 +167,7 @@ impl Permission {
             ReadVendors | ListPurchases | ReadSettlements | ReadCatalogueHistory => {
                 &[Admin, Finance, Auditor, Commissary]
             }
-            ReadProducts | ReadPurchase => &[Admin, Finance, Auditor, Commissary, Terminal],
+            ReadProducts | ReadPurchase | ReadOrdering => &[Admin, Finance, Auditor, Commissary, Terminal],
             ReadSpending => &[Admin, Finance, Auditor, Terminal],
             ReadBalances | ReadRequestOutcome => &[Admin, Finance, Auditor, Terminal, Payer],
         }
@@ -319,6 +332,15 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.CatalogueService/ExportCatalogue", ReadCatalogueHistory),
     ("custody.v1.CatalogueService/GetBuyer", ReadBuyers),
     ("custody.v1.CatalogueService/UpdateBuyer", ManageBuyers),
+    ("custody.v1.OrderService/CreateOrder", Sell),
+    ("custody.v1.OrderService/GetOrder", ReadPurchase),
+    ("custody.v1.OrderService/ListOrders", ListPurchases),
+    ("custody.v1.OrderService/CancelOrder", Sell),
+    ("custody.v1.OrderService/ConfirmDelivery", Deliver),
+    ("custody.v1.OrderService/DisputeOrderLine", Dispute),
+    ("custody.v1.OrderService/ResolveOrderDispute", ResolveDisputes),
+    ("custody.v1.OrderService/GetOrderingRules", ReadOrdering),
+    ("custody.v1.OrderService/UpdateOrderingRules", ManageOrdering),
 ];
 
 /// The services that anyone may call without a token: whether the service is up, and what it offers.
@@ -429,8 +451,8 @@ mod tests {
         terminal.sort_unstable();
         assert_eq!(
             terminal.join(" "),
-            "CreatePurchase CreateReturn GetBalances GetProduct GetPurchase GetRequestOutcome GetReturn GetSpending \
-             ListProducts"
+            "CancelOrder CreateOrder CreatePurchase CreateReturn DisputeOrderLine GetBalances GetOrder GetOrderingRules \
+             GetProduct GetPurchase GetRequestOutcome GetReturn GetSpending ListProducts"
         );
         let mut payer = methods_of(Role::Payer);
         payer.sort_unstable();
@@ -453,6 +475,6 @@ mod tests {
             "RecordStockMovement",
             "ImportCatalogue",
         ];
-        assert_eq!(writes, [&shop[..], &catalogue].concat());
+        assert_eq!(writes, [&shop[..], &catalogue, &["ConfirmDelivery"]].concat());
     }
 }

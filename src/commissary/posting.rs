@@ -21,10 +21,10 @@ pub(super) fn ordered(of: &Standing, amount: Amount) -> Posting {
 /// What became of an order. Goods that came, or whose dispute was for the vendor: Dr held, Cr what is owed to each vendor. Goods
 /// that have come and are in dispute: Dr what is owed to their vendor, Cr held. What will not come, or is given back: Dr held,
 /// Cr available.
-pub(super) fn order_changed(of: &Standing, moves: &Moves) -> Vec<Posting> {
-    let captured = moves.captured.iter().map(|(no, sum)| Posting::new(of.held(), *no, *sum));
-    let contested = moves.contested.iter().map(|(no, sum)| Posting::new(*no, of.held(), *sum));
+pub(super) fn order_changed((available, held): (AccountNo, AccountNo), moves: &Moves) -> Vec<Posting> {
+    let captured = moves.captured.iter().map(|(no, sum)| Posting::new(held, *no, *sum));
+    let contested = moves.contested.iter().map(|(no, sum)| Posting::new(*no, held, *sum));
     let released = moves.released.is_positive();
-    let released = released.then(|| Posting::new(of.held(), of.available(), moves.released));
+    let released = released.then(|| Posting::new(held, available, moves.released));
     captured.chain(contested).chain(released).collect()
 }

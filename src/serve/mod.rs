@@ -97,7 +97,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let router = server::router(Doors {
         lanes: lanes.clone(),
         custody: custody.clone(),
-        commissary,
+        commissary: commissary.clone(),
         distributions,
         payers,
         remittances: remittances.clone(),
@@ -122,12 +122,15 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         watched.clone(),
         stop.clone(),
     ));
+    let holds = jobs::holds::run(commissary, custody.clone(), watched.clone(), stop.clone());
+    let holding = tokio::spawn(holds);
     let deciding = tokio::spawn(jobs::approvals::run(desk, custody, watched, stop.clone()));
     let keeping = tokio::spawn(jobs::keys::run(channels, stop.clone()));
     announce(&format!("custody ready on {address}"))?;
     let served = server::serve(listener, router, stop.clone()).await;
     stop.cancel();
     polling.await?;
+    holding.await?;
     deciding.await?;
     keeping.await?;
     lanes.close().await;

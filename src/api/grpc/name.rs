@@ -251,6 +251,14 @@ number_name!(
     PurchaseName, "centers/{center}/purchases/{seq}", "purchases" => seq: i64
 );
 number_name!(
+    /// `centers/{center}/orders/{seq}`
+    OrderName, "centers/{center}/orders/{seq}", "orders" => seq: i64
+);
+id_name!(
+    /// `centers/{center}/orderingRules`
+    OrderingRulesName, "centers/{center}/orderingRules", "/orderingRules", "centers" => center
+);
+number_name!(
     /// `centers/{center}/returns/{seq}`
     ReturnName, "centers/{center}/returns/{seq}", "returns" => seq: i64
 );
@@ -396,8 +404,10 @@ mod tests {
             "centers/north/approvals/47",
             "centers/north/unmatchedSums/48",
             "centers/north/paymentFiles/49",
+            "centers/north/orders/50",
+            "centers/north/orderingRules",
         ];
-        let kinds: [fn(&str) -> Option<String>; 23] = kinds!(
+        let kinds: [fn(&str) -> Option<String>; 25] = kinds!(
             CenterName,
             SettingsName,
             DistributionPolicyName,
@@ -420,7 +430,9 @@ mod tests {
             WorkItemName,
             ApprovalName,
             UnmatchedSumName,
-            PaymentFileName
+            PaymentFileName,
+            OrderName,
+            OrderingRulesName
         );
         for (place, sample) in samples.iter().enumerate() {
             for (other, read) in kinds.iter().enumerate() {
