@@ -293,7 +293,7 @@ async fn what_domains_keep_is_what_the_records_say() {
         ),
         (
             "update court_order_collected set collected = 0",
-            "court_order_collected D1 CO1: stored as (0",
+            "court_order_collected D1 CO1: stored as 0",
         ),
         (
             "update court_order set total = 40",

@@ -41,12 +41,18 @@ impl SpentCheck {
             let spent = self.within(detainee, window, date);
             let told = page.amount(record, &facts.spent)?;
             if told != spent {
-                let what = format!("records that {told} are spent in the {}, replay says {spent}", facts.window);
+                let what = format!(
+                    "records that {told} are spent in the {}, replay says {spent}",
+                    facts.window
+                );
                 return Err(page.differs(record, what));
             }
             let limit = page.amount(record, &facts.limit)?;
             if !counted.is_zero() && spent > limit {
-                let what = format!("{spent} are spent in the {}, more than the limit of {limit}", facts.window);
+                let what = format!(
+                    "{spent} are spent in the {}, more than the limit of {limit}",
+                    facts.window
+                );
                 return Err(page.differs(record, what));
             }
         }
@@ -89,7 +95,9 @@ impl SpentCheck {
 
     fn within(&self, detainee: &str, window: Window, date: Date) -> Decimal {
         let (first, last) = window.dates(date).into_inner();
-        let days = self.days.range((detainee.to_owned(), first)..=(detainee.to_owned(), last));
+        let days = self
+            .days
+            .range((detainee.to_owned(), first)..=(detainee.to_owned(), last));
         days.map(|(_, spent)| *spent).sum()
     }
 

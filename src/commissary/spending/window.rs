@@ -79,7 +79,10 @@ impl Spent {
         if window == Window::Order {
             return Ok(Amount::zero(self.currency));
         }
-        Amount::sum(self.days.range(window.dates(date)).map(|(_, amount)| *amount), self.currency)
+        Amount::sum(
+            self.days.range(window.dates(date)).map(|(_, amount)| *amount),
+            self.currency,
+        )
     }
 
     /// Adds to a date, or takes from it.
@@ -117,7 +120,10 @@ mod tests {
         let dates = |window: Window, date| window.dates(date).into_inner();
         for day in 27..=30 {
             let date = Date::from_calendar_date(2026, Month::April, day).unwrap();
-            assert_eq!(dates(Window::Week, date), (date!(2026 - 04 - 27), date!(2026 - 05 - 03)));
+            assert_eq!(
+                dates(Window::Week, date),
+                (date!(2026 - 04 - 27), date!(2026 - 05 - 03))
+            );
         }
         assert_eq!(
             dates(Window::Week, date!(2026 - 05 - 03)),
