@@ -121,6 +121,16 @@ pub enum Permission {
     ManageTerminals,
     /// Read terminals.
     ReadTerminals,
+    /// Say what came of orders.
+    Deliver,
+    /// Dispute a line of an order.
+    Dispute,
+    /// Resolve disputes of orders.
+    ResolveDisputes,
+    /// Say when a center takes orders.
+    ManageOrdering,
+    /// Read when a center takes orders.
+    ReadOrdering,
 }
 
 impl Permission {
@@ -128,7 +138,12 @@ impl Permission {
     pub fn roles(self) -> &'static [Role] {
         use Role::*;
         match self {
-            ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers | ManageTerminals => &[Admin],
+            ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers | ManageTerminals | ManageOrdering => {
+                &[Admin]
+            }
+            Deliver => &[Admin, Commissary],
+            Dispute => &[Admin, Finance, Terminal],
+            ResolveDisputes => &[Admin, Finance],
             DownloadPaymentFiles => &[Finance],
             ReadPaymentFiles => &[Admin, Finance, Auditor],
             ReadContracts => &[Admin, Finance, Auditor, Commissary],
@@ -159,7 +174,7 @@ impl Permission {
             ReadVendors | ListPurchases | ReadSettlements | ReadCatalogueHistory => {
                 &[Admin, Finance, Auditor, Commissary]
             }
-            ReadProducts | ReadPurchase => &[Admin, Finance, Auditor, Commissary, Terminal],
+            ReadProducts | ReadPurchase | ReadOrdering => &[Admin, Finance, Auditor, Commissary, Terminal],
             ReadSpending => &[Admin, Finance, Auditor, Terminal],
             ReadBalances | ReadRequestOutcome => &[Admin, Finance, Auditor, Terminal, Payer],
         }
@@ -329,6 +344,15 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.TerminalService/ListTerminals", ReadTerminals),
     ("custody.v1.TerminalService/CreateEnrolmentCode", ManageTerminals),
     ("custody.v1.TerminalService/RevokeTerminal", ManageTerminals),
+    ("custody.v1.OrderService/CreateOrder", Sell),
+    ("custody.v1.OrderService/GetOrder", ReadPurchase),
+    ("custody.v1.OrderService/ListOrders", ListPurchases),
+    ("custody.v1.OrderService/CancelOrder", Sell),
+    ("custody.v1.OrderService/ConfirmDelivery", Deliver),
+    ("custody.v1.OrderService/DisputeOrderLine", Dispute),
+    ("custody.v1.OrderService/ResolveOrderDispute", ResolveDisputes),
+    ("custody.v1.OrderService/GetOrderingRules", ReadOrdering),
+    ("custody.v1.OrderService/UpdateOrderingRules", ManageOrdering),
 ];
 
 /// The one method of ours that needs no token: whoever enrols has none yet, and is known by the code that an administrator made.
@@ -443,8 +467,8 @@ mod tests {
         terminal.sort_unstable();
         assert_eq!(
             terminal.join(" "),
-            "CreatePurchase CreateReturn GetBalances GetProduct GetPurchase GetRequestOutcome GetReturn GetSpending \
-             ListProducts"
+            "CancelOrder CreateOrder CreatePurchase CreateReturn DisputeOrderLine GetBalances GetOrder GetOrderingRules \
+             GetProduct GetPurchase GetRequestOutcome GetReturn GetSpending ListProducts"
         );
         let mut payer = methods_of(Role::Payer);
         payer.sort_unstable();
@@ -467,6 +491,6 @@ mod tests {
             "RecordStockMovement",
             "ImportCatalogue",
         ];
-        assert_eq!(writes, [&shop[..], &catalogue].concat());
+        assert_eq!(writes, [&shop[..], &catalogue, &["ConfirmDelivery"]].concat());
     }
 }

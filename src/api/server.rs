@@ -15,7 +15,7 @@ use super::{
     grpc::{
         approval::ApprovalApi, auth::AuthLayer, catalogue::CatalogueApi, commissary::CommissaryApi,
         contract::ContractApi, custody::CustodyApi, deadline, distribution::DistributionApi, ledger::LedgerApi,
-        payer::PayerApi, payment::PaymentApi, reconciliation::ReconciliationApi, refund::RefundApi,
+        order::OrderApi, payer::PayerApi, payment::PaymentApi, reconciliation::ReconciliationApi, refund::RefundApi,
         remittance::RemittanceApi, remittance_view::Views, scope::Linked, settlement::SettlementApi,
         terminal::TerminalApi, unmatched::UnmatchedApi, work::WorkApi,
     },
@@ -36,11 +36,11 @@ use crate::{
         catalogue_service_server::CatalogueServiceServer, commissary_service_server::CommissaryServiceServer,
         contract_service_server::ContractServiceServer, custody_service_server::CustodyServiceServer,
         distribution_service_server::DistributionServiceServer, ledger_service_server::LedgerServiceServer,
-        payer_service_server::PayerServiceServer, payment_service_server::PaymentServiceServer,
-        reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
-        remittance_service_server::RemittanceServiceServer, settlement_service_server::SettlementServiceServer,
-        terminal_service_server::TerminalServiceServer, unmatched_service_server::UnmatchedServiceServer,
-        work_service_server::WorkServiceServer,
+        order_service_server::OrderServiceServer, payer_service_server::PayerServiceServer,
+        payment_service_server::PaymentServiceServer, reconciliation_service_server::ReconciliationServiceServer,
+        refund_service_server::RefundServiceServer, remittance_service_server::RemittanceServiceServer,
+        settlement_service_server::SettlementServiceServer, terminal_service_server::TerminalServiceServer,
+        unmatched_service_server::UnmatchedServiceServer, work_service_server::WorkServiceServer,
     },
     reconciliation::Reconciliations,
     refund::Refunds,
@@ -136,6 +136,7 @@ impl Doors {
         let reconciliation = ReconciliationApi::new(self.reconciliations.clone(), self.custody.clone());
         let custody = CustodyApi::new(self.custody.clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
+        let order = OrderApi::new(self.commissary.clone(), self.custody.clone());
         let catalogue = CatalogueApi::new(self.commissary.clone(), self.desk.clone(), self.custody.clone());
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.stop.clone());
         let approval = ApprovalApi::new(self.desk.clone(), self.custody.clone());
@@ -144,6 +145,7 @@ impl Doors {
         let work = WorkApi::new(self.work.clone(), self.custody.clone(), self.lanes.database().clone());
         Routes::new(CustodyServiceServer::new(custody).max_decoding_message_size(size_max))
             .add_service(CommissaryServiceServer::new(commissary).max_decoding_message_size(size_max))
+            .add_service(OrderServiceServer::new(order).max_decoding_message_size(size_max))
             .add_service(CatalogueServiceServer::new(catalogue).max_decoding_message_size(size_max))
             .add_service(LedgerServiceServer::new(ledger).max_decoding_message_size(size_max))
             .add_service(RemittanceServiceServer::new(remittance).max_decoding_message_size(size_max))

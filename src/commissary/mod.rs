@@ -1,10 +1,11 @@
-//! The commissary: vendors, products and prices, purchases and returns.
+//! The commissary: vendors, products and prices, purchases, orders and returns.
 
 mod buyer;
 mod catalogue;
 mod entity;
 mod error;
 mod exchange;
+mod orders;
 mod posting;
 mod purchase;
 mod returns;
@@ -25,6 +26,11 @@ pub use catalogue::{
 pub use entity::{Category, LINES_MAX, OrderLine, QUANTITY_MAX, Vendor};
 pub use error::CommissaryRefusal;
 pub use exchange::{COLUMNS, Imported, Intent, RowError};
+pub use orders::{
+    ChangeOrder, CreateOrder, DAY_MINUTES, DeliveredLine, EndedOrders, Order, OrderRefusal, OrderState, OrderView,
+    OrderedLine, OrderingRules, OrderingWindow, Verb as OrderVerb, Verdict, WINDOWS_MAX, end_orders_in_tx,
+    held_order_in_tx, verify::changes_of as order_changes_of,
+};
 pub use purchase::CreatePurchase;
 pub use returns::{CreateReturn, ReturnLine};
 pub use sheet::{FILE_BYTES_MAX, Format, SheetError};
@@ -37,7 +43,7 @@ use crate::{
     db::{self, Conn},
     ids::{DetaineeId, ProductId, Seq, TerminalId, VendorId},
     ledger::{
-        Center, Lanes, LedgerError, Posted, Request, center,
+        Center, Lanes, LedgerError, Posted, Request, center, record,
         transaction::{self, Transaction},
     },
     proto::{JournalRecord, TransactionKind, journal_record::Facts},
@@ -123,8 +129,24 @@ impl Commissary {
         lines: Vec<ReturnLine>,
         reason: String,
     ) -> Result<Posted, LedgerError> {
+        let told = (lines, String::new());
+        self.take_back_authorised(center, request, purchase, told, reason).await
+    }
+
+    /// The same, and somebody else than whoever asks authorised it, unless the text is empty.
+    ///
+    /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, RETURN_EXCEEDS_PURCHASE, TOO_LATE.
+    pub async fn take_back_authorised(
+        &self,
+        center: &Center,
+        request: Request,
+        purchase: Seq,
+        (lines, authorised_by): (Vec<ReturnLine>, String),
+        reason: String,
+    ) -> Result<Posted, LedgerError> {
         let found = self.transaction(center, purchase, TransactionKind::Purchase).await?;
-        let Some(Facts::Purchase(bought)) = found.record.facts else {
+        let bought_at = found.record.recorded_at.as_ref().and_then(record::instant);
+        let Some((Facts::Purchase(bought), bought_at)) = found.record.facts.zip(bought_at) else {
             return Err(LedgerError::Internal);
         };
         let parsed = DetaineeId::parse(&bought.detainee).ok().zip(
@@ -146,6 +168,8 @@ impl Commissary {
             products,
             lines,
             reason,
+            bought_at,
+            authorised_by,
         };
         self.lanes.submit(center, command).await
     }

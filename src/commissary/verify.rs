@@ -6,6 +6,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 
 use super::{
     catalogue::Versions,
+    orders::verify::{self as orders, OrdersCheck},
     spending::{SpentCheck, Told},
     stock::StockCheck,
 };
@@ -16,7 +17,7 @@ use crate::{
         Code, record,
         verify::{Check, Owner, Page, VerifyError},
     },
-    proto::{JournalRecord, PurchaseFacts, ReturnFacts, journal_record::Facts},
+    proto::{JournalRecord, OrderChangeFacts, PurchaseFacts, ReturnFacts, journal_record::Facts},
 };
 
 /// What purchases and returns have made of each day.
@@ -31,6 +32,7 @@ impl Check for CommissaryCheck {
     fn page<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
         async move {
             let bought = purchases(conn, page).await?;
+            let ordered = OrdersCheck::page(conn, page).await?;
             self.stock.page(conn, page).await?;
             self.spent.page(conn, page).await?;
             for record in page.records {
@@ -41,10 +43,31 @@ impl Check for CommissaryCheck {
                         self.stock.sold(page, record, facts)?;
                         self.versions.purchase(conn, page, record, facts).await?;
                     }
-                    Some(Facts::Return(facts)) => self.came_back(page, record, facts, &bought)?,
-                    _ => {}
+                    Some(Facts::Return(facts)) if facts.of_order => {
+                        let goods = ordered.goods(page, record, facts.purchase)?;
+                        self.came_back(page, record, facts, goods)?;
+                    }
+                    Some(Facts::Return(facts)) => {
+                        let purchase = bought.get(&facts.purchase);
+                        let purchase = purchase
+                            .ok_or_else(|| page.differs(record, format!("{} is no purchase", facts.purchase)))?;
+                        self.came_back(page, record, facts, purchase)?;
+                    }
+                    Some(Facts::Order(facts)) => {
+                        let goods = facts.goods.as_ref();
+                        let goods = goods.ok_or_else(|| page.differs(record, "an order without its goods"))?;
+                        self.purchase(page, record, goods)?;
+                        self.stock.sold(page, record, goods)?;
+                        self.versions.purchase(conn, page, record, goods).await?;
+                    }
+                    _ => {
+                        for facts in orders::changes_of(record) {
+                            self.order_changed(page, record, facts, &ordered)?;
+                        }
+                    }
                 }
             }
+            orders::rows(conn, page).await?;
             return_lines(conn, page).await
         }
         .boxed()
@@ -55,7 +78,8 @@ impl Check for CommissaryCheck {
             vendors(conn, page).await?;
             self.versions.end(conn, page).await?;
             self.stock.end(conn, page).await?;
-            self.spent.end(conn, page).await
+            self.spent.end(conn, page).await?;
+            orders::end(conn, page).await
         }
         .boxed()
     }
@@ -75,16 +99,33 @@ impl CommissaryCheck {
         self.spent.spent(page, record, told)
     }
 
+    /// Something became of an order: what will not come is in stock again, and its headroom is back.
+    fn order_changed(
+        &mut self,
+        page: &Page<'_>,
+        record: &JournalRecord,
+        facts: &OrderChangeFacts,
+        ordered: &OrdersCheck,
+    ) -> Result<(), VerifyError> {
+        let goods = ordered.changed(page, record, facts)?;
+        for change in &facts.lines {
+            let index = usize::try_from(change.line).ok().and_then(|line| line.checked_sub(1));
+            if let Some(line) = index.and_then(|index| goods.lines.get(index)) {
+                self.stock.given_back(page, record, line, change)?;
+            }
+        }
+        let counted = page.amount(record, &facts.counted)?;
+        self.spent
+            .given_back(page, record, &facts.detainee, &facts.date, counted)
+    }
+
     fn came_back(
         &mut self,
         page: &Page<'_>,
         record: &JournalRecord,
         facts: &ReturnFacts,
-        bought: &HashMap<i64, PurchaseFacts>,
+        purchase: &PurchaseFacts,
     ) -> Result<(), VerifyError> {
-        let purchase = bought
-            .get(&facts.purchase)
-            .ok_or_else(|| page.differs(record, format!("{} is no purchase", facts.purchase)))?;
         let mut parties = vec![Owner::detainee(&purchase.detainee)];
         for line in &facts.lines {
             let index = usize::try_from(line.line).ok().and_then(|line| line.checked_sub(1));

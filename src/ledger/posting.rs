@@ -26,10 +26,14 @@ impl Posting {
     }
 }
 
-/// Whether a transaction of a kind may move no money: that a person leaves with nothing is recorded, too, and that a file was
-/// made for the bank of what is in transit already.
+/// Whether a transaction of a kind may move no money: that a person leaves with nothing is recorded, too, that a file was
+/// made for the bank of what is in transit already, and a dispute about goods that have not come.
 pub(super) fn may_move_nothing(kind: TransactionKind) -> bool {
-    matches!(kind, TransactionKind::ReleaseOpened | TransactionKind::PaymentFileMade)
+    use TransactionKind as K;
+    matches!(
+        kind,
+        K::ReleaseOpened | K::PaymentFileMade | K::OrderDisputed | K::OrderDisputeResolved
+    )
 }
 
 /// A decided transaction that is not numbered yet.

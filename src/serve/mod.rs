@@ -101,7 +101,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let router = server::router(Doors {
         lanes: lanes.clone(),
         custody: custody.clone(),
-        commissary,
+        commissary: commissary.clone(),
         distributions,
         payers,
         remittances: remittances.clone(),
@@ -124,6 +124,12 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         tokio::spawn(jobs::polling::run(
             remittances,
             refunds,
+            custody.clone(),
+            watched.clone(),
+            stop.clone(),
+        )),
+        tokio::spawn(jobs::holds::run(
+            commissary,
             custody.clone(),
             watched.clone(),
             stop.clone(),

@@ -165,6 +165,18 @@ pub fn rules(kind: WorkKind) -> Rules {
             }],
         },
         WorkKind::PaymentRejected => PAYMENT_REJECTED,
+        WorkKind::OrderDispute => Rules {
+            title: "disputed line of an order",
+            title_zh: "订单争议",
+            priority: 2,
+            deadline_hours: 72,
+            by_hand: false,
+            steps: &[Step {
+                after_hours: 0,
+                action: "hear the detainee and the vendor, and resolve it",
+                action_zh: "听取在押人员与供应商意见并裁决",
+            }],
+        },
         WorkKind::Contradiction | WorkKind::Unspecified => Rules {
             title: "the gateway contradicts our books",
             title_zh: "网关信息不一致",

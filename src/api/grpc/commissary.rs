@@ -7,7 +7,8 @@ use super::{
     auth::denied_status,
     convert::{money, money_text, request, text, timestamp, typed},
     identity::reason_text,
-    name::{CenterName, DetaineeName, ProductName, PurchaseName, ReturnName, TransactionName, VendorName},
+    name::{CenterName, DetaineeName, OrderName, ProductName, PurchaseName, ReturnName, TransactionName, VendorName},
+    order_view::order_name,
     page::Page,
     product::{category_out, new_product_in, product_change_in, product_out},
     respond, scope,
@@ -46,7 +47,7 @@ impl CommissaryApi {
 }
 
 /// A terminal sees its own purchases and returns and no others; everybody else is bounded by center and role.
-fn require_own_terminal(actor: &Actor, terminal: &str) -> Result<(), Status> {
+pub(super) fn require_own_terminal(actor: &Actor, terminal: &str) -> Result<(), Status> {
     if actor.scope.terminal.is_none() {
         return Ok(());
     }
@@ -56,7 +57,7 @@ fn require_own_terminal(actor: &Actor, terminal: &str) -> Result<(), Status> {
         .map_err(|denied| denied_status(&denied))
 }
 
-fn terminal_of(actor: &Actor) -> Result<TerminalId, Status> {
+pub(super) fn terminal_of(actor: &Actor) -> Result<TerminalId, Status> {
     let none = || Denied::Method {
         role: actor.role,
         method: "CreatePurchase".to_owned(),
@@ -64,7 +65,7 @@ fn terminal_of(actor: &Actor) -> Result<TerminalId, Status> {
     actor.scope.terminal.clone().ok_or_else(|| denied_status(&none()))
 }
 
-fn order_lines(lines: &[proto::CreatePurchaseLine], center: &Center) -> Result<Vec<OrderLine>, Refusal> {
+pub(super) fn order_lines(lines: &[proto::CreatePurchaseLine], center: &Center) -> Result<Vec<OrderLine>, Refusal> {
     if lines.is_empty() || lines.len() > LINES_MAX {
         return Err(invalid_field(
             "lines",
@@ -83,7 +84,7 @@ fn order_lines(lines: &[proto::CreatePurchaseLine], center: &Center) -> Result<V
     lines.iter().enumerate().map(read).collect()
 }
 
-fn quantity_in(quantity: i32, field: &str) -> Result<u32, Refusal> {
+pub(super) fn quantity_in(quantity: i32, field: &str) -> Result<u32, Refusal> {
     match u32::try_from(quantity) {
         Ok(quantity @ 1..=QUANTITY_MAX) => Ok(quantity),
         _ => Err(invalid_field(field, format!("1 to {QUANTITY_MAX}, not {quantity}"))),
@@ -189,11 +190,15 @@ fn return_out(record: &JournalRecord, center: &Center) -> Result<Return, Status>
             seq: record.seq,
         }
         .to_string(),
-        purchase: PurchaseName {
-            center: id,
-            seq: facts.purchase,
-        }
-        .to_string(),
+        purchase: if facts.of_order {
+            order_name(center, facts.purchase)
+        } else {
+            PurchaseName {
+                center: id,
+                seq: facts.purchase,
+            }
+            .to_string()
+        },
         detainee: DetaineeName {
             center: id,
             detainee: &facts.detainee,
@@ -215,7 +220,19 @@ fn return_out(record: &JournalRecord, center: &Center) -> Result<Return, Status>
         }
         .to_string(),
         request_id: record.request_id.clone(),
+        authorised_by: match facts.authorised_by.as_str() {
+            "" => record.actor.clone(),
+            told => told.to_owned(),
+        },
     })
+}
+
+/// What goods that come back were bought or ordered by: the transaction's number, and whether it is an order.
+fn bought_in(text: &str, center: &Center) -> Result<(Seq, bool), Refusal> {
+    match OrderName::parse_in(text, "purchase", center.id.as_str()) {
+        Ok(order) => Ok((Seq(order.seq), true)),
+        Err(_) => PurchaseName::parse_in(text, "purchase", center.id.as_str()).map(|name| (Seq(name.seq), false)),
+    }
 }
 
 #[tonic::async_trait]
@@ -444,7 +461,7 @@ impl CommissaryService for CommissaryApi {
             message,
             actor,
         )?;
-        let purchase = PurchaseName::parse_in(&message.purchase, "purchase", center.id.as_str())?;
+        let (bought, of_order) = bought_in(&message.purchase, &center)?;
         if message.lines.is_empty() || message.lines.len() > LINES_MAX {
             return Err(invalid_field("lines", format!("1 to {LINES_MAX} lines")).into());
         }
@@ -459,11 +476,17 @@ impl CommissaryService for CommissaryApi {
                 quantity,
             });
         }
-        let reason = reason_text(&message.reason, "reason")?;
-        let posted = self
-            .commissary
-            .take_back(&center, request, Seq(purchase.seq), lines, reason)
-            .await?;
+        let told = (lines, text(&message.authorised_by, "authorised_by")?);
+        let (commissary, reason) = (&self.commissary, reason_text(&message.reason, "reason")?);
+        let posted = if of_order {
+            commissary
+                .take_back_ordered(&center, request, bought, told, reason)
+                .await?
+        } else {
+            commissary
+                .take_back_authorised(&center, request, bought, told, reason)
+                .await?
+        };
         Ok(respond(return_out(&posted.record, &center)?, posted.replayed))
     }
 
@@ -489,14 +512,17 @@ impl CommissaryService for CommissaryApi {
             CenterName::parse(&message.parent, "parent")?.center,
         )
         .await?;
-        let filter = PurchaseName::parse_filter(&message.purchase, "purchase", center.id.as_str())?;
+        let filter = match message.purchase.as_str() {
+            "" => None,
+            purchase => Some(bought_in(purchase, &center)?.0),
+        };
         let arguments = [message.parent.as_str(), message.purchase.as_str()];
         let page = Page::read("ListReturns", &arguments, message.page_size, &message.page_token)?;
         let before = page.after_number()?.map(Seq);
         let records = match filter {
-            Some(name) => {
+            Some(bought) => {
                 self.commissary
-                    .list_returns_of(&center, Seq(name.seq), before, page.limit())
+                    .list_returns_of(&center, bought, before, page.limit())
                     .await?
             }
             None => {

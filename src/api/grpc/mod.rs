@@ -14,6 +14,8 @@ mod identity;
 pub mod ledger;
 pub mod name;
 mod notification;
+pub mod order;
+mod order_view;
 pub mod page;
 pub mod payer;
 pub mod payment;

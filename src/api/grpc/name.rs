@@ -255,6 +255,14 @@ number_name!(
     PurchaseName, "centers/{center}/purchases/{seq}", "purchases" => seq: i64
 );
 number_name!(
+    /// `centers/{center}/orders/{seq}`
+    OrderName, "centers/{center}/orders/{seq}", "orders" => seq: i64
+);
+id_name!(
+    /// `centers/{center}/orderingRules`
+    OrderingRulesName, "centers/{center}/orderingRules", "/orderingRules", "centers" => center
+);
+number_name!(
     /// `centers/{center}/returns/{seq}`
     ReturnName, "centers/{center}/returns/{seq}", "returns" => seq: i64
 );
@@ -386,7 +394,7 @@ mod tests {
     #[test]
     fn every_name_comes_back_and_is_of_one_kind() {
         macro_rules! kinds {
-            ($($kind:ident),+) => { [$(|text: &str| $kind::read(text).map(|name| name.to_string())),+] };
+            ($($kind:ident),+) => { vec![$(|text: &str| $kind::read(text).map(|name| name.to_string())),+] };
         }
         let samples = [
             "centers/north",
@@ -413,8 +421,10 @@ mod tests {
             "centers/north/unmatchedSums/48",
             "centers/north/paymentFiles/49",
             "centers/north/terminals/T1",
+            "centers/north/orders/50",
+            "centers/north/orderingRules",
         ];
-        let kinds: [fn(&str) -> Option<String>; 24] = kinds!(
+        let kinds: Vec<fn(&str) -> Option<String>> = kinds!(
             CenterName,
             SettingsName,
             DistributionPolicyName,
@@ -438,7 +448,9 @@ mod tests {
             ApprovalName,
             UnmatchedSumName,
             PaymentFileName,
-            TerminalName
+            TerminalName,
+            OrderName,
+            OrderingRulesName
         );
         for (place, sample) in samples.iter().enumerate() {
             for (other, read) in kinds.iter().enumerate() {

@@ -7,10 +7,11 @@ use rust_decimal::Decimal;
 use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::{
-    Answer, Moment, RareCommand,
+    Answer, LOAD_ROUNDS_MAX, Moment, RareCommand,
     batch::Batch,
     commit::{Held, commit},
     fold::{enter, next_moment},
+    rows::Rows,
     state::State,
 };
 use crate::{
@@ -27,6 +28,8 @@ pub struct JournalTx {
     center: Center,
     moment: Moment,
     rules_moved: bool,
+    state: State,
+    rows: Rows,
 }
 
 impl JournalTx {
@@ -58,6 +61,27 @@ impl JournalTx {
         Ok(Amount::from_decimal(balance, self.center.currency)?)
     }
 
+    /// Loads what `want` asks of the rooms that hot commands decide from; it is called again after each round, as theirs is.
+    pub async fn load(&mut self, want: impl Fn(&mut State)) -> Result<(), Declined> {
+        for _ in 0..LOAD_ROUNDS_MAX {
+            want(&mut self.state);
+            if !self.state.is_wanting() {
+                return Ok(());
+            }
+            self.state.load(&mut self.tx).await?;
+        }
+        want(&mut self.state);
+        if self.state.is_wanting() {
+            return Err(Declined::Broken("a rare command never has what it wants".into()));
+        }
+        Ok(())
+    }
+
+    /// What is loaded of the rooms, and the rows that are written with the transaction: what a hot command's `apply` is given.
+    pub fn state_and_rows(&mut self) -> (&mut State, &mut Rows) {
+        (&mut self.state, &mut self.rows)
+    }
+
     /// Says that the command changes what other decisions read (a detainee's state, say), so that every lane forgets it.
     pub fn touch_rules(&mut self) {
         self.rules_moved = true;
@@ -78,7 +102,7 @@ pub(super) async fn run(
     if let Some(stored) = outcome::find(&mut tx, center.no, request.id).await? {
         return Ok(stored.answer(request));
     }
-    let mut state = State::new(center.clone(), old);
+    let state = State::new(center.clone(), old);
     let moment = next_moment(&state, clock);
     // A savepoint, so that a refusal can roll back what the command wrote and still be stored.
     sqlx::query!("savepoint command").execute(&mut *tx).await?;
@@ -87,10 +111,16 @@ pub(super) async fn run(
         center: center.clone(),
         moment,
         rules_moved: false,
+        state,
+        rows: Rows::default(),
     };
     let decided = command.run(&mut journal).await;
     let JournalTx {
-        mut tx, rules_moved, ..
+        mut tx,
+        rules_moved,
+        mut state,
+        rows,
+        ..
     } = journal;
 
     let (answer, batch) = match decided {
@@ -107,6 +137,7 @@ pub(super) async fn run(
                 old
             };
             let mut batch = Batch::new(center.no, old);
+            batch.rows = rows;
             batch.enter(request, entry, &moment);
             (answer, batch)
         }
