@@ -94,6 +94,11 @@ impl Zone {
         self.0.name()
     }
 
+    /// An instant as the clocks of the zone show it.
+    pub fn local(&self, at: OffsetDateTime) -> OffsetDateTime {
+        at.to_timezone(self.0)
+    }
+
     /// The business day to which an instant belongs.
     pub fn business_date(&self, at: OffsetDateTime) -> Date {
         at.to_timezone(self.0).date()

@@ -8,6 +8,7 @@
 //!   [`gateway`] payment channels behind one trait, and a simulator; [`bank`] payment files and what banks answer
 //! - [`approval`] two people for one decision; [`work`] what people have to look at
 //! - [`custody`] centers and detainees; [`terminal`] terminals, and the person in front of them
+//! - [`offline_sales`] allowances, and what terminals sold within them without the network
 //! - [`commissary`] vendors, products, purchases, returns; [`contract`] what is agreed with vendors
 //! - [`distribution`] how credits are split; [`payer`] who pays, and for whom; [`remittance`] the money they send
 //! - [`unmatched`] money without an order, matched to its owner or returned
@@ -15,6 +16,7 @@
 //!   [`refund`] money back to payers, and out with released people; [`reconciliation`] the gateway's bill against the ledger
 //! - [`jobs`] what runs by the clock; [`verification`] everything stored beside the journals, against them
 //! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it
+//! - [`till`] the reference terminal, a client that knows the wire only
 //! - [`launch`] this program as a child process; [`demo`] the demonstration; [`bench`] the load generator
 //!
 //! # Invariants
@@ -39,6 +41,7 @@ pub mod jobs;
 pub mod launch;
 pub mod ledger;
 pub mod money;
+pub mod offline_sales;
 pub mod payer;
 pub mod payment;
 pub mod proto;
@@ -49,6 +52,7 @@ pub mod serve;
 pub mod settlement;
 pub mod telemetry;
 pub mod terminal;
+pub mod till;
 pub mod unmatched;
 pub mod verification;
 pub mod work;

@@ -12,9 +12,10 @@ use crate::{
         verify::{self, Check, Verified, VerifyError},
     },
     money::{Amount, Currency},
+    offline_sales::OfflineSalesCheck,
     payer::PayersCheck,
     payment::PaymentsCheck,
-    proto::{JournalRecord, journal_record::Facts},
+    proto::{JournalRecord, TransactionKind, journal_record::Facts},
     reconciliation::FeesCheck,
     refund::{RETURN_METHOD, RefundsCheck},
     remittance::RemittancesCheck,
@@ -40,6 +41,7 @@ fn checks() -> Vec<Box<dyn Check>> {
         Box::<UnmatchedCheck>::default(),
         Box::<ContractsCheck>::default(),
         Box::<PaymentsCheck>::default(),
+        Box::<OfflineSalesCheck>::default(),
         Box::<TerminalsCheck>::default(),
     ]
 }
@@ -58,6 +60,9 @@ fn need_of(record: &JournalRecord) -> Need<'_> {
         Some(Facts::CreditReversal(facts)) => (true, &facts.approval),
         Some(Facts::Credit(facts)) => (false, &facts.release),
         Some(Facts::Debt(facts)) => (facts.kind == DebtKind::Advance.name(), &facts.approval),
+        Some(Facts::OfflineSaleEnd(facts)) => {
+            (record.kind() == TransactionKind::OfflineSaleWrittenOff, &facts.approval)
+        }
         Some(Facts::Release(facts)) => (is_large(&facts.amount), &facts.approval),
         Some(Facts::Refund(facts)) if facts.rejection.is_some() => (true, &facts.rejection),
         Some(Facts::Refund(facts)) => {

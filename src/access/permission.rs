@@ -117,6 +117,12 @@ pub enum Permission {
     Review,
     /// Read whether the jobs run.
     ReadJobs,
+    /// Read whether terminals may sell without the network, allowances, and what was sold within them.
+    ReadOfflineSales,
+    /// Bring in what a terminal sold without the network.
+    BringInSales,
+    /// End sales that wait for finance, and declare numbers lost.
+    ResolveOfflineSales,
     /// Make terminals, let them be enrolled, and end them.
     ManageTerminals,
     /// Read terminals.
@@ -150,6 +156,9 @@ impl Permission {
             ManageContracts | PayByBank => &[Admin, Finance],
             ManagePayers | Settle | Refund | Release | Reconcile | Decide | Work | Match | RecordDebts
             | ReverseCredits | Review => &[Admin, Finance],
+            ReadOfflineSales => &[Admin, Finance, Auditor, Terminal],
+            BringInSales => &[Admin, Finance, Terminal],
+            ResolveOfflineSales => &[Admin, Finance],
             ManageCatalogue => &[Admin, Commissary],
             Register | Remit => &[Admin, Finance, Payer],
             Sell => &[Terminal],
@@ -339,6 +348,23 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.CatalogueService/ExportCatalogue", ReadCatalogueHistory),
     ("custody.v1.CatalogueService/GetBuyer", ReadBuyers),
     ("custody.v1.CatalogueService/UpdateBuyer", ManageBuyers),
+    ("custody.v1.OfflineSalesService/GetOfflineSettings", ReadOfflineSales),
+    ("custody.v1.OfflineSalesService/UpdateOfflineSettings", ManageCenters),
+    ("custody.v1.OfflineSalesService/ReserveAllowance", Sell),
+    ("custody.v1.OfflineSalesService/EndAllowance", Sell),
+    ("custody.v1.OfflineSalesService/GetAllowance", ReadOfflineSales),
+    ("custody.v1.OfflineSalesService/ListAllowances", ReadOfflineSales),
+    ("custody.v1.OfflineSalesService/UploadOfflineSales", BringInSales),
+    ("custody.v1.OfflineSalesService/GetOfflineChain", ReadOfflineSales),
+    ("custody.v1.OfflineSalesService/GetOfflineSale", ReadOfflineSales),
+    ("custody.v1.OfflineSalesService/ListOfflineSales", ReadOfflineSales),
+    ("custody.v1.OfflineSalesService/ChargeOfflineSale", ResolveOfflineSales),
+    (
+        "custody.v1.OfflineSalesService/ProposeOfflineSaleWriteOff",
+        ResolveOfflineSales,
+    ),
+    ("custody.v1.OfflineSalesService/DismissOfflineSale", ResolveOfflineSales),
+    ("custody.v1.OfflineSalesService/SkipOfflineSales", ResolveOfflineSales),
     ("custody.v1.TerminalService/CreateTerminal", ManageTerminals),
     ("custody.v1.TerminalService/GetTerminal", ReadTerminals),
     ("custody.v1.TerminalService/ListTerminals", ReadTerminals),

@@ -15,9 +15,9 @@ use super::{
     grpc::{
         approval::ApprovalApi, auth::AuthLayer, catalogue::CatalogueApi, commissary::CommissaryApi,
         contract::ContractApi, custody::CustodyApi, deadline, distribution::DistributionApi, ledger::LedgerApi,
-        order::OrderApi, payer::PayerApi, payment::PaymentApi, reconciliation::ReconciliationApi, refund::RefundApi,
-        remittance::RemittanceApi, remittance_view::Views, scope::Linked, settlement::SettlementApi,
-        terminal::TerminalApi, unmatched::UnmatchedApi, work::WorkApi,
+        offline_sales::OfflineSalesApi, order::OrderApi, payer::PayerApi, payment::PaymentApi,
+        reconciliation::ReconciliationApi, refund::RefundApi, remittance::RemittanceApi, remittance_view::Views,
+        scope::Linked, settlement::SettlementApi, terminal::TerminalApi, unmatched::UnmatchedApi, work::WorkApi,
     },
     http::{Notifications, OnRefund, OnUnknown},
     status::of_framework,
@@ -29,6 +29,7 @@ use crate::{
     custody::Custody,
     distribution::Distributions,
     ledger::Lanes,
+    offline_sales::OfflineSales,
     payer::Payers,
     payment::Payments,
     proto::{
@@ -36,11 +37,12 @@ use crate::{
         catalogue_service_server::CatalogueServiceServer, commissary_service_server::CommissaryServiceServer,
         contract_service_server::ContractServiceServer, custody_service_server::CustodyServiceServer,
         distribution_service_server::DistributionServiceServer, ledger_service_server::LedgerServiceServer,
-        order_service_server::OrderServiceServer, payer_service_server::PayerServiceServer,
-        payment_service_server::PaymentServiceServer, reconciliation_service_server::ReconciliationServiceServer,
-        refund_service_server::RefundServiceServer, remittance_service_server::RemittanceServiceServer,
-        settlement_service_server::SettlementServiceServer, terminal_service_server::TerminalServiceServer,
-        unmatched_service_server::UnmatchedServiceServer, work_service_server::WorkServiceServer,
+        offline_sales_service_server::OfflineSalesServiceServer, order_service_server::OrderServiceServer,
+        payer_service_server::PayerServiceServer, payment_service_server::PaymentServiceServer,
+        reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
+        remittance_service_server::RemittanceServiceServer, settlement_service_server::SettlementServiceServer,
+        terminal_service_server::TerminalServiceServer, unmatched_service_server::UnmatchedServiceServer,
+        work_service_server::WorkServiceServer,
     },
     reconciliation::Reconciliations,
     refund::Refunds,
@@ -92,6 +94,8 @@ pub struct Doors {
     pub work: WorkQueue,
     /// Terminals, and who signs in at them.
     pub terminals: Terminals,
+    /// Selling without the network.
+    pub offline_sales: OfflineSales,
     /// Who may come in.
     pub auth: AuthLayer,
     /// The largest request that is read, in bytes.
@@ -141,6 +145,7 @@ impl Doors {
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.stop.clone());
         let approval = ApprovalApi::new(self.desk.clone(), self.custody.clone());
         let unmatched = UnmatchedApi::new(self.unmatched.clone(), self.desk.clone(), self.custody.clone());
+        let offline_sales = OfflineSalesApi::new(self.offline_sales.clone(), self.desk.clone(), self.custody.clone());
         let terminal = TerminalApi::new(self.terminals.clone(), self.custody.clone());
         let work = WorkApi::new(self.work.clone(), self.custody.clone(), self.lanes.database().clone());
         Routes::new(CustodyServiceServer::new(custody).max_decoding_message_size(size_max))
@@ -160,6 +165,7 @@ impl Doors {
             .add_service(ContractServiceServer::new(contract).max_decoding_message_size(size_max))
             .add_service(PaymentServiceServer::new(payment).max_decoding_message_size(size_max))
             .add_service(TerminalServiceServer::new(terminal).max_decoding_message_size(size_max))
+            .add_service(OfflineSalesServiceServer::new(offline_sales).max_decoding_message_size(size_max))
     }
 }
 

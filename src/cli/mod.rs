@@ -63,6 +63,12 @@ enum Command {
     Demo(custody_ledger::demo::DemoFlags),
     /// Measure purchases against the no-op limit and PostgreSQL's own benchmark.
     Bench(custody_ledger::bench::BenchFlags),
+    /// Sell at a terminal: the reference client, which never loses or doubles a sale.
+    ///
+    /// Exit code 0: done. 1: refused; nothing was sold. 2: it could not be tried (arguments, directory, network). 3: the outcome is
+    /// not known; it is in the queue, and `resume` goes on. 4: the same, and somebody has to look first, for example because the
+    /// service does not accept the terminal's credentials any more.
+    Terminal(custody_ledger::till::TerminalFlags),
     /// Play the payment gateway over HTTP, for demonstrations and tests.
     GatewaySimulator(GatewaySimulatorFlags),
     /// Play the bank: take a payment file (pain.001), and write its status (pain.002) and a statement (camt.053).
@@ -132,6 +138,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             custody_ledger::bench::run(flags).await?;
             Ok(ExitCode::SUCCESS)
         }),
+        Command::Terminal(flags) => or_undone(custody_ledger::till::run(flags)),
         Command::BankSimulator(flags) => {
             bank::run(&flags)?;
             Ok(ExitCode::SUCCESS)

@@ -11,6 +11,7 @@ mod purchase;
 mod returns;
 mod room;
 mod sheet;
+mod sold;
 pub mod spending;
 mod stock;
 mod store;
@@ -34,6 +35,7 @@ pub use orders::{
 pub use purchase::CreatePurchase;
 pub use returns::{CreateReturn, ReturnLine};
 pub use sheet::{FILE_BYTES_MAX, Format, SheetError};
+pub use sold::{Disagreement, Sold, SoldLine, apply_sold, disagreement_in_tx, sold, want_sold};
 pub use spending::{Spending, Window};
 pub use stock::{MOVED_MAX, MovementKind, NewMovement, StockMovement};
 pub use verify::CommissaryCheck;

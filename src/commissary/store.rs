@@ -303,3 +303,53 @@ impl RowSet for ReturnRows {
         args.add(rows().map(|row| row.amount.value()).collect::<Vec<Decimal>>())
     }
 }
+
+/// A version of a product as prices go.
+pub(super) struct PricedVersion {
+    /// Price of one.
+    pub price: Amount,
+    /// Whether it was on sale.
+    pub available: bool,
+    /// When the next version replaced it; none while it is in force.
+    pub replaced_at: Option<OffsetDateTime>,
+}
+
+/// A version of a product, if it had that version.
+pub(super) async fn priced_version(
+    conn: &mut PgConnection,
+    center: &Center,
+    id: &ProductId,
+    version: i64,
+) -> sqlx::Result<Option<PricedVersion>> {
+    let row = sqlx::query!(
+        r#"select p.price, p.available,
+                  (select n.changed_at from product_price n
+                   where n.center_id = $1 and n.product_id = $2 and n.version > $3
+                   order by n.version limit 1) as replaced_at
+           from product_price p where p.center_id = $1 and p.product_id = $2 and p.version = $3"#,
+        center.no.0,
+        id.as_str(),
+        version,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| {
+        Ok(PricedVersion {
+            price: center.amount(row.price)?,
+            available: row.available,
+            replaced_at: row.replaced_at,
+        })
+    })
+    .transpose()
+}
+
+/// Whether there is a product.
+pub(super) async fn exists(conn: &mut PgConnection, center: CenterNo, id: &ProductId) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from product where center_id = $1 and product_id = $2) as "exists!""#,
+        center.0,
+        id.as_str(),
+    )
+    .fetch_one(conn)
+    .await
+}

@@ -60,11 +60,13 @@ impl Check for CommissaryCheck {
                         self.stock.sold(page, record, goods)?;
                         self.versions.purchase(conn, page, record, goods).await?;
                     }
-                    _ => {
+                    Some(facts) => {
+                        self.offline(page, record, facts)?;
                         for facts in orders::changes_of(record) {
                             self.order_changed(page, record, facts, &ordered)?;
                         }
                     }
+                    None => {}
                 }
             }
             orders::rows(conn, page).await?;
@@ -117,6 +119,43 @@ impl CommissaryCheck {
         let counted = page.amount(record, &facts.counted)?;
         self.spent
             .given_back(page, record, &facts.detainee, &facts.date, counted)
+    }
+
+    /// What is set aside for terminals counts as spent on its date until it is released, and so does what is sold within it.
+    fn offline(&mut self, page: &Page<'_>, record: &JournalRecord, facts: &Facts) -> Result<(), VerifyError> {
+        let (detainee, date, given_back) = match facts {
+            Facts::Allowance(facts) => {
+                let told = facts.spending.as_ref();
+                let told = told.ok_or_else(|| page.differs(record, "its facts tell no spending"))?;
+                return self.spent.counted(page, record, &facts.detainee, told);
+            }
+            Facts::AllowanceEnd(facts) => {
+                let released = page.amount(record, &facts.released)?;
+                (&facts.detainee, &facts.counted_on, released)
+            }
+            Facts::OfflineSale(facts) => {
+                self.stock.sold_already(page, record, &facts.lines)?;
+                if facts.lines.is_empty() {
+                    return Ok(());
+                }
+                if let Some(told) = &facts.spending {
+                    return self.spent.counted(page, record, &facts.detainee, told);
+                }
+                let total = page.amount(record, &facts.total)?;
+                let counted = page.amount(record, &facts.counted)?;
+                (&facts.detainee, &facts.counted_on, total - counted)
+            }
+            Facts::OfflineSaleEnd(facts) => {
+                self.stock.sold_already(page, record, &facts.lines)?;
+                let counted = page.amount(record, &facts.counted)?;
+                (&facts.detainee, &facts.counted_on, -counted)
+            }
+            _ => return Ok(()),
+        };
+        if given_back.is_zero() {
+            return Ok(());
+        }
+        self.spent.given_back(page, record, detainee, date, given_back)
     }
 
     fn came_back(

@@ -1,5 +1,6 @@
 //! What runs by the clock. [`status`] tells whether it does.
 
+pub mod allowances;
 pub mod approvals;
 pub mod holds;
 pub mod keys;

@@ -88,8 +88,16 @@ pub const HOLDS: Job = Job {
     every_s: 5,
     overdue_s: 300,
 };
+/// Releases money that terminals did not sell in time, and takes in what waits although it is its turn.
+pub const ALLOWANCES: Job = Job {
+    name: "allowances",
+    title: "release what terminals did not sell in time",
+    title_zh: "释放离线终端到期额度",
+    every_s: 5,
+    overdue_s: 300,
+};
 /// All of them.
-pub const JOBS: [Job; 6] = [ORDERS, REFUNDS, RETURNS, AGED, APPROVALS, HOLDS];
+pub const JOBS: [Job; 7] = [ORDERS, REFUNDS, RETURNS, AGED, APPROVALS, HOLDS, ALLOWANCES];
 
 /// How a job stands in a center.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,6 +27,11 @@ impl Posted {
     pub fn seq(&self) -> Seq {
         Seq(self.record.seq)
     }
+
+    /// The leaf hash of its record, 32 bytes.
+    pub fn leaf_hash(&self) -> [u8; 32] {
+        record::leaf_hash(&record::encode(&self.record))
+    }
 }
 
 /// A request's definite outcome.

@@ -257,7 +257,8 @@ pub(super) fn meaning(
             | K::OrderDelivered
             | K::OrderCancelled
             | K::OrderExpired
-            | K::OrderDisputeResolved,
+            | K::OrderDisputeResolved
+            | K::AllowanceEnded,
             false,
             _,
         ) => {

@@ -20,6 +20,7 @@ use crate::{
         transaction,
     },
     money::Amount,
+    offline_sales,
     proto::{
         ApprovalFacts, JournalRecord, OutcomeFacts, PostingRecord, ReleaseFacts, TransactionKind, journal_record::Facts,
     },
@@ -137,6 +138,8 @@ impl OpenRelease {
     async fn leaving(&self, conn: &mut Conn, center: &Center) -> Result<Leaving, Declined> {
         let detainee = custody::active_detainee_in_tx(conn, center, &self.detainee).await?;
         require_none_open(store::count_open(conn, center.no, &self.detainee).await?)?;
+        // What a terminal may have sold already must not be paid out.
+        offline_sales::require_none_open_in_tx(conn, center, &self.detainee).await?;
         let [available, held, savings, withheld] = detainee.accounts();
         let (withheld, _) = balance::now(&mut *conn, center, &[withheld]).await?;
         if let Some(withheld) = withheld.into_iter().find(|withheld| !withheld.is_zero()) {

@@ -27,6 +27,7 @@ use crate::{
     distribution::Distributions,
     jobs::{self, status::Watched},
     ledger::Lanes,
+    offline_sales::OfflineSales,
     payer::{Payers, SmsSender, Vault},
     payment::Payments,
     reconciliation::Reconciliations,
@@ -93,10 +94,10 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let runners = runners.chain(distributions.runners()).chain(commissary.runners());
     let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
     let payments = Payments::new(lanes.clone(), settlements.clone(), banks::open(config)?);
-    let desk = Desk::new(
-        lanes.clone(),
-        runners.chain([settlements.runner(), contracts.runner(), payments.runner()]),
-    );
+    let offline_sales = OfflineSales::new(lanes.clone());
+    let paying = [settlements.runner(), contracts.runner(), payments.runner()];
+    let runners = runners.chain(paying).chain([offline_sales.runner()]);
+    let desk = Desk::new(lanes.clone(), runners);
     let watched = Watched::new(database.clone(), clock.clone());
     let router = server::router(Doors {
         lanes: lanes.clone(),
@@ -114,6 +115,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         unmatched,
         work: WorkQueue::new(lanes.clone()),
         terminals: terminals(config, &database, &clock)?,
+        offline_sales: offline_sales.clone(),
         auth,
         message_size_max: config.limits.message_size_max_bytes,
         stop: stop.clone(),
@@ -130,6 +132,12 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         )),
         tokio::spawn(jobs::holds::run(
             commissary,
+            custody.clone(),
+            watched.clone(),
+            stop.clone(),
+        )),
+        tokio::spawn(jobs::allowances::run(
+            offline_sales,
             custody.clone(),
             watched.clone(),
             stop.clone(),

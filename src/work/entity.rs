@@ -177,6 +177,42 @@ pub fn rules(kind: WorkKind) -> Rules {
                 action_zh: "听取在押人员与供应商意见并裁决",
             }],
         },
+        WorkKind::OfflineSale => Rules {
+            title: "offline sale that could not be posted",
+            title_zh: "离线销售待处理",
+            priority: 2,
+            deadline_hours: 72,
+            by_hand: false,
+            steps: &[Step {
+                after_hours: 0,
+                action: "charge it, have it written off by two people, or dismiss it",
+                action_zh: "补扣、双人复核核销或撤销",
+            }],
+        },
+        WorkKind::OfflineEvidence => Rules {
+            title: "what a terminal sent is none of its sales",
+            title_zh: "终端上传的离线销售无效",
+            priority: 1,
+            deadline_hours: 24,
+            by_hand: true,
+            steps: &[Step {
+                after_hours: 0,
+                action: "find out who changed it, and revoke the terminal if need be",
+                action_zh: "查明篡改原因，必要时吊销终端",
+            }],
+        },
+        WorkKind::OfflineGap => Rules {
+            title: "offline sales are missing",
+            title_zh: "离线销售缺号",
+            priority: 2,
+            deadline_hours: 72,
+            by_hand: false,
+            steps: &[Step {
+                after_hours: 24,
+                action: "have the terminal send them, or declare them lost",
+                action_zh: "让终端补传，或申报丢失",
+            }],
+        },
         WorkKind::Contradiction | WorkKind::Unspecified => Rules {
             title: "the gateway contradicts our books",
             title_zh: "网关信息不一致",
@@ -420,7 +456,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_name_words_and_deadline() {
-        for kind in (1..100).filter_map(|number| WorkKind::try_from(number).ok()) {
+        for kind in (1..1000).filter_map(|number| WorkKind::try_from(number).ok()) {
             assert_eq!(kind_of(kind_name(kind)), Some(kind));
             let rules = rules(kind);
             assert!(!rules.title.is_empty() && !rules.title_zh.is_empty() && rules.deadline_hours > 0);

@@ -22,6 +22,7 @@
 //! - `outcomes`, `own_ids` one request id, one outcome, and ids of the service's own; `suspense` money in suspense
 //! - `payers` registration, phones, links decided by another, and identity numbers that stay sealed
 //! - `terminals` enrolment, certificates, and sessions of detainees
+//! - `offline_sales` allowances, signed sales brought in later, and what waits for finance
 //! - `goods` prices that two people raise, products listed twice, stock, the catalogue as a file
 //! - `money_without_order`, `approvals` whose it is, and two people for one decision
 //! - `bad_input`, `bad_names`, `bad_bytes`, `bad_requests` what is refused at the door
@@ -30,6 +31,7 @@
 //! - `webhook_styles` notifications signed as GOV.UK Pay and Adyen sign them
 //! - `wechat_pay`, `alipay` the channels of these names, their notifications, refunds and bills, against the simulated gateways;
 //!   `simulated_faults` what breaks at them on command and by a seed, and their own books
+//! - `till` the reference terminal, `custody terminal`: what is typed, cuts and kills at every point, many at once
 //! - `tracing` one purchase is one trace; `demonstration` the demonstration, from end to end
 //!
 //! Power cuts and outages:
@@ -67,6 +69,7 @@ mod model;
 mod money_without_order;
 mod notifications;
 mod offline;
+mod offline_sales;
 mod others;
 mod outcomes;
 mod own_ids;
@@ -89,6 +92,7 @@ mod suspense;
 mod tampering;
 mod terminals;
 mod tidy;
+mod till;
 mod tracing;
 mod two_people;
 mod vendor_payments;

@@ -21,7 +21,7 @@ use crate::{
     commissary::{self, Commissary, LINES_MAX, OrderLine, QUANTITY_MAX, Window},
     custody::Custody,
     ids::{DetaineeId, ProductId, Seq, TerminalId, VendorId},
-    ledger::{Center, Refusal},
+    ledger::{Center, Refusal, record},
     proto::{
         self, CreateProductRequest, CreatePurchaseRequest, CreateReturnRequest, CreateVendorRequest, GetProductRequest,
         GetPurchaseRequest, GetReturnRequest, GetSpendingRequest, GetVendorRequest, JournalRecord, ListProductsRequest,
@@ -109,6 +109,7 @@ fn vendor_out(vendor: commissary::Vendor, center: &Center) -> Vendor {
 fn purchase_out(
     record: &JournalRecord,
     returned: &std::collections::HashMap<i32, i64>,
+    leaf_hash: &[u8],
     center: &Center,
 ) -> Result<Purchase, Status> {
     let Some(Facts::Purchase(facts)) = &record.facts else {
@@ -171,6 +172,9 @@ fn purchase_out(
         }
         .to_string(),
         request_id: record.request_id.clone(),
+        leaf_hash: leaf_hash.to_vec(),
+        month_limit: money_text(&facts.month_limit, center),
+        month_spent: money_text(&facts.month_spent, center),
     })
 }
 
@@ -391,7 +395,7 @@ impl CommissaryService for CommissaryApi {
             .purchase(&center, request, detainee, terminal, lines)
             .await?;
         Ok(respond(
-            purchase_out(&posted.record, &Default::default(), &center)?,
+            purchase_out(&posted.record, &Default::default(), &posted.leaf_hash(), &center)?,
             posted.replayed,
         ))
     }
@@ -406,7 +410,7 @@ impl CommissaryService for CommissaryApi {
             .transaction(&center, seq, TransactionKind::Purchase)
             .await?;
         let returned = self.commissary.returned(&center, seq).await?;
-        let purchase = purchase_out(&found.record, &returned, &center)?;
+        let purchase = purchase_out(&found.record, &returned, &found.leaf_hash, &center)?;
         require_own_terminal(actor, &purchase.terminal)?;
         Ok(Response::new(purchase))
     }
@@ -438,7 +442,12 @@ impl CommissaryService for CommissaryApi {
         let mut purchases = Vec::with_capacity(records.len());
         for record in &records {
             let returned = self.commissary.returned(&center, Seq(record.seq)).await?;
-            purchases.push(purchase_out(record, &returned, &center)?);
+            purchases.push(purchase_out(
+                record,
+                &returned,
+                &record::leaf_hash(&record::encode(record)),
+                &center,
+            )?);
         }
         Ok(Response::new(ListPurchasesResponse {
             purchases,

@@ -14,6 +14,8 @@ mod identity;
 pub mod ledger;
 pub mod name;
 mod notification;
+pub mod offline_sales;
+mod offline_sales_view;
 pub mod order;
 mod order_view;
 pub mod page;

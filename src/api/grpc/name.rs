@@ -221,6 +221,19 @@ id_name!(
     TerminalName, "centers/{center}/terminals/{terminal}", "", "centers" => center, "terminals" => terminal
 );
 id_name!(
+    /// `centers/{center}/offlineSettings`
+    OfflineSettingsName, "centers/{center}/offlineSettings", "/offlineSettings", "centers" => center
+);
+id_name!(
+    /// `centers/{center}/terminals/{terminal}/offlineSales/{number}`; the number is still a text, see [`number_in`].
+    OfflineSaleName, "centers/{center}/terminals/{terminal}/offlineSales/{number}", "",
+    "centers" => center, "terminals" => terminal, "offlineSales" => number
+);
+number_name!(
+    /// `centers/{center}/allowances/{seq}`
+    AllowanceName, "centers/{center}/allowances/{seq}", "allowances" => seq: i64
+);
+id_name!(
     /// `centers/{center}/payers/{payer}`
     PayerName, "centers/{center}/payers/{payer}", "", "centers" => center, "payers" => payer
 );
@@ -376,6 +389,13 @@ pub fn subject_in<'a>(text: &'a str, field: &str, center: &str) -> Result<Option
     Ok(Some(subject))
 }
 
+/// Reads the number that ends a name below something else than a center.
+///
+/// Errors: INVALID_FIELD naming `field`.
+pub fn number_in(text: &str, field: &str, pattern: &str) -> Result<i64, Refusal> {
+    number(text).ok_or_else(|| not_a_name(text, field, pattern))
+}
+
 /// Reads `centers/{center}/payers/{payer}`, or `centers/{center}/payers/-` for every payer of the center.
 ///
 /// Errors: INVALID_FIELD naming `field`.
@@ -423,6 +443,9 @@ mod tests {
             "centers/north/terminals/T1",
             "centers/north/orders/50",
             "centers/north/orderingRules",
+            "centers/north/offlineSettings",
+            "centers/north/terminals/T1/offlineSales/5",
+            "centers/north/allowances/50",
         ];
         let kinds: Vec<fn(&str) -> Option<String>> = kinds!(
             CenterName,
@@ -450,7 +473,10 @@ mod tests {
             PaymentFileName,
             TerminalName,
             OrderName,
-            OrderingRulesName
+            OrderingRulesName,
+            OfflineSettingsName,
+            OfflineSaleName,
+            AllowanceName
         );
         for (place, sample) in samples.iter().enumerate() {
             for (other, read) in kinds.iter().enumerate() {

@@ -17,6 +17,7 @@
 //! A command calls [`want`] in its own `want`, [`decide`] in its `decide`, keeps [`Allowed::spending`] and [`Allowed::lines`] in
 //! its facts, and calls [`apply`] with them in its `apply`. What comes back later, wholly or in part, goes through [`give_back`].
 
+mod amount;
 mod goods;
 mod limit;
 mod measure;
@@ -26,6 +27,7 @@ mod window;
 
 use time::{Date, OffsetDateTime};
 
+pub use amount::{check_amount, count_amount, order_limit, want_amount};
 pub use limit::Limit;
 pub use measure::{
     FREEZE, FREEZE_DAYS_MAX, FREEZE_END, MEASURE_MAX, Measure, MeasureEnd, MeasureKind, MeasureState, NewFreeze,
@@ -36,10 +38,12 @@ pub(super) use verify::{SpentCheck, Told};
 pub use view::{Spending, WindowView};
 pub use window::{Spent, Window};
 
+pub use super::entity::Totals;
+
 use super::{
     CommissaryRefusal,
     buyer::BuyerRoom,
-    entity::{OrderLine, Totals, totals},
+    entity::{OrderLine, totals},
     room::{OfferRoom, SpendingRoom},
     stock,
     store::SpendingRows,

@@ -101,6 +101,26 @@ impl StockCheck {
         Ok(())
     }
 
+    /// Replays goods that were handed out whatever the books said: where these had fewer, none are left.
+    pub fn sold_already(
+        &mut self,
+        page: &Page<'_>,
+        record: &JournalRecord,
+        lines: &[PurchaseLineFacts],
+    ) -> Result<(), VerifyError> {
+        for line in lines {
+            let there = self.known.get(&line.product).map_or(0, |(on_hand, _)| *on_hand);
+            let pieces = i64::from(line.quantity);
+            let taken = if line.stock_after.is_some() {
+                pieces.min(there)
+            } else {
+                pieces
+            };
+            self.line(page, record, &line.product, -taken, line.stock_after)?;
+        }
+        Ok(())
+    }
+
     /// Replays a return of a purchase, whose lines are known to be there.
     pub fn came_back(
         &mut self,

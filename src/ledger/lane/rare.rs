@@ -7,18 +7,21 @@ use rust_decimal::Decimal;
 use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::{
-    Answer, LOAD_ROUNDS_MAX, Moment, RareCommand,
+    Answer, LOAD_ROUNDS_MAX, Moment, RareCommand, Rows,
     batch::Batch,
     commit::{Held, commit},
     fold::{enter, next_moment},
-    rows::Rows,
     state::State,
 };
 use crate::{
     clock::Clock,
     db::Database,
     ids::AccountNo,
-    ledger::{Center, Declined, Draft, Outcome, Posted, center, outcome},
+    ledger::{
+        Center, Declined, Draft, Outcome, Posted,
+        center::{self, Head},
+        outcome,
+    },
     money::Amount,
 };
 
@@ -26,6 +29,7 @@ use crate::{
 pub struct JournalTx {
     tx: Transaction<'static, Postgres>,
     center: Center,
+    head: Head,
     moment: Moment,
     rules_moved: bool,
     state: State,
@@ -46,6 +50,25 @@ impl JournalTx {
     /// The number and time the transaction gets unless it is refused.
     pub fn moment(&self) -> Moment {
         self.moment
+    }
+
+    /// What a lane would know after a command asked for it: so that a rare command decides by the same rooms as those of the hot
+    /// path. It is as of this transaction, and goes with it.
+    pub async fn known(&mut self, want: impl Fn(&mut State)) -> Result<State, Declined> {
+        let mut state = State::new(self.center.clone(), self.head);
+        for _ in 0..LOAD_ROUNDS_MAX {
+            want(&mut state);
+            if !state.is_wanting() {
+                return Ok(state);
+            }
+            state.load(&mut self.tx).await?;
+        }
+        Err(Declined::Broken("what is wanted leads to ever more".into()))
+    }
+
+    /// Rows that domains add to the statement that writes the transaction. Of a refusal nothing is written.
+    pub fn rows(&mut self) -> &mut Rows {
+        &mut self.rows
     }
 
     /// An account's balance, positive on its normal side.
@@ -109,6 +132,7 @@ pub(super) async fn run(
     let mut journal = JournalTx {
         tx,
         center: center.clone(),
+        head: old,
         moment,
         rules_moved: false,
         state,

@@ -8,11 +8,12 @@ use super::source::Source;
 const FLOORS: &[&[&str]] = &[
     &["clock", "config", "ids", "launch", "money", "proto", "telemetry"],
     &["db"],
-    &["access", "bank", "gateway", "ledger"],
+    &["access", "bank", "gateway", "ledger", "till"],
     &["approval", "work"],
     &["custody"],
     &["terminal"],
     &["commissary", "contract", "distribution", "payer", "remittance"],
+    &["offline_sales"],
     &["payment", "reconciliation", "refund", "settlement", "unmatched"],
     &["api", "jobs", "verification"],
     &["serve"],
@@ -24,6 +25,7 @@ const FLOORS: &[&[&str]] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("gateway", &["clock", "ids", "money"]),
     ("bank", &["clock", "ids", "money"]),
+    ("till", &["clock", "ids", "money", "proto"]),
     ("config", &[]),
     ("launch", &[]),
     ("telemetry", &[]),

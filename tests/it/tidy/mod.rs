@@ -55,8 +55,15 @@ fn floats_are_for_measuring_only() {
 
 #[test]
 fn the_wire_stays_at_the_door() {
-    // The last three are clients.
-    let tonic = ["src/api/", "src/proto.rs", "src/demo/", "src/bench/", "src/cli/"];
+    // The last four are clients.
+    let tonic = [
+        "src/api/",
+        "src/proto.rs",
+        "src/demo/",
+        "src/bench/",
+        "src/cli/",
+        "src/till/",
+    ];
     let is_tonic = |text: &str| words(text).any(|word| word == "tonic" || word.starts_with("tonic_"));
     nothing(
         "tonic outside api, proto and the clients",
@@ -67,13 +74,14 @@ fn the_wire_stays_at_the_door() {
         "src/api/",
         "src/demo/",
         "src/bench/",
+        "src/till/",
         "src/proto.rs",
         "src/ledger/record.rs",
         "src/ledger/difference.rs",
     ];
     let is_prost = |text: &str| words(text).any(|word| word == "prost" || word.starts_with("prost_"));
     nothing(
-        "prost outside api, demo, bench, proto, the record and the naming of differences",
+        "prost outside api, demo, bench, till, proto, the record and the naming of differences",
         lines(|path| !is_in(path, &prost), is_prost),
     );
 }

@@ -70,14 +70,45 @@ impl SpentCheck {
             }
         }
         let total = page.amount(record, told.total)?;
+        self.windows(page, record, (told.detainee, date), (Some(total), counted), facts)
+    }
+
+    /// Counts what a record counts as spent without telling for what, and compares every window and limit. It is no order.
+    pub fn counted(
+        &mut self,
+        page: &Page<'_>,
+        record: &JournalRecord,
+        detainee: &str,
+        facts: &SpendingFacts,
+    ) -> Result<(), VerifyError> {
+        let date = date_in(page, record, &facts.date)?;
+        if facts.date != record.effective_date {
+            return Err(page.differs(record, format!("it counts on {}", facts.date)));
+        }
+        let counted = page.amount(record, &facts.counted)?;
+        self.move_by(page, record, (detainee, date), counted)?;
+        self.windows(page, record, (detainee, date), (None, counted), facts)
+    }
+
+    /// Compares the windows that a record tells with those replayed. `total` is an order's.
+    fn windows(
+        &self,
+        page: &Page<'_>,
+        record: &JournalRecord,
+        (detainee, date): (&str, Date),
+        (total, counted): (Option<Decimal>, Decimal),
+        facts: &SpendingFacts,
+    ) -> Result<(), VerifyError> {
+        let rules = self.rules.as_ref();
+        let rules = rules.ok_or_else(|| page.differs(record, "the rules were not read"))?;
         let mut expected = Vec::new();
         for window in Window::ALL {
-            let Some((limit, by)) = rules.limit(page, record, told.detainee, (window, date))? else {
+            let Some((limit, by)) = rules.limit(page, record, detainee, (window, date))? else {
                 continue;
             };
             let (spent, moved) = match window {
-                Window::Order => (total, total),
-                _ => (self.within(told.detainee, window, date), counted),
+                Window::Order => (total.unwrap_or_default(), total.unwrap_or_default()),
+                _ => (self.within(detainee, window, date), counted),
             };
             if !moved.is_zero() && spent > limit {
                 let what = format!(
