@@ -10,6 +10,7 @@ use super::{
     store::{self, PricedVersion},
 };
 use crate::{
+    custody::room::SettingsRoom,
     db::Conn,
     ids::{AccountNo, ProductId},
     ledger::{Center, Declined, Rows, State},
@@ -105,6 +106,9 @@ impl Disagreement {
 
 /// Asks for what [`sold`] reads.
 pub fn want_sold(state: &mut State, lines: &[SoldLine]) {
+    if let Ok(settings) = state.room_mut::<SettingsRoom>() {
+        settings.want();
+    }
     for line in lines {
         let known = match state.room_mut::<OfferRoom>() {
             Ok(offers) => offers.want(&line.product),
@@ -163,6 +167,7 @@ pub async fn disagreement_in_tx(
 /// What lines come to, whose products are there, at the prices they tell.
 pub fn sold(state: &State, lines: &[SoldLine]) -> Result<Sold, Declined> {
     let zero = Amount::zero(state.center().currency);
+    let settings = state.room::<SettingsRoom>()?.get()?;
     let mut moved = stock::Moved::default();
     let mut sold = Sold {
         lines: Vec::with_capacity(lines.len()),
@@ -175,6 +180,7 @@ pub fn sold(state: &State, lines: &[SoldLine]) -> Result<Sold, Declined> {
     };
     for line in lines {
         let offer = state.room::<OfferRoom>()?.get(&line.product)?;
+        let counted = settings.spending.counts(offer.category);
         let amount = line.unit_price.checked_mul(line.quantity)?;
         let asked = i64::from(line.quantity);
         let stock_after = match offer.keeps_stock {
@@ -189,7 +195,7 @@ pub fn sold(state: &State, lines: &[SoldLine]) -> Result<Sold, Declined> {
             }),
         };
         sold.totals.total = sold.totals.total.checked_add(amount)?;
-        if offer.counted {
+        if counted {
             sold.totals.counted = sold.totals.counted.checked_add(amount)?;
         }
         match sold.vendors.iter_mut().find(|(known, _)| *known == offer.payable_no) {
@@ -203,7 +209,7 @@ pub fn sold(state: &State, lines: &[SoldLine]) -> Result<Sold, Declined> {
             quantity: i32::try_from(line.quantity).map_err(|_| Declined::Broken("quantity".into()))?,
             unit_price: line.unit_price.to_string(),
             amount: amount.to_string(),
-            counted: offer.counted,
+            counted,
             stock_after,
         });
     }

@@ -173,8 +173,8 @@ fn purchase_out(
         .to_string(),
         request_id: record.request_id.clone(),
         leaf_hash: leaf_hash.to_vec(),
-        month_limit: money_text(&facts.month_limit, center),
-        month_spent: money_text(&facts.month_spent, center),
+        month_limit: month.and_then(|told| money_text(&told.limit, center)),
+        month_spent: month.and_then(|told| money_text(&told.spent, center)),
     })
 }
 

@@ -185,7 +185,7 @@ impl Take {
         let mut state = tx.known(|state| want(state, told)).await?;
         let sold = sold(&state, &told.lines)?;
         let standing = state.room::<DetaineeRoom>()?.get(&told.detainee)?;
-        if let Some(limit) = spending::order_limit(&state, &tx.moment(), &standing)?
+        if let Some(limit) = spending::order_limit(&state, &tx.moment(), &told.detainee, &standing)?
             && told.total.exceeds(limit)?
         {
             let message = format!("it costs {}, more than {limit}", told.total);
