@@ -35,13 +35,14 @@ use crate::{
     clock,
     custody::Custody,
     db::{self, Conn},
-    ids::{DetaineeId, ProductId, Seq, TerminalId, VendorId},
+    ids::{DetaineeId, ProductId, Seq, VendorId},
     ledger::{
         Center, Lanes, LedgerError, Posted, Request, center,
         transaction::{self, Transaction},
     },
     money::Amount,
     proto::{JournalRecord, TransactionKind, journal_record::Facts},
+    terminal::Seller,
 };
 
 /// The verbs of this domain.
@@ -110,7 +111,7 @@ impl Commissary {
         center: &Center,
         request: Request,
         detainee: DetaineeId,
-        terminal: TerminalId,
+        seller: impl Into<Seller>,
         lines: Vec<OrderLine>,
     ) -> Result<Posted, LedgerError> {
         self.lanes
@@ -119,7 +120,7 @@ impl Commissary {
                 CreatePurchase {
                     request,
                     detainee,
-                    terminal,
+                    seller: seller.into(),
                     lines,
                 },
             )

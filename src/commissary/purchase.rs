@@ -3,10 +3,11 @@
 use crate::{
     clock,
     custody::room::{DetaineeRoom, SettingsRoom, want_available},
-    ids::{AccountNo, DetaineeId, TerminalId},
+    ids::{AccountNo, DetaineeId},
     ledger::{Command, Declined, Draft, Entry, Moment, Request, Rows, State},
     money::Amount,
     proto::{PurchaseFacts, PurchaseLineFacts, TransactionKind, journal_record::Facts},
+    terminal::Seller,
 };
 
 use super::{
@@ -26,8 +27,8 @@ pub struct CreatePurchase {
     pub request: Request,
     /// Who buys.
     pub detainee: DetaineeId,
-    /// Where.
-    pub terminal: TerminalId,
+    /// Where, and in whose session.
+    pub seller: Seller,
     /// What; 1 to 50 lines.
     pub lines: Vec<OrderLine>,
 }
@@ -102,6 +103,7 @@ impl Command for CreatePurchase {
     }
 
     fn want(&self, state: &mut State) {
+        self.seller.want(state);
         if let Ok(settings) = state.room_mut::<SettingsRoom>() {
             settings.want();
         }
@@ -129,6 +131,7 @@ impl Command for CreatePurchase {
     }
 
     fn decide(&self, state: &State, moment: &Moment) -> Result<Draft, Declined> {
+        self.seller.check(state, &self.detainee, moment.recorded_at)?;
         let standing = state.room::<DetaineeRoom>()?.get_active(&self.detainee)?;
         let Priced {
             facts: lines,
@@ -152,7 +155,7 @@ impl Command for CreatePurchase {
         let spent = check(&totals, &bounds)??;
         let facts = PurchaseFacts {
             detainee: self.detainee.to_string(),
-            terminal: self.terminal.to_string(),
+            terminal: self.seller.terminal.to_string(),
             lines,
             total: totals.total.to_string(),
             counted: totals.counted.to_string(),

@@ -217,6 +217,10 @@ id_name!(
     ProductName, "centers/{center}/products/{product}", "", "centers" => center, "products" => product
 );
 id_name!(
+    /// `centers/{center}/cards/{card}`
+    CardName, "centers/{center}/cards/{card}", "", "centers" => center, "cards" => card
+);
+id_name!(
     /// `centers/{center}/terminals/{terminal}`
     TerminalName, "centers/{center}/terminals/{terminal}", "", "centers" => center, "terminals" => terminal
 );
@@ -401,8 +405,9 @@ mod tests {
             "centers/north/unmatchedSums/48",
             "centers/north/paymentFiles/49",
             "centers/north/terminals/T1",
+            "centers/north/cards/0007",
         ];
-        let kinds: [fn(&str) -> Option<String>; 24] = kinds!(
+        let kinds: [fn(&str) -> Option<String>; 25] = kinds!(
             CenterName,
             SettingsName,
             DistributionPolicyName,
@@ -426,7 +431,8 @@ mod tests {
             ApprovalName,
             UnmatchedSumName,
             PaymentFileName,
-            TerminalName
+            TerminalName,
+            CardName
         );
         for (place, sample) in samples.iter().enumerate() {
             for (other, read) in kinds.iter().enumerate() {
