@@ -43,12 +43,13 @@ pub use verify::CommissaryCheck;
 use crate::{
     custody::Custody,
     db::{self, Conn},
-    ids::{DetaineeId, ProductId, Seq, TerminalId, VendorId},
+    ids::{DetaineeId, ProductId, Seq, VendorId},
     ledger::{
         Center, Lanes, LedgerError, Posted, Request, center, record,
         transaction::{self, Transaction},
     },
     proto::{JournalRecord, TransactionKind, journal_record::Facts},
+    terminal::Seller,
 };
 
 /// The verbs of this domain.
@@ -106,7 +107,7 @@ impl Commissary {
         center: &Center,
         request: Request,
         detainee: DetaineeId,
-        terminal: TerminalId,
+        seller: impl Into<Seller>,
         lines: Vec<OrderLine>,
     ) -> Result<Posted, LedgerError> {
         self.lanes
@@ -115,7 +116,7 @@ impl Commissary {
                 CreatePurchase {
                     request,
                     detainee,
-                    terminal,
+                    seller: seller.into(),
                     lines,
                 },
             )

@@ -15,7 +15,7 @@ use super::{
     spending::window_view_out,
 };
 use crate::{
-    access::{Actor, Denied},
+    access::{Actor, Denied, Peer},
     api::status::invalid_field,
     clock,
     commissary::{self, Commissary, LINES_MAX, OrderLine, QUANTITY_MAX, Window},
@@ -30,6 +30,7 @@ use crate::{
         ReturnLine, Spending, TransactionKind, UpdateProductRequest, Vendor,
         commissary_service_server::CommissaryService, journal_record::Facts,
     },
+    terminal::Seller,
 };
 
 /// The service over its domain.
@@ -57,12 +58,31 @@ pub(super) fn require_own_terminal(actor: &Actor, terminal: &str) -> Result<(), 
         .map_err(|denied| denied_status(&denied))
 }
 
-pub(super) fn terminal_of(actor: &Actor) -> Result<TerminalId, Status> {
+/// Where something is bought, and in whose session, as the credential tells.
+pub(super) fn seller_of<T>(call: &Request<T>, actor: &Actor) -> Result<Seller, Status> {
     let none = || Denied::Method {
         role: actor.role,
         method: "CreatePurchase".to_owned(),
     };
-    actor.scope.terminal.clone().ok_or_else(|| denied_status(&none()))
+    let seller = Seller::of(actor, call.extensions().get::<Peer>());
+    seller.ok_or_else(|| denied_status(&none()))
+}
+
+/// The detainee that a list is to be of: a detainee's own, whether or not it says so.
+pub(super) fn filtered_to(actor: &Actor, filter: Option<DetaineeName<'_>>) -> Result<Option<DetaineeId>, Status> {
+    match (filter, &actor.session) {
+        (Some(name), _) => Ok(Some(scope::own(actor, name.detainee, "detainee")?)),
+        (None, Some(session)) => Ok(Some(session.detainee.clone())),
+        (None, None) => Ok(None),
+    }
+}
+
+/// A detainee sees what they bought and gave back, wherever that was; a terminal what was bought or given back at it.
+pub(super) fn require_own_record(actor: &Actor, detainee: &str, terminal: &str) -> Result<(), Status> {
+    match &actor.session {
+        Some(_) => scope::own(actor, detainee, "detainee").map(drop),
+        None => require_own_terminal(actor, terminal),
+    }
 }
 
 pub(super) fn order_lines(lines: &[proto::CreatePurchaseLine], center: &Center) -> Result<Vec<OrderLine>, Refusal> {
@@ -384,15 +404,15 @@ impl CommissaryService for CommissaryApi {
             CenterName::parse(&message.parent, "parent")?.center,
         )
         .await?;
-        let terminal = terminal_of(actor)?;
+        let seller = seller_of(&call, actor)?;
         let method = "custody.v1.CommissaryService/CreatePurchase";
         let request = request(&message.request_id, method, message, actor)?;
         let name = DetaineeName::parse_in(&message.detainee, "detainee", center.id.as_str())?;
-        let detainee = typed(DetaineeId::parse(name.detainee), "detainee")?;
+        let detainee = scope::own(actor, name.detainee, "detainee")?;
         let lines = order_lines(&message.lines, &center)?;
         let posted = self
             .commissary
-            .purchase(&center, request, detainee, terminal, lines)
+            .purchase(&center, request, detainee, seller, lines)
             .await?;
         Ok(respond(
             purchase_out(&posted.record, &Default::default(), &posted.leaf_hash(), &center)?,
@@ -411,7 +431,9 @@ impl CommissaryService for CommissaryApi {
             .await?;
         let returned = self.commissary.returned(&center, seq).await?;
         let purchase = purchase_out(&found.record, &returned, &found.leaf_hash, &center)?;
-        require_own_terminal(actor, &purchase.terminal)?;
+        if let Some(Facts::Purchase(facts)) = &found.record.facts {
+            require_own_record(actor, &facts.detainee, &facts.terminal)?;
+        }
         Ok(Response::new(purchase))
     }
 
@@ -419,17 +441,11 @@ impl CommissaryService for CommissaryApi {
         &self,
         call: Request<ListPurchasesRequest>,
     ) -> Result<Response<ListPurchasesResponse>, Status> {
-        let message = call.get_ref();
-        let center = scope::center(
-            &self.custody,
-            actor(&call)?,
-            CenterName::parse(&message.parent, "parent")?.center,
-        )
-        .await?;
+        let (actor, message) = (actor(&call)?, call.get_ref());
+        let parent = CenterName::parse(&message.parent, "parent")?.center;
+        let center = scope::center(&self.custody, actor, parent).await?;
         let filter = DetaineeName::parse_filter(&message.detainee, "detainee", center.id.as_str())?;
-        let detainee = filter
-            .map(|name| typed(DetaineeId::parse(name.detainee), "detainee"))
-            .transpose()?;
+        let detainee = filtered_to(actor, filter)?;
         let arguments = [message.parent.as_str(), message.detainee.as_str()];
         let page = Page::read("ListPurchases", &arguments, message.page_size, &message.page_token)?;
         let before = page.after_number()?.map(Seq);
@@ -509,7 +525,9 @@ impl CommissaryService for CommissaryApi {
             .await?;
         // The terminal that took the goods back, which need not be the one that sold them.
         let terminal = found.record.actor.strip_prefix("terminal/");
-        require_own_terminal(actor, terminal.unwrap_or_default())?;
+        if let Some(Facts::Return(facts)) = &found.record.facts {
+            require_own_record(actor, &facts.detainee, terminal.unwrap_or_default())?;
+        }
         Ok(Response::new(return_out(&found.record, &center)?))
     }
 
@@ -554,8 +572,9 @@ impl CommissaryService for CommissaryApi {
     async fn get_spending(&self, call: Request<GetSpendingRequest>) -> Result<Response<Spending>, Status> {
         let message = call.get_ref();
         let name = DetaineeName::parse(&message.detainee, "detainee")?;
-        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
-        let detainee = typed(DetaineeId::parse(name.detainee), "detainee")?;
+        let actor = actor(&call)?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let detainee = scope::own(actor, name.detainee, "detainee")?;
         let month = match message.month.as_str() {
             "" => None,
             month => Some(clock::parse_month(month).ok_or_else(|| invalid_field("month", "YYYY-MM"))?),

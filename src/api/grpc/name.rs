@@ -217,6 +217,10 @@ id_name!(
     ProductName, "centers/{center}/products/{product}", "", "centers" => center, "products" => product
 );
 id_name!(
+    /// `centers/{center}/cards/{card}`
+    CardName, "centers/{center}/cards/{card}", "", "centers" => center, "cards" => card
+);
+id_name!(
     /// `centers/{center}/terminals/{terminal}`
     TerminalName, "centers/{center}/terminals/{terminal}", "", "centers" => center, "terminals" => terminal
 );
@@ -446,6 +450,7 @@ mod tests {
             "centers/north/offlineSettings",
             "centers/north/terminals/T1/offlineSales/5",
             "centers/north/allowances/50",
+            "centers/north/cards/0007",
         ];
         let kinds: Vec<fn(&str) -> Option<String>> = kinds!(
             CenterName,
@@ -476,7 +481,8 @@ mod tests {
             OrderingRulesName,
             OfflineSettingsName,
             OfflineSaleName,
-            AllowanceName
+            AllowanceName,
+            CardName
         );
         for (place, sample) in samples.iter().enumerate() {
             for (other, read) in kinds.iter().enumerate() {

@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     auth::actor,
-    commissary::{order_lines, quantity_in, require_own_terminal, terminal_of},
+    commissary::{filtered_to, order_lines, quantity_in, require_own_record, seller_of},
     convert::{request, typed},
     identity::{reason_text, reason_told},
     name::{CenterName, DetaineeName, OrderName, OrderingRulesName, ProductName},
@@ -17,7 +17,7 @@ use crate::{
     api::status::invalid_field,
     commissary::{Commissary, DeliveredLine, LINES_MAX, OrderVerb, Verdict},
     custody::Custody,
-    ids::{DetaineeId, ProductId, Seq},
+    ids::{ProductId, Seq},
     ledger::{Center, Refusal, Request as Asked},
     proto::{
         CancelOrderRequest, ConfirmDeliveryLine, ConfirmDeliveryRequest, CreateOrderRequest, DisputeOrderLineRequest,
@@ -46,13 +46,17 @@ impl OrderApi {
         Ok((center, Seq(name.seq)))
     }
 
-    /// A terminal has to do with the orders that it took, and with no others.
+    /// A terminal has to do with the orders that it took, a detainee with their own, and neither with others.
     async fn require_own(&self, actor: &Actor, center: &Center, order: Seq) -> Result<(), Status> {
-        if actor.scope.terminal.is_none() {
+        if actor.scope.terminal.is_none() && actor.session.is_none() {
             return Ok(());
         }
         let view = self.commissary.ordered(center, order).await?;
-        require_own_terminal(actor, order_view::terminal_of(&view.placed))
+        require_own_record(
+            actor,
+            view.order.detainee.as_str(),
+            order_view::terminal_of(&view.placed),
+        )
     }
 
     async fn change(
@@ -113,16 +117,13 @@ impl OrderService for OrderApi {
         let message = call.get_ref();
         let parent = CenterName::parse(&message.parent, "parent")?;
         let center = scope::center(&self.custody, actor, parent.center).await?;
-        let terminal = terminal_of(actor)?;
+        let seller = seller_of(&call, actor)?;
         let method = "custody.v1.OrderService/CreateOrder";
         let request = request(&message.request_id, method, message, actor)?;
         let name = DetaineeName::parse_in(&message.detainee, "detainee", center.id.as_str())?;
-        let detainee = typed(DetaineeId::parse(name.detainee), "detainee")?;
+        let detainee = scope::own(actor, name.detainee, "detainee")?;
         let lines = order_lines(&message.lines, &center)?;
-        let posted = self
-            .commissary
-            .order(&center, request, detainee, terminal, lines)
-            .await?;
+        let posted = self.commissary.order(&center, request, detainee, seller, lines).await?;
         Ok(respond(order_out(&posted.record, None, &center)?, posted.replayed))
     }
 
@@ -130,18 +131,21 @@ impl OrderService for OrderApi {
         let actor = actor(&call)?;
         let (center, seq) = self.named(actor, &call.get_ref().name).await?;
         let view = self.commissary.ordered(&center, seq).await?;
-        require_own_terminal(actor, order_view::terminal_of(&view.placed))?;
+        require_own_record(
+            actor,
+            view.order.detainee.as_str(),
+            order_view::terminal_of(&view.placed),
+        )?;
         Ok(Response::new(view_out(&view, &center)?))
     }
 
     async fn list_orders(&self, call: Request<ListOrdersRequest>) -> Result<Response<ListOrdersResponse>, Status> {
+        let actor = actor(&call)?;
         let message = call.get_ref();
         let parent = CenterName::parse(&message.parent, "parent")?;
-        let center = scope::center(&self.custody, actor(&call)?, parent.center).await?;
+        let center = scope::center(&self.custody, actor, parent.center).await?;
         let filter = DetaineeName::parse_filter(&message.detainee, "detainee", center.id.as_str())?;
-        let detainee = filter
-            .map(|name| typed(DetaineeId::parse(name.detainee), "detainee"))
-            .transpose()?;
+        let detainee = filtered_to(actor, filter)?;
         let open = if message.open { "open" } else { "" };
         let arguments = [message.parent.as_str(), message.detainee.as_str(), open];
         let page = Page::read("ListOrders", &arguments, message.page_size, &message.page_token)?;

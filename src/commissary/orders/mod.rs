@@ -28,9 +28,10 @@ pub use rules::{DAY_MINUTES, OrderingRules, OrderingWindow, WINDOWS_MAX};
 
 use super::{Commissary, OrderLine, ReturnLine};
 use crate::{
-    ids::{DetaineeId, RequestId, Seq, TerminalId},
+    ids::{DetaineeId, RequestId, Seq},
     ledger::{Center, LedgerError, Posted, Request, center, transaction},
     proto::JournalRecord,
+    terminal::Seller,
 };
 
 /// An order as it stands, with the transaction that placed it and those that changed it.
@@ -56,13 +57,13 @@ impl Commissary {
         center: &Center,
         request: Request,
         detainee: DetaineeId,
-        terminal: TerminalId,
+        seller: Seller,
         lines: Vec<OrderLine>,
     ) -> Result<Posted, LedgerError> {
         let command = CreateOrder {
             request,
             detainee,
-            terminal,
+            seller,
             lines,
         };
         self.lanes.submit(center, command).await

@@ -15,10 +15,11 @@ use crate::{
         spending::{self, Basket},
     },
     custody::room::{DetaineeRoom, want_available},
-    ids::{DetaineeId, TerminalId},
+    ids::DetaineeId,
     ledger::{Command, Declined, Draft, Entry, Moment, Request, Rows, State, record},
     money::Amount,
     proto::{OrderFacts, PurchaseFacts, TransactionKind, journal_record::Facts},
+    terminal::Seller,
 };
 
 /// A detainee orders goods at a terminal: they are priced, counted and taken off the stock as a purchase's, and held.
@@ -29,7 +30,7 @@ pub struct CreateOrder {
     /// For whom.
     pub detainee: DetaineeId,
     /// Where.
-    pub terminal: TerminalId,
+    pub seller: Seller,
     /// What; 1 to 50 lines.
     pub lines: Vec<OrderLine>,
 }
@@ -86,6 +87,7 @@ impl Command for CreateOrder {
     }
 
     fn want(&self, state: &mut State) {
+        self.seller.want(state);
         spending::want(state, &self.basket());
         if let Ok(rules) = state.room_mut::<RulesRoom>() {
             rules.want();
@@ -96,6 +98,7 @@ impl Command for CreateOrder {
     }
 
     fn decide(&self, state: &State, moment: &Moment) -> Result<Draft, Declined> {
+        self.seller.check(state, &self.detainee, moment.recorded_at)?;
         // Who may not order at all is told so at any time.
         state.room::<DetaineeRoom>()?.get_active(&self.detainee)?;
         let rules = state.room::<RulesRoom>()?.get()?;
@@ -105,7 +108,7 @@ impl Command for CreateOrder {
         let posting = posting::ordered(&allowed.standing, allowed.totals.total);
         let goods = PurchaseFacts {
             detainee: self.detainee.to_string(),
-            terminal: self.terminal.to_string(),
+            terminal: self.seller.terminal.to_string(),
             lines: allowed.lines,
             total: allowed.totals.total.to_string(),
             spending: Some(allowed.spending),
