@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures::future::{BoxFuture, FutureExt as _};
 
-use super::{catalogue::Versions, spending::SpentCheck, stock::StockCheck};
+use super::{catalogue::Versions, spending::{SpentCheck, Told}, stock::StockCheck};
 use crate::{
     db::Conn,
     ids::AccountNo,
@@ -28,6 +28,7 @@ impl Check for CommissaryCheck {
         async move {
             let bought = purchases(conn, page).await?;
             self.stock.page(conn, page).await?;
+            self.spent.page(conn, page).await?;
             for record in page.records {
                 self.stock.until(page, record.seq)?;
                 match &record.facts {
@@ -62,9 +63,13 @@ impl CommissaryCheck {
         let vendors = facts.lines.iter().map(|line| Owner::vendor(&line.vendor));
         let parties: Vec<Owner> = [Owner::detainee(&facts.detainee)].into_iter().chain(vendors).collect();
         page.parties(record, &parties)?;
-        let told = facts.spending.as_ref();
-        let told = told.ok_or_else(|| page.differs(record, "its facts tell no spending"))?;
-        self.spent.spent(page, record, &facts.detainee, told)
+        let told = Told {
+            detainee: &facts.detainee,
+            total: &facts.total,
+            lines: &facts.lines,
+            spending: facts.spending.as_ref(),
+        };
+        self.spent.spent(page, record, told)
     }
 
     /// What is set aside for terminals counts as spent on its date until it is released, and so does what is sold within it.
@@ -73,7 +78,7 @@ impl CommissaryCheck {
             Facts::Allowance(facts) => {
                 let told = facts.spending.as_ref();
                 let told = told.ok_or_else(|| page.differs(record, "its facts tell no spending"))?;
-                return self.spent.spent(page, record, &facts.detainee, told);
+                return self.spent.amount_spent(page, record, &facts.detainee, told);
             }
             Facts::AllowanceEnd(facts) => {
                 let released = page.amount(record, &facts.released)?;
@@ -85,7 +90,7 @@ impl CommissaryCheck {
                     return Ok(());
                 }
                 if let Some(told) = &facts.spending {
-                    return self.spent.spent(page, record, &facts.detainee, told);
+                    return self.spent.amount_spent(page, record, &facts.detainee, told);
                 }
                 let total = page.amount(record, &facts.total)?;
                 let counted = page.amount(record, &facts.counted)?;
