@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures::future::{BoxFuture, FutureExt as _};
 
-use super::{catalogue::Versions, spending::{SpentCheck, Told}, stock::StockCheck};
+use super::{
+    catalogue::Versions,
+    spending::{SpentCheck, Told},
+    stock::StockCheck,
+};
 use crate::{
     db::Conn,
     ids::AccountNo,

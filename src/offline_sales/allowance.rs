@@ -122,7 +122,11 @@ impl End {
         let found = store::allowance(tx.conn(), &center, self.allowance).await?;
         let allowance = self.allowance;
         // What is another's is nothing to it.
-        let own = found.filter(|found| self.terminal.as_ref().is_none_or(|terminal| *terminal == found.terminal));
+        let own = found.filter(|found| {
+            self.terminal
+                .as_ref()
+                .is_none_or(|terminal| *terminal == found.terminal)
+        });
         let found = own.ok_or(R::AllowanceNotFound { allowance })?;
         if found.end.is_some() {
             return Err(R::AllowanceEnded { allowance }.into());

@@ -242,7 +242,10 @@ impl OfflineSalesService for OfflineSalesApi {
             end: None,
             ..found
         };
-        Ok(respond(allowance_out(&made, &center, made.reserved_at), posted.replayed))
+        Ok(respond(
+            allowance_out(&made, &center, made.reserved_at),
+            posted.replayed,
+        ))
     }
 
     async fn end_allowance(&self, call: Request<EndAllowanceRequest>) -> Result<Response<Allowance>, Status> {

@@ -54,12 +54,7 @@ pub fn check_amount(
 }
 
 /// The limits that hold for a detainee.
-fn limits(
-    state: &State,
-    moment: &Moment,
-    detainee: &DetaineeId,
-    standing: &Standing,
-) -> Result<Vec<Limit>, Declined> {
+fn limits(state: &State, moment: &Moment, detainee: &DetaineeId, standing: &Standing) -> Result<Vec<Limit>, Declined> {
     let settings = state.room::<SettingsRoom>()?.get()?;
     let measures = &state.room::<SpendingRoom>()?.get(detainee)?.measures;
     let when = (moment.recorded_at, moment.effective_date);

@@ -135,18 +135,68 @@ fn of_admins() -> Vec<Case> {
     let sale = "centers/C1/terminals/T1/offlineSales/1";
     let id = "0190b7e0-0000-7000-8000-000000000001";
     let mut cases: Vec<Case> = vec![
-        ("GetOfflineSettings", GetOfflineSettingsRequest { name: "centers/C1".into() }.encode_to_vec(), "name"),
+        (
+            "GetOfflineSettings",
+            GetOfflineSettingsRequest {
+                name: "centers/C1".into(),
+            }
+            .encode_to_vec(),
+            "name",
+        ),
         ("UpdateOfflineSettings", Vec::new(), "settings"),
-        ("UpdateOfflineSettings", settings(|bad| bad.name.clear()), "settings.name"),
-        ("UpdateOfflineSettings", settings(|bad| bad.allowance_max = None), "settings.allowance_max"),
-        ("UpdateOfflineSettings", settings(|bad| bad.allowance_max = money("1.001")), "settings.allowance_max.amount"),
-        ("UpdateOfflineSettings", settings(|bad| bad.allowance_max = money("-1")), "settings.allowance_max.amount"),
-        ("UpdateOfflineSettings", settings(|bad| bad.hours_max = 0), "settings.hours_max"),
-        ("UpdateOfflineSettings", settings(|bad| bad.hours_max = 169), "settings.hours_max"),
-        ("UpdateOfflineSettings", settings(|bad| bad.report_hours = -1), "settings.report_hours"),
-        ("UpdateOfflineSettings", settings(|bad| bad.report_hours = 70_000), "settings.report_hours"),
-        ("GetAllowance", GetAllowanceRequest { name: "centers/C1/allowances/0".into() }.encode_to_vec(), "name"),
-        ("ListAllowances", ListAllowancesRequest::default().encode_to_vec(), "parent"),
+        (
+            "UpdateOfflineSettings",
+            settings(|bad| bad.name.clear()),
+            "settings.name",
+        ),
+        (
+            "UpdateOfflineSettings",
+            settings(|bad| bad.allowance_max = None),
+            "settings.allowance_max",
+        ),
+        (
+            "UpdateOfflineSettings",
+            settings(|bad| bad.allowance_max = money("1.001")),
+            "settings.allowance_max.amount",
+        ),
+        (
+            "UpdateOfflineSettings",
+            settings(|bad| bad.allowance_max = money("-1")),
+            "settings.allowance_max.amount",
+        ),
+        (
+            "UpdateOfflineSettings",
+            settings(|bad| bad.hours_max = 0),
+            "settings.hours_max",
+        ),
+        (
+            "UpdateOfflineSettings",
+            settings(|bad| bad.hours_max = 169),
+            "settings.hours_max",
+        ),
+        (
+            "UpdateOfflineSettings",
+            settings(|bad| bad.report_hours = -1),
+            "settings.report_hours",
+        ),
+        (
+            "UpdateOfflineSettings",
+            settings(|bad| bad.report_hours = 70_000),
+            "settings.report_hours",
+        ),
+        (
+            "GetAllowance",
+            GetAllowanceRequest {
+                name: "centers/C1/allowances/0".into(),
+            }
+            .encode_to_vec(),
+            "name",
+        ),
+        (
+            "ListAllowances",
+            ListAllowancesRequest::default().encode_to_vec(),
+            "parent",
+        ),
         (
             "ListAllowances",
             ListAllowancesRequest {
@@ -167,10 +217,32 @@ fn of_admins() -> Vec<Case> {
             .encode_to_vec(),
             "page_token",
         ),
-        ("GetOfflineChain", GetOfflineChainRequest { terminal: "T1".into() }.encode_to_vec(), "terminal"),
-        ("GetOfflineSale", GetOfflineSaleRequest { name: "centers/C1/terminals/T1/offlineSales/01".into() }.encode_to_vec(), "name"),
-        ("GetOfflineSale", GetOfflineSaleRequest { name: "centers/C1/terminals/T1/offlineSales/x".into() }.encode_to_vec(), "name"),
-        ("ListOfflineSales", ListOfflineSalesRequest::default().encode_to_vec(), "parent"),
+        (
+            "GetOfflineChain",
+            GetOfflineChainRequest { terminal: "T1".into() }.encode_to_vec(),
+            "terminal",
+        ),
+        (
+            "GetOfflineSale",
+            GetOfflineSaleRequest {
+                name: "centers/C1/terminals/T1/offlineSales/01".into(),
+            }
+            .encode_to_vec(),
+            "name",
+        ),
+        (
+            "GetOfflineSale",
+            GetOfflineSaleRequest {
+                name: "centers/C1/terminals/T1/offlineSales/x".into(),
+            }
+            .encode_to_vec(),
+            "name",
+        ),
+        (
+            "ListOfflineSales",
+            ListOfflineSalesRequest::default().encode_to_vec(),
+            "parent",
+        ),
         (
             "ListOfflineSales",
             ListOfflineSalesRequest {
@@ -182,9 +254,21 @@ fn of_admins() -> Vec<Case> {
             "terminal",
         ),
         ("SkipOfflineSales", skip("T1", 1, "why", id), "terminal"),
-        ("SkipOfflineSales", skip("centers/C1/terminals/T1", 0, "why", id), "through_number"),
-        ("SkipOfflineSales", skip("centers/C1/terminals/T1", 1, " ", id), "reason"),
-        ("SkipOfflineSales", skip("centers/C1/terminals/T1", 1, "why", "1"), "request_id"),
+        (
+            "SkipOfflineSales",
+            skip("centers/C1/terminals/T1", 0, "why", id),
+            "through_number",
+        ),
+        (
+            "SkipOfflineSales",
+            skip("centers/C1/terminals/T1", 1, " ", id),
+            "reason",
+        ),
+        (
+            "SkipOfflineSales",
+            skip("centers/C1/terminals/T1", 1, "why", "1"),
+            "request_id",
+        ),
     ];
     for way in ["ChargeOfflineSale", "ProposeOfflineSaleWriteOff", "DismissOfflineSale"] {
         cases.push((way, dismiss("centers/C1/terminals/T1", "why", id), "name"));
@@ -204,16 +288,36 @@ fn of_terminals(allowance: &str) -> Vec<Case> {
     };
     vec![
         ("ReserveAllowance", reserve(|bad| bad.parent.clear()), "parent"),
-        ("ReserveAllowance", reserve(|bad| bad.detainee = "D1".into()), "detainee"),
-        ("ReserveAllowance", reserve(|bad| bad.detainee = "centers/C2/detainees/D1".into()), "detainee"),
+        (
+            "ReserveAllowance",
+            reserve(|bad| bad.detainee = "D1".into()),
+            "detainee",
+        ),
+        (
+            "ReserveAllowance",
+            reserve(|bad| bad.detainee = "centers/C2/detainees/D1".into()),
+            "detainee",
+        ),
         ("ReserveAllowance", reserve(|bad| bad.amount = None), "amount"),
-        ("ReserveAllowance", reserve(|bad| bad.amount = money("0.00")), "amount.amount"),
+        (
+            "ReserveAllowance",
+            reserve(|bad| bad.amount = money("0.00")),
+            "amount.amount",
+        ),
         ("ReserveAllowance", reserve(|bad| bad.expire_time = None), "expire_time"),
         ("ReserveAllowance", reserve(bad_time), "expire_time"),
         ("ReserveAllowance", reserve(|bad| bad.request_id.clear()), "request_id"),
         ("EndAllowance", end(|_| {})("x"), "name"),
-        ("EndAllowance", end(|bad| bad.last_number = -1)(allowance), "last_number"),
-        ("EndAllowance", end(|bad| bad.request_id = "x".into())(allowance), "request_id"),
+        (
+            "EndAllowance",
+            end(|bad| bad.last_number = -1)(allowance),
+            "last_number",
+        ),
+        (
+            "EndAllowance",
+            end(|bad| bad.request_id = "x".into())(allowance),
+            "request_id",
+        ),
         (
             "ListOfflineSales",
             ListOfflineSalesRequest {
@@ -237,28 +341,61 @@ async fn every_field_is_looked_at() {
     let cases = cases.chain(of_terminals(&allowance.name).into_iter().map(|case| (&terminal, case)));
     for (token, (method, message, field)) in cases {
         let answer = call(stall.channel.clone(), &format!("{SERVICE}/{method}"), token, message).await;
-        let Err(status) = answer else { panic!("{method}, {field}: not refused") };
-        assert_eq!(status.code(), tonic::Code::InvalidArgument, "{method}, {field}: {status:?}");
+        let Err(status) = answer else {
+            panic!("{method}, {field}: not refused")
+        };
+        assert_eq!(
+            status.code(),
+            tonic::Code::InvalidArgument,
+            "{method}, {field}: {status:?}"
+        );
         let bad = status.get_details_bad_request().unwrap();
         assert_eq!(bad.field_violations[0].field, field, "{method}");
     }
     let bad_sales = [
         ("terminal", message_of("T1", &sale)),
-        ("statement", UploadOfflineSalesRequest { statement: Vec::new(), ..message_of(&till.name(), &sale) }),
-        ("statement", UploadOfflineSalesRequest { statement: vec![0; 16 * 1024 + 1], ..message_of(&till.name(), &sale) }),
-        ("signature", UploadOfflineSalesRequest { signature: vec![0; 63], ..message_of(&till.name(), &sale) }),
+        (
+            "statement",
+            UploadOfflineSalesRequest {
+                statement: Vec::new(),
+                ..message_of(&till.name(), &sale)
+            },
+        ),
+        (
+            "statement",
+            UploadOfflineSalesRequest {
+                statement: vec![0; 16 * 1024 + 1],
+                ..message_of(&till.name(), &sale)
+            },
+        ),
+        (
+            "signature",
+            UploadOfflineSalesRequest {
+                signature: vec![0; 63],
+                ..message_of(&till.name(), &sale)
+            },
+        ),
     ];
     for (field, message) in bad_sales {
         let asked = with_token(&terminal, tokio_stream::iter([message]));
         let mut answers = stall.client().upload_offline_sales(asked).await.unwrap().into_inner();
         let status = answers.message().await.unwrap_err();
-        assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, field);
+        assert_eq!(
+            status.get_details_bad_request().unwrap().field_violations[0].field,
+            field
+        );
     }
     // What came before is recorded, and said to be.
-    let two = [message_of(&till.name(), &sale), message_of("centers/C1/terminals/T2", &sale)];
+    let two = [
+        message_of(&till.name(), &sale),
+        message_of("centers/C1/terminals/T2", &sale),
+    ];
     let asked = with_token(&terminal, tokio_stream::iter(two));
     let mut answers = stall.client().upload_offline_sales(asked).await.unwrap().into_inner();
-    assert_eq!(answers.message().await.unwrap().unwrap().state(), OfflineSaleState::Captured);
+    assert_eq!(
+        answers.message().await.unwrap().unwrap().state(),
+        OfflineSaleState::Captured
+    );
     assert_eq!(refused(answers.message().await), "INVALID_FIELD");
     stall.verified().await;
 }
@@ -276,16 +413,30 @@ async fn a_terminal_has_to_do_with_its_own_only() {
     let get = GetAllowanceRequest {
         name: allowance.name.clone(),
     };
-    assert_eq!(refused(stall.client().get_allowance(with_token(&token, get)).await), "NOT_ALLOWED");
+    assert_eq!(
+        refused(stall.client().get_allowance(with_token(&token, get)).await),
+        "NOT_ALLOWED"
+    );
     let chain = GetOfflineChainRequest { terminal: till.name() };
-    assert_eq!(refused(stall.client().get_offline_chain(with_token(&token, chain)).await), "NOT_ALLOWED");
+    assert_eq!(
+        refused(stall.client().get_offline_chain(with_token(&token, chain)).await),
+        "NOT_ALLOWED"
+    );
     let list = ListAllowancesRequest {
         parent: "centers/C1".into(),
         ..ListAllowancesRequest::default()
     };
-    let listed = stall.client().list_allowances(with_token(&token, list.clone())).await.unwrap();
+    let listed = stall
+        .client()
+        .list_allowances(with_token(&token, list.clone()))
+        .await
+        .unwrap();
     assert!(listed.into_inner().allowances.is_empty());
-    let listed = stall.client().list_allowances(with_token(&stall.token(Role::Terminal, "T1"), list)).await.unwrap();
+    let listed = stall
+        .client()
+        .list_allowances(with_token(&stall.token(Role::Terminal, "T1"), list))
+        .await
+        .unwrap();
     assert_eq!(listed.into_inner().allowances.len(), 1);
     for role in [Role::Finance, Role::Auditor, Role::Commissary] {
         let token = stall.token(role, "zoe");

@@ -212,7 +212,11 @@ impl Stall {
         self.reserve_again(till, message).await.map(Response::into_inner)
     }
 
-    async fn reserve_again(&self, till: &Till, message: ReserveAllowanceRequest) -> Result<Response<Allowance>, Status> {
+    async fn reserve_again(
+        &self,
+        till: &Till,
+        message: ReserveAllowanceRequest,
+    ) -> Result<Response<Allowance>, Status> {
         let asked = with_token(&self.token(Role::Terminal, &till.id), message);
         self.client().reserve_allowance(asked).await
     }
@@ -259,13 +263,22 @@ impl Stall {
 
     /// Available and held.
     async fn has(&self, detainee: &str) -> (String, String) {
-        let balances = self.process.custody.balances(&self.center, &id(detainee)).await.unwrap();
+        let balances = self
+            .process
+            .custody
+            .balances(&self.center, &id(detainee))
+            .await
+            .unwrap();
         (balances.available.to_string(), balances.held.to_string())
     }
 
     /// What is spent of the month's limit.
     async fn spent(&self, detainee: &str) -> String {
-        let spending = self.process.commissary.spending(&self.center, &id(detainee), None).await;
+        let spending = self
+            .process
+            .commissary
+            .spending(&self.center, &id(detainee), None)
+            .await;
         spending.unwrap().spent.to_string()
     }
 
@@ -349,7 +362,10 @@ fn told(outcomes: &[OfflineSaleOutcome]) -> Vec<String> {
             let state = outcome.state().as_str_name();
             let state = state.strip_prefix("OFFLINE_SALE_STATE_").unwrap();
             let repeated = if outcome.replayed { " again" } else { "" };
-            format!("{} {state} {}{repeated}", outcome.number, outcome.reason).replace("  ", " ").trim().to_owned()
+            format!("{} {state} {}{repeated}", outcome.number, outcome.reason)
+                .replace("  ", " ")
+                .trim()
+                .to_owned()
         })
         .collect()
 }

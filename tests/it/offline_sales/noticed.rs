@@ -23,17 +23,41 @@ async fn whatever_the_owner_changes_is_noticed() {
 
     let changes = [
         ("update allowance_open set remaining = remaining - 1", "allowance_open"),
-        ("update allowance set terminal_id = 'T2' where detainee_id = 'D1'", "allowance "),
+        (
+            "update allowance set terminal_id = 'T2' where detainee_id = 'D1'",
+            "allowance ",
+        ),
         ("delete from allowance_end", "allowance_end"),
-        ("update offline_sale set state = 'SETTLED_LATE' where number = 1", "offline_sale T1 1"),
-        ("update offline_sale set statement = statement || '\\x00'::bytea where number = 1", "offline_sale T1 1"),
-        ("update offline_sale set flags = '{X}' where number = 1", "offline_sale T1 1"),
+        (
+            "update offline_sale set state = 'SETTLED_LATE' where number = 1",
+            "offline_sale T1 1",
+        ),
+        (
+            "update offline_sale set statement = statement || '\\x00'::bytea where number = 1",
+            "offline_sale T1 1",
+        ),
+        (
+            "update offline_sale set flags = '{X}' where number = 1",
+            "offline_sale T1 1",
+        ),
         ("delete from offline_sale_open", "offline_sale_open"),
         ("update offline_waiting set statement = '\\x00'", "offline_waiting T1 4"),
-        ("update offline_evidence set signature = '\\x00'", "offline_evidence T1 4"),
-        ("update terminal_certificate set public_key = sha256(public_key)", "terminal"),
-        ("delete from work_item_open where kind = 'OFFLINE_SALE'", "work_item_open"),
-        ("update monthly_spending set spent = spent + 1 where detainee_id = 'D1'", "monthly_spending"),
+        (
+            "update offline_evidence set signature = '\\x00'",
+            "offline_evidence T1 4",
+        ),
+        (
+            "update terminal_certificate set public_key = sha256(public_key)",
+            "terminal",
+        ),
+        (
+            "delete from work_item_open where kind = 'OFFLINE_SALE'",
+            "work_item_open",
+        ),
+        (
+            "update monthly_spending set spent = spent + 1 where detainee_id = 'D1'",
+            "monthly_spending",
+        ),
     ];
     let mut owner = PgConnection::connect(&stall.db.url).await.unwrap();
     for (change, expected) in changes {

@@ -11,7 +11,11 @@ async fn short(stall: &Stall) -> (Till, Allowance) {
     let allowance = stall.reserve(&till, "D1", "5.00", 8).await.unwrap();
     let sales: Vec<Signed> = (0..3).map(|_| till.sell(&allowance, "D1", &[(SOAP, 2)])).collect();
     let outcomes = stall.upload(&till, &sales).await.unwrap();
-    assert!(told(&outcomes).iter().all(|told| told.ends_with("SHORTAGE ALLOWANCE_EXCEEDED")));
+    assert!(
+        told(&outcomes)
+            .iter()
+            .all(|told| told.ends_with("SHORTAGE ALLOWANCE_EXCEEDED"))
+    );
     (till, allowance)
 }
 
@@ -38,7 +42,11 @@ async fn finance_ends_what_waits() {
     let waiting = || async {
         let asked = with_token(&alice, list.clone());
         let found = stall.client().list_offline_sales(asked).await.unwrap().into_inner();
-        found.offline_sales.into_iter().map(|sale| sale.name).collect::<Vec<_>>()
+        found
+            .offline_sales
+            .into_iter()
+            .map(|sale| sale.name)
+            .collect::<Vec<_>>()
     };
     assert_eq!(waiting().await, [name(1), name(2), name(3)]);
     assert_eq!(stall.work(WorkKind::OfflineSale).await.len(), 3);
@@ -47,8 +55,13 @@ async fn finance_ends_what_waits() {
     let id = Uuid::new_v4();
     let charged = charge(&stall, &name(1), id).await.unwrap().into_inner();
     assert_eq!(charged.state(), OfflineSaleState::Charged);
-    assert!(custody_ledger::api::grpc::is_replay(&charge(&stall, &name(1), id).await.unwrap()));
-    assert_eq!(refused(charge(&stall, &name(1), Uuid::new_v4()).await), "OFFLINE_SALE_NOT_WAITING");
+    assert!(custody_ledger::api::grpc::is_replay(
+        &charge(&stall, &name(1), id).await.unwrap()
+    ));
+    assert_eq!(
+        refused(charge(&stall, &name(1), Uuid::new_v4()).await),
+        "OFFLINE_SALE_NOT_WAITING"
+    );
     assert_eq!(stall.has("D1").await, ("87.00".into(), "5.00".into()));
     assert_eq!(stall.spent("D1").await, "13.00");
 
@@ -57,7 +70,10 @@ async fn finance_ends_what_waits() {
         reason: "our own fault".into(),
         request_id: Uuid::new_v4().to_string(),
     };
-    let asked = stall.client().propose_offline_sale_write_off(with_token(&alice, propose)).await;
+    let asked = stall
+        .client()
+        .propose_offline_sale_write_off(with_token(&alice, propose))
+        .await;
     let asked = asked.unwrap().into_inner();
     let mut desk = ApprovalServiceClient::new(stall.channel.clone());
     let approve = ApproveRequest {
@@ -89,9 +105,14 @@ async fn finance_ends_what_waits() {
 async fn nobody_is_charged_what_they_do_not_have() {
     let stall = Stall::open().await;
     let (till, _) = short(&stall).await;
-    world::buy(&stall.process, &stall.center, Uuid::new_v4(), "D1", &[("SOAP", 22)]).await.unwrap();
+    world::buy(&stall.process, &stall.center, Uuid::new_v4(), "D1", &[("SOAP", 22)])
+        .await
+        .unwrap();
     let name = format!("{}/offlineSales/1", till.name());
-    assert_eq!(refused(charge(&stall, &name, Uuid::new_v4()).await), "INSUFFICIENT_FUNDS");
+    assert_eq!(
+        refused(charge(&stall, &name, Uuid::new_v4()).await),
+        "INSUFFICIENT_FUNDS"
+    );
     let none = format!("{}/offlineSales/9", till.name());
     assert_eq!(refused(charge(&stall, &none, Uuid::new_v4()).await), "NOT_FOUND");
     stall.verified().await;

@@ -147,7 +147,13 @@ impl Run {
         let terminal = TerminalId::parse(&self.tills[till].id).unwrap();
         let asked = (world::cny(&amount.to_string()), expires_at);
         let detainee_id = DetaineeId::parse(detainee).unwrap();
-        let done = self.offline.reserve(&self.stall.center, request("test/Reserve"), terminal, detainee_id, asked);
+        let done = self.offline.reserve(
+            &self.stall.center,
+            request("test/Reserve"),
+            terminal,
+            detainee_id,
+            asked,
+        );
         let fits = amount <= self.model.available[detainee] && self.model.held(detainee) + amount <= Decimal::from(60);
         match done.await {
             Ok(posted) => {
@@ -212,9 +218,15 @@ impl Run {
             }
             // Mostly the next, which is what a till sends.
             let next = self.model.taken[till].min(self.model.made[till].len() - 1);
-            let which = if self.dice.roll(4) > 0 { next } else { self.dice.index(self.model.made[till].len()) };
+            let which = if self.dice.roll(4) > 0 {
+                next
+            } else {
+                self.dice.index(self.model.made[till].len())
+            };
             let Signed { statement, signature } = self.model.made[till][which].signed.clone();
-            let taken = self.offline.take_in(&self.stall.center, &terminal, statement, signature, "terminal/T");
+            let taken = self
+                .offline
+                .take_in(&self.stall.center, &terminal, statement, signature, "terminal/T");
             let outcome = taken.await.unwrap();
             assert_eq!(outcome.replayed, self.model.made[till][which].received);
             self.model.made[till][which].received = true;
@@ -236,7 +248,9 @@ impl Run {
         let till = known.till;
         let last = i64::try_from(self.model.made[till].len()).unwrap();
         let terminal = TerminalId::parse(&self.tills[till].id).unwrap();
-        let ended = self.offline.end_allowance(&self.stall.center, request("test/End"), terminal, Seq(seq), last);
+        let ended = self
+            .offline
+            .end_allowance(&self.stall.center, request("test/End"), terminal, Seq(seq), last);
         let is_due = known.open && self.model.taken[till] == self.model.made[till].len();
         match ended.await {
             Ok(_) => {
@@ -253,7 +267,11 @@ impl Run {
         self.clock.turn_to(self.clock.now() + time::Duration::hours(hours));
         let now = self.clock.now();
         self.offline.look(&self.stall.center).await.unwrap();
-        let due = self.model.allowances.iter().filter(|(_, known)| known.open && known.releases_at <= now);
+        let due = self
+            .model
+            .allowances
+            .iter()
+            .filter(|(_, known)| known.open && known.releases_at <= now);
         for seq in due.map(|(seq, _)| *seq).collect::<Vec<_>>() {
             self.model.end(seq);
         }
@@ -261,7 +279,13 @@ impl Run {
 
     async fn buy(&mut self) {
         let detainee = DETAINEES[self.dice.index(3)];
-        let bought = world::buy(&self.stall.process, &self.stall.center, Uuid::new_v4(), detainee, &[("SOAP", 2)]);
+        let bought = world::buy(
+            &self.stall.process,
+            &self.stall.center,
+            Uuid::new_v4(),
+            detainee,
+            &[("SOAP", 2)],
+        );
         let price = Decimal::from(8);
         let available = self.model.available.get_mut(detainee).unwrap();
         if bought.await.is_ok() {
@@ -276,15 +300,24 @@ impl Run {
     async fn compare(&self) {
         for detainee in DETAINEES {
             let (available, held) = self.stall.has(detainee).await;
-            assert_eq!(available.parse::<Decimal>().unwrap(), self.model.available[detainee], "{detainee}");
-            assert_eq!(held.parse::<Decimal>().unwrap(), self.model.held(detainee), "{detainee}");
+            assert_eq!(
+                available.parse::<Decimal>().unwrap(),
+                self.model.available[detainee],
+                "{detainee}"
+            );
+            assert_eq!(
+                held.parse::<Decimal>().unwrap(),
+                self.model.held(detainee),
+                "{detainee}"
+            );
         }
     }
 
     /// What vendors are owed is what was sold, once.
     async fn owed(&self) -> Decimal {
         let mut conn = self.stall.process.database.read.acquire().await.unwrap();
-        let owed = "select coalesce(sum(b.balance), 0) from account_balance b join account a using (center_id, account_no)
+        let owed =
+            "select coalesce(sum(b.balance), 0) from account_balance b join account a using (center_id, account_no)
                     where a.code = 2201";
         sqlx::query_scalar(owed).fetch_one(&mut *conn).await.unwrap()
     }
@@ -310,5 +343,8 @@ async fn no_cent_is_sold_twice() {
         run.stall.verified().await;
         met.extend(run.model.states.concat().into_iter().map(SaleState::name));
     }
-    assert_eq!(met.into_iter().collect::<Vec<_>>(), ["CAPTURED", "SETTLED_LATE", "SHORTAGE"]);
+    assert_eq!(
+        met.into_iter().collect::<Vec<_>>(),
+        ["CAPTURED", "SETTLED_LATE", "SHORTAGE"]
+    );
 }

@@ -1,6 +1,8 @@
 //! What is none of a terminal's sales: broken signatures and chains, changed repeats, prices that never were, revoked terminals.
 
-use custody_ledger::proto::{RevokeTerminalRequest, UpdateProductRequest, commissary_service_client::CommissaryServiceClient};
+use custody_ledger::proto::{
+    RevokeTerminalRequest, UpdateProductRequest, commissary_service_client::CommissaryServiceClient,
+};
 
 use super::*;
 
@@ -44,7 +46,11 @@ async fn what_is_no_sale_is_kept_and_changes_nothing() {
         ]
     );
     let again = stall.upload(&till, &bad).await.unwrap();
-    assert!(again.iter().all(|outcome| outcome.replayed && outcome.state() == OfflineSaleState::Refused));
+    assert!(
+        again
+            .iter()
+            .all(|outcome| outcome.replayed && outcome.state() == OfflineSaleState::Refused)
+    );
     assert_eq!(stall.work(WorkKind::OfflineEvidence).await.len(), 5);
     assert_eq!(stall.has("D1").await, ("60.00".into(), "40.00".into()));
     // The number is still free for the sale that is one.
@@ -57,7 +63,10 @@ async fn what_is_no_sale_is_kept_and_changes_nothing() {
     };
     let repeat = till.sign(&dearer);
     let outcomes = stall.upload(&till, &[repeat.clone(), repeat]).await.unwrap();
-    assert_eq!(told(&outcomes), ["1 REFUSED CHANGED_REPEAT", "1 REFUSED CHANGED_REPEAT again"]);
+    assert_eq!(
+        told(&outcomes),
+        ["1 REFUSED CHANGED_REPEAT", "1 REFUSED CHANGED_REPEAT again"]
+    );
     let item = stall.work(WorkKind::OfflineEvidence).await.into_iter().find(|item| {
         let facts = item.facts.as_ref().and_then(|facts| facts.facts.as_ref());
         matches!(facts, Some(work_facts::Facts::OfflineEvidence(facts)) if facts.recorded_hash == till.hash)
@@ -84,7 +93,10 @@ async fn a_broken_chain_is_reviewed_and_goes_on_from_there() {
     other.hash[0] ^= 1;
     let allowance = stall.reserve(&other, "D2", "40.00", 8).await.unwrap();
     let unchained = other.sell(&allowance, "D2", &[(SOAP, 1)]);
-    assert_eq!(told(&stall.upload(&other, &[unchained]).await.unwrap()), ["1 REVIEW CHAIN_BROKEN"]);
+    assert_eq!(
+        told(&stall.upload(&other, &[unchained]).await.unwrap()),
+        ["1 REVIEW CHAIN_BROKEN"]
+    );
     assert_eq!(stall.work(WorkKind::OfflineSale).await.len(), 2);
     stall.verified().await;
 }
@@ -155,8 +167,14 @@ async fn statements_that_cannot_be_are_reviewed() {
         sales.push(till.enter(&statement));
     }
     let mut reasons = told(&stall.upload(&till, &sales).await.unwrap());
-    assert_eq!(reasons.split_off(5), ["6 REVIEW DETAINEE_UNKNOWN", "7 REVIEW ALLOWANCE_UNKNOWN"]);
-    assert!(reasons.iter().all(|told| told.ends_with("REVIEW STATEMENT_INVALID")), "{reasons:?}");
+    assert_eq!(
+        reasons.split_off(5),
+        ["6 REVIEW DETAINEE_UNKNOWN", "7 REVIEW ALLOWANCE_UNKNOWN"]
+    );
+    assert!(
+        reasons.iter().all(|told| told.ends_with("REVIEW STATEMENT_INVALID")),
+        "{reasons:?}"
+    );
     assert_eq!(stall.has("D1").await, ("60.00".into(), "40.00".into()));
     stall.verified().await;
 }
@@ -174,9 +192,14 @@ async fn what_a_revoked_terminal_sold_is_reviewed() {
     let asked = with_token(&stall.token(Role::Admin, "root"), revoke);
     let mut terminals = TerminalServiceClient::new(stall.channel.clone());
     terminals.revoke_terminal(asked).await.unwrap();
-    assert_eq!(refused(stall.reserve(&till, "D2", "1.00", 8).await), "TERMINAL_NOT_ENROLLED");
+    assert_eq!(
+        refused(stall.reserve(&till, "D2", "1.00", 8).await),
+        "TERMINAL_NOT_ENROLLED"
+    );
     let finance = stall.token(Role::Finance, "alice");
-    let outcomes = upload(stall.channel.clone(), &finance, &till.name(), &[sale]).await.unwrap();
+    let outcomes = upload(stall.channel.clone(), &finance, &till.name(), &[sale])
+        .await
+        .unwrap();
     assert_eq!(told(&outcomes), ["1 REVIEW TERMINAL_REVOKED"]);
     assert_eq!(stall.has("D1").await, ("60.00".into(), "40.00".into()));
     stall.verified().await;

@@ -1,8 +1,10 @@
 //! Streams of sales: repeats, gaps, any order, two processes, and a service that is killed between two sales.
 
+use custody_ledger::{commissary::MovementKind, ids::ProductId};
 use futures::future::join_all;
 
 use super::*;
+use crate::goods;
 
 /// A till with some sales of 4.00 each within an allowance of D1's.
 async fn sold(stall: &Stall, count: usize, most: &str) -> (Till, Allowance, Vec<Signed>) {
@@ -23,7 +25,9 @@ async fn a_repeat_is_answered_and_changes_nothing() {
     assert_eq!(stall.has("D1").await, ("60.00".into(), "28.00".into()));
     // Staff send what the terminal's storage holds.
     let finance = stall.token(Role::Finance, "alice");
-    let outcomes = upload(stall.channel.clone(), &finance, &till.name(), &sales).await.unwrap();
+    let outcomes = upload(stall.channel.clone(), &finance, &till.name(), &sales)
+        .await
+        .unwrap();
     assert!(outcomes.iter().all(|outcome| outcome.replayed));
     stall.verified().await;
 }
@@ -43,14 +47,23 @@ async fn gaps_are_named_and_what_comes_after_waits_for_them() {
     assert_eq!(stall.work(WorkKind::OfflineGap).await.len(), 1);
     stall.verified().await;
 
-    let outcomes = stall.upload(&till, &[sales[3].clone(), sales[0].clone()]).await.unwrap();
+    let outcomes = stall
+        .upload(&till, &[sales[3].clone(), sales[0].clone()])
+        .await
+        .unwrap();
     assert_eq!(told(&outcomes), ["4 WAITING again", "1 CAPTURED"]);
     assert_eq!(stall.chain(&till).await.last_number, 2);
     assert_eq!(refused(stall.end(&till, &allowance, 6).await), "SALES_MISSING");
-    let outcomes = stall.upload(&till, &[sales[4].clone(), sales[2].clone()]).await.unwrap();
+    let outcomes = stall
+        .upload(&till, &[sales[4].clone(), sales[2].clone()])
+        .await
+        .unwrap();
     assert_eq!(told(&outcomes), ["5 WAITING", "3 CAPTURED"]);
     let chain = stall.chain(&till).await;
-    assert_eq!((chain.last_number, chain.last_hash.as_slice()), (6, till.hash.as_slice()));
+    assert_eq!(
+        (chain.last_number, chain.last_hash.as_slice()),
+        (6, till.hash.as_slice())
+    );
     assert!(chain.missing.is_empty() && stall.work(WorkKind::OfflineGap).await.is_empty());
     let ended = stall.end(&till, &allowance, 6).await.unwrap();
     assert_eq!((amount(&ended.captured), amount(&ended.released)), ("24.00", "16.00"));
@@ -109,7 +122,10 @@ async fn two_processes_take_the_same_sales_once() {
         assert_eq!(outcomes.unwrap().len(), 12);
     }
     let all = stall.upload(&till, &sales).await.unwrap();
-    assert!(all.iter().all(|outcome| outcome.replayed && outcome.state() == OfflineSaleState::Captured));
+    assert!(
+        all.iter()
+            .all(|outcome| outcome.replayed && outcome.state() == OfflineSaleState::Captured)
+    );
     assert_eq!(stall.has("D1").await, ("40.00".into(), "12.00".into()));
     assert!(stall.work(WorkKind::OfflineEvidence).await.is_empty());
     second.kill().await;
@@ -124,7 +140,10 @@ async fn a_service_that_is_killed_between_two_sales_loses_none() {
     for life in 0..4 {
         // Answers are read one by one until the power goes.
         let token = stall.token(Role::Terminal, "T1");
-        let messages: Vec<_> = sales[answered..].iter().map(|sale| message_of(&till.name(), sale)).collect();
+        let messages: Vec<_> = sales[answered..]
+            .iter()
+            .map(|sale| message_of(&till.name(), sale))
+            .collect();
         let asked = with_token(&token, tokio_stream::iter(messages));
         let mut answers = stall.client().upload_offline_sales(asked).await.unwrap().into_inner();
         for _ in 0..(3 + life) {
@@ -140,10 +159,42 @@ async fn a_service_that_is_killed_between_two_sales_loses_none() {
         stall.verified().await;
     }
     let outcomes = stall.upload(&till, &sales).await.unwrap();
-    assert!(outcomes.iter().all(|outcome| outcome.state() == OfflineSaleState::Captured));
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| outcome.state() == OfflineSaleState::Captured)
+    );
     assert!(outcomes[..answered].iter().all(|outcome| outcome.replayed));
     let ended = stall.end(&till, &allowance, 20).await.unwrap();
     assert_eq!((amount(&ended.captured), amount(&ended.released)), ("80.00", "0.00"));
     assert_eq!(stall.has("D1").await, ("20.00".into(), "0.00".into()));
+    stall.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn goods_that_are_gone_are_gone_whatever_the_books_say() {
+    let stall = Stall::open().await;
+    let (process, center) = (&stall.process, &stall.center);
+    goods::moved(process, center, "RICE", MovementKind::Received, 3)
+        .await
+        .unwrap();
+    let product = process
+        .commissary
+        .product(center, &ProductId::parse("RICE").unwrap())
+        .await
+        .unwrap();
+    let rice = ("RICE", product.version, "2.50");
+    let mut till = stall.till("T1").await;
+    let allowance = stall.reserve(&till, "D1", "40.00", 8).await.unwrap();
+    let sales = [
+        till.sell(&allowance, "D1", &[(rice, 1)]),
+        till.sell(&allowance, "D1", &[(rice, 1), (rice, 4)]),
+    ];
+    let outcomes = stall.upload(&till, &sales).await.unwrap();
+    assert_eq!(told(&outcomes), ["1 CAPTURED", "2 CAPTURED"]);
+    assert!(outcomes[0].flags.is_empty());
+    assert_eq!(outcomes[1].flags, ["STOCK_SHORT"]);
+    assert_eq!(goods::stock(process, center, "RICE").await, Some(0));
+    assert_eq!(stall.has("D1").await, ("60.00".into(), "25.00".into()));
     stall.verified().await;
 }

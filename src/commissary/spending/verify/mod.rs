@@ -112,7 +112,10 @@ impl SpentCheck {
                 _ => (self.within(detainee, window, date), counted),
             };
             if !moved.is_zero() && spent > limit {
-                let what = format!("{spent} are spent in the {}, more than the limit of {limit}", window.name());
+                let what = format!(
+                    "{spent} are spent in the {}, more than the limit of {limit}",
+                    window.name()
+                );
                 return Err(page.differs(record, what));
             }
             if window != Window::Order {
