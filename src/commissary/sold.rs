@@ -4,16 +4,17 @@
 use time::OffsetDateTime;
 
 use super::{
-    room::OfferRoom,
-    spending::Totals,
+    buyer::BuyerRoom,
+    room::{OfferRoom, SpendingRoom},
+    spending::{Totals, restriction},
     stock,
     store::{self, PricedVersion},
 };
 use crate::{
     custody::room::SettingsRoom,
     db::Conn,
-    ids::{AccountNo, ProductId},
-    ledger::{Center, Declined, Rows, State},
+    ids::{AccountNo, DetaineeId, ProductId},
+    ledger::{Center, Declined, Moment, Rows, State},
     money::Amount,
     proto::PurchaseLineFacts,
 };
@@ -42,6 +43,8 @@ pub struct Sold {
     pub totals: Totals,
     /// Whether the books had fewer of a product than were sold: then none are left.
     pub is_stock_short: bool,
+    /// Whether there is a product that the detainee must not have.
+    pub is_restricted: bool,
 }
 
 /// Why goods do not agree with the catalogue.
@@ -104,10 +107,10 @@ impl Disagreement {
     }
 }
 
-/// Asks for what [`sold`] reads.
-pub fn want_sold(state: &mut State, lines: &[SoldLine]) {
-    if let Ok(settings) = state.room_mut::<SettingsRoom>() {
-        settings.want();
+/// Asks for what [`sold`] reads, besides what [`want_amount`](super::spending::want_amount) asks for.
+pub fn want_sold(state: &mut State, detainee: &DetaineeId, lines: &[SoldLine]) {
+    if let Ok(buyers) = state.room_mut::<BuyerRoom>() {
+        buyers.want(detainee);
     }
     for line in lines {
         let known = match state.room_mut::<OfferRoom>() {
@@ -165,9 +168,11 @@ pub async fn disagreement_in_tx(
 }
 
 /// What lines come to, whose products are there, at the prices they tell.
-pub fn sold(state: &State, lines: &[SoldLine]) -> Result<Sold, Declined> {
+pub fn sold(state: &State, moment: &Moment, detainee: &DetaineeId, lines: &[SoldLine]) -> Result<Sold, Declined> {
+    let rules = &state.room::<SettingsRoom>()?.get()?.spending;
+    let measures = &state.room::<SpendingRoom>()?.get(detainee)?.measures;
+    let buyer = state.room::<BuyerRoom>()?.get(detainee)?;
     let zero = Amount::zero(state.center().currency);
-    let settings = state.room::<SettingsRoom>()?.get()?;
     let mut moved = stock::Moved::default();
     let mut sold = Sold {
         lines: Vec::with_capacity(lines.len()),
@@ -177,11 +182,15 @@ pub fn sold(state: &State, lines: &[SoldLine]) -> Result<Sold, Declined> {
             counted: zero,
         },
         is_stock_short: false,
+        is_restricted: false,
     };
     for line in lines {
         let offer = state.room::<OfferRoom>()?.get(&line.product)?;
-        let counted = settings.spending.counts(offer.category);
         let amount = line.unit_price.checked_mul(line.quantity)?;
+        let counted = rules.counts(offer.category);
+        let withheld = offer.limits.as_ref().map(|limits| limits.check(&line.product, buyer));
+        sold.is_restricted |= restriction(measures, offer.category, moment.recorded_at).is_some()
+            || withheld.is_some_and(|allowed| allowed.is_err());
         let asked = i64::from(line.quantity);
         let stock_after = match offer.keeps_stock {
             false => None,

@@ -127,7 +127,7 @@ impl CommissaryCheck {
             Facts::Allowance(facts) => {
                 let told = facts.spending.as_ref();
                 let told = told.ok_or_else(|| page.differs(record, "its facts tell no spending"))?;
-                return self.spent.counted(page, record, &facts.detainee, told);
+                return self.spent.amount_spent(page, record, &facts.detainee, told);
             }
             Facts::AllowanceEnd(facts) => {
                 let released = page.amount(record, &facts.released)?;
@@ -139,7 +139,7 @@ impl CommissaryCheck {
                     return Ok(());
                 }
                 if let Some(told) = &facts.spending {
-                    return self.spent.counted(page, record, &facts.detainee, told);
+                    return self.spent.amount_spent(page, record, &facts.detainee, told);
                 }
                 let total = page.amount(record, &facts.total)?;
                 let counted = page.amount(record, &facts.counted)?;

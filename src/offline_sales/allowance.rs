@@ -109,6 +109,8 @@ impl RareCommand for Reserve {
 pub(super) struct End {
     pub request: Request,
     pub allowance: Seq,
+    /// The terminal that reports, whose it has to be; none when the time to report is over.
+    pub terminal: Option<TerminalId>,
     pub reason: EndReason,
     /// The last number that the terminal reports; none when the time to report is over.
     pub last_number: Option<i64>,
@@ -119,7 +121,13 @@ impl End {
         let (center, moment) = (tx.center().clone(), tx.moment());
         let found = store::allowance(tx.conn(), &center, self.allowance).await?;
         let allowance = self.allowance;
-        let found = found.ok_or(R::AllowanceNotFound { allowance })?;
+        // What is another's is nothing to it.
+        let own = found.filter(|found| {
+            self.terminal
+                .as_ref()
+                .is_none_or(|terminal| *terminal == found.terminal)
+        });
+        let found = own.ok_or(R::AllowanceNotFound { allowance })?;
         if found.end.is_some() {
             return Err(R::AllowanceEnded { allowance }.into());
         }

@@ -151,17 +151,19 @@ impl OfflineSales {
 
     /// The terminal has brought in every sale up to its last: the rest of an allowance is released.
     ///
-    /// Errors: NOT_FOUND, ALLOWANCE_ENDED, SALES_MISSING, INVALID_FIELD when more were brought in than are reported.
+    /// Errors: NOT_FOUND, also of another terminal's, ALLOWANCE_ENDED, SALES_MISSING, INVALID_FIELD when more were brought in than are reported.
     pub async fn end_allowance(
         &self,
         center: &Center,
         request: Request,
+        terminal: TerminalId,
         allowance: Seq,
         last_number: i64,
     ) -> Result<Posted, LedgerError> {
         let command = End {
             request,
             allowance,
+            terminal: Some(terminal),
             reason: EndReason::Reported,
             last_number: Some(last_number),
         };
@@ -332,6 +334,7 @@ impl OfflineSales {
                     actor: "job/allowances".to_owned(),
                 },
                 allowance: seq,
+                terminal: None,
                 reason: EndReason::Expired,
                 last_number: None,
             };

@@ -82,6 +82,7 @@ impl Check for OfflineSalesCheck {
     fn end<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
         async move {
             self.open_rows(conn, page).await?;
+            held(conn, page).await?;
             self.queue(conn, page).await?;
             self.kept(conn, page).await
         }
@@ -370,6 +371,26 @@ fn same_lines(told: &OfflineSaleStatement, paid: &[PurchaseLineFacts]) -> bool {
                 && told.quantity == paid.quantity
                 && told.unit_price == paid.unit_price
         })
+}
+
+/// What is set aside of somebody's money is held.
+async fn held(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    let wrong = sqlx::query!(
+        r#"select s.detainee_id as "detainee_id!", s.remaining as "remaining!", b.balance
+           from (select a.detainee_id, sum(o.remaining) as remaining from allowance_open o
+                 join allowance a on a.center_id = o.center_id and a.seq = o.seq
+                 where o.center_id = $1 group by a.detainee_id) s
+           join detainee d on d.center_id = $1 and d.detainee_id = s.detainee_id
+           join account_balance b on b.center_id = $1 and b.account_no = d.account_base + 1
+           where s.remaining > b.balance order by s.detainee_id limit 1"#,
+        page.center.no.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    wrong.map_or(Ok(()), |row| {
+        let what = format!("{} are set aside, {} are held", row.remaining, row.balance);
+        Err(page.row_differs("allowance_open", row.detainee_id, what))
+    })
 }
 
 async fn allowance_rows(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use axum::Router;
 use futures::future::try_join_all;
 use secrecy::ExposeSecret as _;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -27,6 +27,7 @@ use crate::{
     custody::Custody,
     db::{self, Database, embedded::Embedded},
     distribution::Distributions,
+    gateway::Channels,
     jobs::{self, status::Watched},
     ledger::Lanes,
     offline_sales::OfflineSales,
@@ -102,7 +103,6 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let paying = [settlements.runner(), contracts.runner(), payments.runner()];
     let runners = runners.chain(paying).chain([offline_sales.runner()]);
     let desk = Desk::new(lanes.clone(), runners);
-    let watched = Watched::new(database.clone(), clock.clone());
     let router = server::router(Doors {
         lanes: lanes.clone(),
         custody: custody.clone(),
@@ -126,29 +126,9 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     })
     .await?;
 
-    let tasks = [
-        tokio::spawn(jobs::polling::run(
-            remittances,
-            refunds,
-            custody.clone(),
-            watched.clone(),
-            stop.clone(),
-        )),
-        tokio::spawn(jobs::holds::run(
-            commissary,
-            custody.clone(),
-            watched.clone(),
-            stop.clone(),
-        )),
-        tokio::spawn(jobs::allowances::run(
-            offline_sales,
-            custody.clone(),
-            watched.clone(),
-            stop.clone(),
-        )),
-        tokio::spawn(jobs::approvals::run(desk, custody, watched, stop.clone())),
-        tokio::spawn(jobs::keys::run(channels, stop.clone())),
-    ];
+    let by_the_clock = (custody, Watched::new(database.clone(), clock.clone()), stop.clone());
+    let selling = (commissary, offline_sales);
+    let tasks = start_jobs((remittances, refunds), selling, desk, channels, by_the_clock);
     if let Some((_, address, _)) = &port {
         announce(&format!("terminals on {address}"))?;
     }
@@ -165,6 +145,27 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
 fn reviews(remittances: &Remittances, refunds: &Refunds) -> [Arc<dyn Runner>; 2] {
     [Review::Release, Review::Reject]
         .map(|review| Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>)
+}
+
+/// Starts what runs by the clock.
+fn start_jobs(
+    (remittances, refunds): (Remittances, Refunds),
+    (commissary, offline_sales): (Commissary, OfflineSales),
+    desk: Desk,
+    channels: Channels,
+    (custody, watched, stop): (Custody, Watched, CancellationToken),
+) -> [JoinHandle<()>; 5] {
+    let polling = jobs::polling::run(remittances, refunds, custody.clone(), watched.clone(), stop.clone());
+    let holding = jobs::holds::run(commissary, custody.clone(), watched.clone(), stop.clone());
+    let releasing = jobs::allowances::run(offline_sales, custody.clone(), watched.clone(), stop.clone());
+    let deciding = jobs::approvals::run(desk, custody, watched, stop.clone());
+    [
+        tokio::spawn(polling),
+        tokio::spawn(holding),
+        tokio::spawn(releasing),
+        tokio::spawn(deciding),
+        tokio::spawn(jobs::keys::run(channels, stop)),
+    ]
 }
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {

@@ -113,6 +113,62 @@ const PAYMENT_REJECTED: Rules = Rules {
     }],
 };
 
+/// Staff hear both sides of a disputed line.
+const ORDER_DISPUTE: Rules = Rules {
+    title: "disputed line of an order",
+    title_zh: "订单争议",
+    priority: 2,
+    deadline_hours: 72,
+    by_hand: false,
+    steps: &[Step {
+        after_hours: 0,
+        action: "hear the detainee and the vendor, and resolve it",
+        action_zh: "听取在押人员与供应商意见并裁决",
+    }],
+};
+
+/// Finance ends what a terminal sold and cannot be posted.
+const OFFLINE_SALE: Rules = Rules {
+    title: "offline sale that could not be posted",
+    title_zh: "离线销售待处理",
+    priority: 2,
+    deadline_hours: 72,
+    by_hand: false,
+    steps: &[Step {
+        after_hours: 0,
+        action: "charge it, have it written off by two people, or dismiss it",
+        action_zh: "补扣、双人复核核销或撤销",
+    }],
+};
+
+/// Somebody looks at what came in a terminal's name and is none of its sales.
+const OFFLINE_EVIDENCE: Rules = Rules {
+    title: "what a terminal sent is none of its sales",
+    title_zh: "终端上传的离线销售无效",
+    priority: 1,
+    deadline_hours: 24,
+    by_hand: true,
+    steps: &[Step {
+        after_hours: 0,
+        action: "find out who changed it, and revoke the terminal if need be",
+        action_zh: "查明篡改原因，必要时吊销终端",
+    }],
+};
+
+/// Somebody gets the numbers that are missing.
+const OFFLINE_GAP: Rules = Rules {
+    title: "offline sales are missing",
+    title_zh: "离线销售缺号",
+    priority: 2,
+    deadline_hours: 72,
+    by_hand: false,
+    steps: &[Step {
+        after_hours: 24,
+        action: "have the terminal send them, or declare them lost",
+        action_zh: "让终端补传，或申报丢失",
+    }],
+};
+
 /// The rules of a kind.
 pub fn rules(kind: WorkKind) -> Rules {
     match kind {
@@ -165,54 +221,10 @@ pub fn rules(kind: WorkKind) -> Rules {
             }],
         },
         WorkKind::PaymentRejected => PAYMENT_REJECTED,
-        WorkKind::OrderDispute => Rules {
-            title: "disputed line of an order",
-            title_zh: "订单争议",
-            priority: 2,
-            deadline_hours: 72,
-            by_hand: false,
-            steps: &[Step {
-                after_hours: 0,
-                action: "hear the detainee and the vendor, and resolve it",
-                action_zh: "听取在押人员与供应商意见并裁决",
-            }],
-        },
-        WorkKind::OfflineSale => Rules {
-            title: "offline sale that could not be posted",
-            title_zh: "离线销售待处理",
-            priority: 2,
-            deadline_hours: 72,
-            by_hand: false,
-            steps: &[Step {
-                after_hours: 0,
-                action: "charge it, have it written off by two people, or dismiss it",
-                action_zh: "补扣、双人复核核销或撤销",
-            }],
-        },
-        WorkKind::OfflineEvidence => Rules {
-            title: "what a terminal sent is none of its sales",
-            title_zh: "终端上传的离线销售无效",
-            priority: 1,
-            deadline_hours: 24,
-            by_hand: true,
-            steps: &[Step {
-                after_hours: 0,
-                action: "find out who changed it, and revoke the terminal if need be",
-                action_zh: "查明篡改原因，必要时吊销终端",
-            }],
-        },
-        WorkKind::OfflineGap => Rules {
-            title: "offline sales are missing",
-            title_zh: "离线销售缺号",
-            priority: 2,
-            deadline_hours: 72,
-            by_hand: false,
-            steps: &[Step {
-                after_hours: 24,
-                action: "have the terminal send them, or declare them lost",
-                action_zh: "让终端补传，或申报丢失",
-            }],
-        },
+        WorkKind::OrderDispute => ORDER_DISPUTE,
+        WorkKind::OfflineSale => OFFLINE_SALE,
+        WorkKind::OfflineEvidence => OFFLINE_EVIDENCE,
+        WorkKind::OfflineGap => OFFLINE_GAP,
         WorkKind::Contradiction | WorkKind::Unspecified => Rules {
             title: "the gateway contradicts our books",
             title_zh: "网关信息不一致",

@@ -53,6 +53,10 @@ ContractService/ProposeVendorAccount  name=centers/C1/vendors/V1 account.holder=
 RefundService/CreateRefund            parent=centers/C1 remittance=centers/C1/remittances/R1 amount.currency_code=CNY amount.amount=1 reason=!$t request_id=$id
 RefundService/RedirectRefund          name=centers/C1/refunds/1 destination=!$t reason=ok request_id=$id
 RefundService/RedirectRefund          name=centers/C1/refunds/1 destination=ok reason=!$t request_id=$id
+OfflineSalesService/ChargeOfflineSale   name=centers/C1/terminals/T1/offlineSales/1 reason=!$t request_id=$id
+OfflineSalesService/ProposeOfflineSaleWriteOff  name=centers/C1/terminals/T1/offlineSales/1 reason=!$t request_id=$id
+OfflineSalesService/DismissOfflineSale  name=centers/C1/terminals/T1/offlineSales/1 reason=!$t request_id=$id
+OfflineSalesService/SkipOfflineSales    terminal=centers/C1/terminals/T1 through_number=1 reason=!$t request_id=$id
 RefundService/CreateRelease           parent=centers/C1 detainee=centers/C1/detainees/D1 destination=!$t request_id=$id
 RefundService/ConfirmRelease          name=centers/C1/releases/1 bank_reference=!$t request_id=$id
 RefundService/FailRelease             name=centers/C1/releases/1 reason=!$t request_id=$id
@@ -197,6 +201,7 @@ async fn bytes_that_are_no_message_and_messages_too_large_are_refused() {
                 | "LedgerService/WatchTransactions"
                 | "CatalogueService/ImportCatalogue"
                 | "CatalogueService/ExportCatalogue"
+                | "OfflineSalesService/UploadOfflineSales"
         ) {
             continue;
         }

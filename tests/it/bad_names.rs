@@ -37,6 +37,13 @@ RemittanceService/CreatePayerLink      parent=!centers/C1/payers/P1 payer_link.d
 RemittanceService/ListPayerLinks       parent=~centers/C1/payers/P1 detainee=?centers/C1/detainees/D1
 RemittanceService/CreateRemittance     parent=^centers/C1 payer=@centers/C1/payers/P1 detainee=@centers/C1/detainees/D1 amount.currency_code=CNY amount.amount=1 channel=webhook request_id=$id
 RemittanceService/GetRemittance        name=!centers/C1/remittances/R1
+OfflineSalesService/GetAllowance       name=!centers/C1/allowances/1
+OfflineSalesService/ListAllowances     parent=^centers/C1 detainee=?centers/C1/detainees/D1
+OfflineSalesService/EndAllowance       name=!centers/C1/allowances/1 request_id=$id
+OfflineSalesService/GetOfflineSale     name=!centers/C1/terminals/T1/offlineSales/1
+OfflineSalesService/ListOfflineSales   parent=^centers/C1 terminal=?centers/C1/terminals/T1
+OfflineSalesService/ChargeOfflineSale  name=!centers/C1/terminals/T1/offlineSales/1 reason=why request_id=$id
+OfflineSalesService/DismissOfflineSale name=!centers/C1/terminals/T1/offlineSales/1 reason=why request_id=$id
 RemittanceService/RefreshRemittance    name=!centers/C1/remittances/R1
 RemittanceService/CancelRemittance     name=!centers/C1/remittances/R1
 RemittanceService/ListNotifications    parent=^centers/C1

@@ -15,7 +15,7 @@ use crate::{
     debts::{debt_of, reversal_of},
     goods, life_over_the_wire,
     messages_from_text::Descriptors,
-    money_without_order,
+    money_without_order, offline_sales,
     service::purchase_of,
     whole_service::{Hall, Refused, money, remittance_of},
 };
@@ -172,7 +172,8 @@ fn requests() -> impl Iterator<Item = RequestRow> {
     let elsewhere = money_without_order::REQUESTS
         .into_iter()
         .chain(life_over_the_wire::REQUESTS)
-        .chain(goods::REQUESTS);
+        .chain(goods::REQUESTS)
+        .chain(offline_sales::REQUESTS);
     REQUESTS.into_iter().chain(elsewhere)
 }
 

@@ -13,6 +13,7 @@ use custody_ledger::{
     contract::Contracts,
     distribution::Distributions,
     ids::CenterId,
+    offline_sales::OfflineSales,
     payment::Payments,
     proto::{
         FetchBillRequest, GetReconciliationRequest, ImportBillHeader, ImportBillRequest, ListBreaksRequest,
@@ -58,6 +59,7 @@ async fn doors(bench: &Bench) -> (String, String) {
         reconciliations: bench.reconciliations.clone(),
         auth: AuthLayer::new(verifier, clock.clone()),
         terminals: terminals(&process),
+        offline_sales: OfflineSales::new(lanes.clone()),
         message_size_max: 65_536,
         lanes,
         custody,

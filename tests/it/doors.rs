@@ -17,6 +17,7 @@ use custody_ledger::{
     distribution::Distributions,
     gateway::Channels,
     ids::{CenterId, TerminalId},
+    offline_sales::OfflineSales,
     payment::Payments,
     proto::{
         CenterSettings, GetBalanceRequest, GetCenterRequest, GetProofRequest, GetRequestOutcomeRequest,
@@ -92,6 +93,7 @@ impl House {
             unmatched: UnmatchedSums::new(world.process.lanes.clone(), world.process.custody.clone()),
             work: WorkQueue::new(world.process.lanes.clone()),
             terminals: terminals(&world.process),
+            offline_sales: OfflineSales::new(world.process.lanes.clone()),
             message_size_max: 65_536,
             stop: stop.clone(),
         })

@@ -23,7 +23,7 @@ use crate::{
     custody::Custody,
     ids::{DetaineeId, Seq, TerminalId},
     ledger::{Center, Posted, Refusal, record},
-    offline_sales::{AllowanceFilter, OfflineSales, STATEMENT_BYTES_MAX, Settings},
+    offline_sales::{self, AllowanceFilter, ChainView, NO_HASH, OfflineSales, STATEMENT_BYTES_MAX, Settings},
     proto::{
         Allowance, Approval, ChargeOfflineSaleRequest, DismissOfflineSaleRequest, EndAllowanceRequest,
         GetAllowanceRequest, GetOfflineChainRequest, GetOfflineSaleRequest, GetOfflineSettingsRequest,
@@ -115,15 +115,13 @@ impl OfflineSalesApi {
         Ok((center, terminal, number))
     }
 
-    async fn allowance_of(&self, actor: &Actor, name: &str) -> Result<(Center, Allowance, Seq), Status> {
+    async fn allowance_of(&self, actor: &Actor, name: &str) -> Result<Allowance, Status> {
         let name = AllowanceName::parse(name, "name")?;
         let center = scope::center(&self.custody, actor, name.center).await?;
-        let seq = Seq(name.seq);
-        let found = self.offline.allowance(&center, seq).await?;
+        let found = self.offline.allowance(&center, Seq(name.seq)).await?;
         let allowed = actor.require_terminal(&found.terminal);
         allowed.map_err(|denied| denied_status(&denied))?;
-        let out = allowance_out(&found, &center, self.offline.now());
-        Ok((center, out, seq))
+        Ok(allowance_out(&found, &center, self.offline.now()))
     }
 
     async fn ended(
@@ -237,16 +235,25 @@ impl OfflineSalesService for OfflineSalesApi {
             .offline
             .reserve(&center, request, terminal, detainee, (amount, expires_at))
             .await?;
+        // As it was made, whatever was sold within it since.
         let found = self.offline.allowance(&center, posted.seq()).await?;
-        let out = allowance_out(&found, &center, self.offline.now());
-        Ok(respond(out, posted.replayed))
+        let made = offline_sales::Allowance {
+            remaining: found.amount,
+            end: None,
+            ..found
+        };
+        Ok(respond(
+            allowance_out(&made, &center, made.reserved_at),
+            posted.replayed,
+        ))
     }
 
     async fn end_allowance(&self, call: Request<EndAllowanceRequest>) -> Result<Response<Allowance>, Status> {
         let actor = actor(&call)?;
         let message = call.get_ref();
-        let (center, _, seq) = self.allowance_of(actor, &message.name).await?;
-        terminal_of(actor, "EndAllowance")?;
+        let name = AllowanceName::parse(&message.name, "name")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let (terminal, seq) = (terminal_of(actor, "EndAllowance")?, Seq(name.seq));
         let method = "custody.v1.OfflineSalesService/EndAllowance";
         let request = request(&message.request_id, method, message, actor)?;
         if message.last_number < 0 {
@@ -254,7 +261,7 @@ impl OfflineSalesService for OfflineSalesApi {
         }
         let posted = self
             .offline
-            .end_allowance(&center, request, seq, message.last_number)
+            .end_allowance(&center, request, terminal, seq, message.last_number)
             .await?;
         let found = self.offline.allowance(&center, seq).await?;
         let out = allowance_out(&found, &center, self.offline.now());
@@ -262,8 +269,9 @@ impl OfflineSalesService for OfflineSalesApi {
     }
 
     async fn get_allowance(&self, call: Request<GetAllowanceRequest>) -> Result<Response<Allowance>, Status> {
-        let (_, out, _) = self.allowance_of(actor(&call)?, &call.get_ref().name).await?;
-        Ok(Response::new(out))
+        Ok(Response::new(
+            self.allowance_of(actor(&call)?, &call.get_ref().name).await?,
+        ))
     }
 
     async fn list_allowances(
@@ -421,7 +429,12 @@ impl OfflineSalesService for OfflineSalesApi {
             return Err(invalid_field("through_number", "is above zero").into());
         }
         let posted = self.offline.skip(&center, request, &terminal, through, reason).await?;
-        let chain = self.offline.chain(&center, &terminal).await?;
+        // As it was right after; what waited for the numbers is taken in since.
+        let chain = ChainView {
+            last: through,
+            hash: NO_HASH,
+            missing: Vec::new(),
+        };
         Ok(respond(chain_out(&chain, &center, &terminal), posted.replayed))
     }
 }

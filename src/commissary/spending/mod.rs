@@ -33,7 +33,7 @@ pub use measure::{
     FREEZE, FREEZE_DAYS_MAX, FREEZE_END, MEASURE_MAX, Measure, MeasureEnd, MeasureKind, MeasureState, NewFreeze,
     NewOverride, NewRestriction, OVERRIDE, require_not_frozen_in_tx,
 };
-pub(super) use measure::{FreezeEndRunner, MeasureRunner, open_of};
+pub(super) use measure::{FreezeEndRunner, MeasureRunner, open_of, restriction};
 pub(super) use verify::{SpentCheck, Told};
 pub use view::{Spending, WindowView};
 pub use window::{Spent, Window};

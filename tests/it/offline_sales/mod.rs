@@ -2,10 +2,13 @@
 
 mod allowances;
 mod bad_calls;
+mod noticed;
 mod queue;
 mod random;
 mod tampered;
 mod uploads;
+
+pub use bad_calls::REQUESTS;
 
 use std::time::Duration;
 

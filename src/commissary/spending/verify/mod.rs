@@ -70,11 +70,12 @@ impl SpentCheck {
             }
         }
         let total = page.amount(record, told.total)?;
-        self.windows(page, record, (told.detainee, date), (Some(total), counted), facts)
+        self.windows(page, record, told.detainee, facts, (date, counted, Some(total)))
     }
 
-    /// Counts what a record counts as spent without telling for what, and compares every window and limit. It is no order.
-    pub fn counted(
+    /// Counts what a record spends on whatever it is, and compares every window: of what is set aside, and of what was handed out
+    /// before anybody was asked.
+    pub fn amount_spent(
         &mut self,
         page: &Page<'_>,
         record: &JournalRecord,
@@ -87,17 +88,17 @@ impl SpentCheck {
         }
         let counted = page.amount(record, &facts.counted)?;
         self.move_by(page, record, (detainee, date), counted)?;
-        self.windows(page, record, (detainee, date), (None, counted), facts)
+        self.windows(page, record, detainee, facts, (date, counted, None))
     }
 
-    /// Compares the windows that a record tells with those replayed. `total` is an order's.
+    /// Compares the windows, and the limit of one order when it is one.
     fn windows(
         &self,
         page: &Page<'_>,
         record: &JournalRecord,
-        (detainee, date): (&str, Date),
-        (total, counted): (Option<Decimal>, Decimal),
+        detainee: &str,
         facts: &SpendingFacts,
+        (date, counted, order): (Date, Decimal, Option<Decimal>),
     ) -> Result<(), VerifyError> {
         let rules = self.rules.as_ref();
         let rules = rules.ok_or_else(|| page.differs(record, "the rules were not read"))?;
@@ -107,7 +108,7 @@ impl SpentCheck {
                 continue;
             };
             let (spent, moved) = match window {
-                Window::Order => (total.unwrap_or_default(), total.unwrap_or_default()),
+                Window::Order => (order.unwrap_or_default(), order.unwrap_or_default()),
                 _ => (self.within(detainee, window, date), counted),
             };
             if !moved.is_zero() && spent > limit {
