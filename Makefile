@@ -33,6 +33,7 @@ bench: setup
 	cargo build --release
 	target/release/custody bench --all
 	target/release/custody bench --notifications --seconds 4
+	target/release/custody bench --history 1000000
 
 offline-data: setup
 	scripts/offline-data

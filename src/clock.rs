@@ -114,6 +114,26 @@ impl Zone {
         }
     }
 
+    /// The instant of a minute of a business day, from 0 on; 1440 is the day's end. Of a minute that comes twice it is the
+    /// first, of one that does not exist the first that does.
+    pub fn instant(&self, date: Date, minute: i16) -> OffsetDateTime {
+        let Ok(time) = u8::try_from(minute / 60)
+            .and_then(|hour| Ok((hour, u8::try_from(minute % 60)?)))
+            .map(|(hour, minute)| Time::from_hms(hour, minute, 0))
+        else {
+            return self.end_of(date);
+        };
+        let Ok(time) = time else {
+            return self.end_of(date);
+        };
+        match date.with_time(time).assume_timezone(self.0) {
+            OffsetResult::Some(at) => at.to_offset(UtcOffset::UTC),
+            OffsetResult::Ambiguous(one, other) => one.min(other).to_offset(UtcOffset::UTC),
+            // No gap is longer than a day, so that this ends.
+            OffsetResult::None => self.instant(date, minute + 1),
+        }
+    }
+
     /// Searches, to the second, the instant near `around` at which the day after `date` begins.
     fn first_after(&self, date: Date, around: OffsetDateTime) -> OffsetDateTime {
         // No zone is more than 15 hours off UTC.

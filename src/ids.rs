@@ -151,6 +151,10 @@ name!(
     TerminalId, "terminal"
 );
 name!(
+    /// The number of a detainee's card, unique within a center.
+    CardId, "card number"
+);
+name!(
     /// The name of a payment channel.
     ChannelId, "channel"
 );

@@ -1,5 +1,7 @@
 //! The actor that a verified token stands for, and the checks of its scope.
 
+use uuid::Uuid;
+
 use crate::ids::{CenterId, DetaineeId, PayerId, RemittanceId, Seq, TerminalId};
 
 use super::Role;
@@ -16,6 +18,21 @@ pub struct Actor {
     pub role: Role,
     /// What its role is confined to.
     pub scope: Scope,
+    /// The session that a detainee acts in; none of anybody else.
+    pub session: Option<Session>,
+}
+
+/// A session of a detainee at a terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: Uuid,
+    /// Who signed in.
+    pub detainee: DetaineeId,
+    /// Whether it is good over connections with a certificate of its terminal only.
+    pub is_bound: bool,
+    /// Whether nothing can be done in it but setting another PIN.
+    pub is_limited: bool,
 }
 
 /// What an actor's role is confined to.
@@ -44,6 +61,9 @@ pub enum ActorError {
     /// A terminal's token names no terminal, or another role's token does.
     #[error("a terminal is named in tokens of terminals, and only there")]
     Terminal,
+    /// A detainee has no session, or another role has one.
+    #[error("a detainee acts in a session, which begins by signing in at a terminal, and nobody else does")]
+    Session,
 }
 
 /// Why an actor may not do something.
@@ -87,6 +107,14 @@ pub enum Denied {
         /// The detainee of the request.
         detainee: DetaineeId,
     },
+    /// The actor is another detainee.
+    #[error("{actor} may not act for detainee {detainee}")]
+    OtherDetainee {
+        /// The journal name of the actor.
+        actor: String,
+        /// The detainee of the request.
+        detainee: DetaineeId,
+    },
     /// The actor is a payer and the remittance is not theirs, if there is one.
     #[error("{actor} has no remittance {remittance}")]
     Remittance {
@@ -123,9 +151,24 @@ impl Actor {
             subject: subject.into(),
             role,
             scope,
+            session: None,
         };
         actor.check()?;
         Ok(actor)
+    }
+
+    /// A detainee in a session at a terminal.
+    pub fn in_session(center: CenterId, terminal: TerminalId, session: Session) -> Actor {
+        Actor {
+            subject: session.detainee.to_string(),
+            role: Role::Detainee,
+            scope: Scope {
+                center: Some(center),
+                payer: None,
+                terminal: Some(terminal),
+            },
+            session: Some(session),
+        }
     }
 
     /// Whether subject, role and scope belong together.
@@ -144,14 +187,21 @@ impl Actor {
         if self.scope.payer.is_some() != (self.role == Role::Payer) {
             return Err(ActorError::Payer);
         }
-        if self.scope.terminal.is_some() != (self.role == Role::Terminal) {
+        if self.session.is_some() != (self.role == Role::Detainee) {
+            return Err(ActorError::Session);
+        }
+        if self.scope.terminal.is_some() != matches!(self.role, Role::Terminal | Role::Detainee) {
             return Err(ActorError::Terminal);
         }
         Ok(())
     }
 
-    /// The name in the journal: `terminal/T1`, `payer/P1`, and for people their role and subject, `finance/alice`.
+    /// The name in the journal: `terminal/T1`, `payer/P1`, `detainee/D1@T1` of whoever signed in at a terminal, and for people their
+    /// role and subject, `finance/alice`.
     pub fn name(&self) -> String {
+        if let (Some(session), Some(terminal)) = (&self.session, &self.scope.terminal) {
+            return format!("{}/{}@{terminal}", self.role, session.detainee);
+        }
         let own = match (&self.scope.terminal, &self.scope.payer) {
             (Some(terminal), _) => terminal.as_str(),
             (None, Some(payer)) => payer.as_str(),
@@ -245,6 +295,36 @@ impl Actor {
         }
     }
 
+    /// Whether what somebody did, by the name in the journal, is the actor's own: a terminal's is also what detainees did at it,
+    /// and a detainee's what they did at any terminal.
+    pub fn has_done(&self, name: &str) -> bool {
+        if name == self.name() {
+            return true;
+        }
+        let at_terminal = name.strip_prefix("detainee/").and_then(|rest| rest.split_once('@'));
+        let Some((detainee, terminal)) = at_terminal else {
+            return false;
+        };
+        match (&self.session, &self.scope.terminal) {
+            (Some(session), _) => session.detainee.as_str() == detainee,
+            (None, own) => own.as_ref().is_some_and(|own| own.as_str() == terminal),
+        }
+    }
+
+    /// A detainee must be the one that the request names. Other roles are not confined to a detainee.
+    ///
+    /// # Errors
+    /// [`Denied::OtherDetainee`].
+    pub fn require_self(&self, detainee: &DetaineeId) -> Result<(), Denied> {
+        match &self.session {
+            Some(session) if session.detainee != *detainee => Err(Denied::OtherDetainee {
+                actor: self.name(),
+                detainee: detainee.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// A payer must be linked to the detainee that the request names. Other roles are not confined to detainees.
     ///
     /// `is_linked` says whether the payer of [`Actor::confined_to_payer`] is linked to the detainee.
@@ -303,8 +383,41 @@ mod tests {
     }
 
     #[test]
+    fn a_detainee_acts_in_a_session() {
+        let session = Session {
+            id: Uuid::from_u128(7),
+            detainee: DetaineeId::parse("D1").unwrap(),
+            is_bound: true,
+            is_limited: false,
+        };
+        let at = |terminal: &str| {
+            let terminal = TerminalId::parse(terminal).unwrap();
+            Actor::in_session(center("C1"), terminal, session.clone())
+        };
+        let actor = at("T1");
+        assert_eq!((actor.check(), actor.name().as_str()), (Ok(()), "detainee/D1@T1"));
+        assert!(actor.require_self(&DetaineeId::parse("D1").unwrap()).is_ok());
+        let other = DetaineeId::parse("D2").unwrap();
+        assert!(matches!(actor.require_self(&other), Err(Denied::OtherDetainee { .. })));
+        let alone = Actor::new("D1", Role::Detainee, scope("C1", None, Some("T1")));
+        assert_eq!(alone, Err(ActorError::Session));
+        let mut finance = actor.clone();
+        finance.role = Role::Finance;
+        assert_eq!(finance.check(), Err(ActorError::Session));
+
+        let terminal = Actor::new("x", Role::Terminal, scope("C1", None, Some("T1"))).unwrap();
+        assert!(terminal.has_done("detainee/D1@T1") && terminal.has_done("terminal/T1"));
+        assert!(!terminal.has_done("detainee/T1@T2") && !terminal.has_done("terminal/T2"));
+        assert!(
+            actor.has_done("detainee/D1@T2") && !actor.has_done("detainee/D2@T1") && !actor.has_done("terminal/T1")
+        );
+        let admin = Actor::new("root", Role::Admin, scope("*", None, None)).unwrap();
+        assert!(!admin.has_done("detainee/D1@T1"));
+    }
+
+    #[test]
     fn only_admins_and_auditors_have_all_centers() {
-        for role in Role::ALL {
+        for role in Role::ALL.into_iter().filter(|role| *role != Role::Detainee) {
             let payer = (role == Role::Payer).then_some("P1");
             let terminal = (role == Role::Terminal).then_some("T1");
             let actor = Actor::new("alice", role, scope("*", payer, terminal));

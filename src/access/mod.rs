@@ -6,13 +6,15 @@
 mod actor;
 mod cache;
 mod key;
+mod peer;
 mod permission;
 mod role;
 mod token;
 
-pub use actor::{Actor, ActorError, Denied, Scope};
+pub use actor::{Actor, ActorError, Denied, Scope, Session};
 pub use cache::CachedVerifier;
 pub use key::{KeyError, PublicKey, TokenKey, read_or_create_secret, read_secret};
+pub use peer::Peer;
 pub use permission::{METHODS, OPEN_METHODS, OPEN_SERVICES, Permission, is_open, permission_for};
 pub use role::{Role, UnknownRole};
 pub use token::{Issuer, MAX_TOKEN_BYTES, TokenError, Verified, Verifier};

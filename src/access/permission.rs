@@ -53,8 +53,12 @@ pub enum Permission {
     ReadVendors,
     /// Read the catalogue.
     ReadProducts,
-    /// Order purchases and returns for detainees.
+    /// Take goods back from detainees.
     Sell,
+    /// Buy: a detainee in a session, or a terminal for whoever stands there.
+    Buy,
+    /// List purchases: those of a center, or a detainee's own.
+    ListBought,
     /// Read one purchase or return.
     ReadPurchase,
     /// List the purchases and returns of a center.
@@ -127,6 +131,26 @@ pub enum Permission {
     ManageTerminals,
     /// Read terminals.
     ReadTerminals,
+    /// Say what came of orders.
+    Deliver,
+    /// Dispute a line of an order.
+    Dispute,
+    /// Resolve disputes of orders.
+    ResolveDisputes,
+    /// Say when a center takes orders.
+    ManageOrdering,
+    /// Read when a center takes orders.
+    ReadOrdering,
+    /// Renew the certificate of the terminal that calls.
+    RenewCertificate,
+    /// Issue and end cards, reset PINs, and say whether purchases need a session.
+    ManageSessions,
+    /// Read cards, and whether purchases need a session.
+    ReadSessions,
+    /// Sign detainees in.
+    SignIn,
+    /// Set another PIN and sign out, in one's own session.
+    KeepSession,
 }
 
 impl Permission {
@@ -134,7 +158,11 @@ impl Permission {
     pub fn roles(self) -> &'static [Role] {
         use Role::*;
         match self {
-            ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers | ManageTerminals => &[Admin],
+            ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers | ManageTerminals | ManageOrdering
+            | ManageSessions => &[Admin],
+            Deliver => &[Admin, Commissary],
+            Dispute => &[Admin, Finance, Terminal, Detainee],
+            ResolveDisputes => &[Admin, Finance],
             DownloadPaymentFiles => &[Finance],
             ReadPaymentFiles => &[Admin, Finance, Auditor],
             ReadContracts => &[Admin, Finance, Auditor, Commissary],
@@ -146,7 +174,9 @@ impl Permission {
             ResolveOfflineSales => &[Admin, Finance],
             ManageCatalogue => &[Admin, Commissary],
             Register | Remit => &[Admin, Finance, Payer],
-            Sell => &[Terminal],
+            Sell | SignIn | RenewCertificate => &[Terminal],
+            Buy => &[Terminal, Detainee],
+            KeepSession => &[Detainee],
             ReadCenters
             | ListDetainees
             | ListPayers
@@ -162,15 +192,19 @@ impl Permission {
             | ReadWork
             | ReadBuyers
             | ReadTerminals
+            | ReadSessions
             | ReadJobs => &[Admin, Finance, Auditor],
-            ReadDetainee | ReadStatement | ReadPayer | ReadRemittances | ReadDistribution | ReadUnspent
-            | ReadRefunds => &[Admin, Finance, Auditor, Payer],
+            ReadStatement => &[Admin, Finance, Auditor, Payer, Detainee],
+            ReadDetainee | ReadPayer | ReadRemittances | ReadDistribution | ReadUnspent | ReadRefunds => {
+                &[Admin, Finance, Auditor, Payer]
+            }
             ReadVendors | ListPurchases | ReadSettlements | ReadCatalogueHistory => {
                 &[Admin, Finance, Auditor, Commissary]
             }
-            ReadProducts | ReadPurchase => &[Admin, Finance, Auditor, Commissary, Terminal],
-            ReadSpending => &[Admin, Finance, Auditor, Terminal],
-            ReadBalances | ReadRequestOutcome => &[Admin, Finance, Auditor, Terminal, Payer],
+            ListBought => &[Admin, Finance, Auditor, Commissary, Detainee],
+            ReadProducts | ReadPurchase | ReadOrdering => &[Admin, Finance, Auditor, Commissary, Terminal, Detainee],
+            ReadSpending => &[Admin, Finance, Auditor, Terminal, Detainee],
+            ReadBalances | ReadRequestOutcome => &[Admin, Finance, Auditor, Terminal, Payer, Detainee],
         }
     }
 
@@ -231,9 +265,9 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.CommissaryService/GetProduct", ReadProducts),
     ("custody.v1.CommissaryService/UpdateProduct", ManageCatalogue),
     ("custody.v1.CommissaryService/ListProducts", ReadProducts),
-    ("custody.v1.CommissaryService/CreatePurchase", Sell),
+    ("custody.v1.CommissaryService/CreatePurchase", Buy),
     ("custody.v1.CommissaryService/GetPurchase", ReadPurchase),
-    ("custody.v1.CommissaryService/ListPurchases", ListPurchases),
+    ("custody.v1.CommissaryService/ListPurchases", ListBought),
     ("custody.v1.CommissaryService/CreateReturn", Sell),
     ("custody.v1.CommissaryService/GetReturn", ReadPurchase),
     ("custody.v1.CommissaryService/ListReturns", ListPurchases),
@@ -355,6 +389,29 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.TerminalService/ListTerminals", ReadTerminals),
     ("custody.v1.TerminalService/CreateEnrolmentCode", ManageTerminals),
     ("custody.v1.TerminalService/RevokeTerminal", ManageTerminals),
+    ("custody.v1.OrderService/CreateOrder", Buy),
+    ("custody.v1.OrderService/GetOrder", ReadPurchase),
+    ("custody.v1.OrderService/ListOrders", ListBought),
+    ("custody.v1.OrderService/CancelOrder", Buy),
+    ("custody.v1.OrderService/ConfirmDelivery", Deliver),
+    ("custody.v1.OrderService/DisputeOrderLine", Dispute),
+    ("custody.v1.OrderService/ResolveOrderDispute", ResolveDisputes),
+    ("custody.v1.OrderService/GetOrderingRules", ReadOrdering),
+    ("custody.v1.OrderService/UpdateOrderingRules", ManageOrdering),
+    ("custody.v1.TerminalService/RenewCertificate", RenewCertificate),
+    ("custody.v1.SessionService/GetSessionPolicy", ReadSessions),
+    ("custody.v1.SessionService/UpdateSessionPolicy", ManageSessions),
+    ("custody.v1.SessionService/IssueCard", ManageSessions),
+    ("custody.v1.SessionService/GetCard", ReadSessions),
+    ("custody.v1.SessionService/ListCards", ReadSessions),
+    ("custody.v1.SessionService/EndCard", ManageSessions),
+    ("custody.v1.SessionService/ResetPin", ManageSessions),
+    ("custody.v1.SessionService/RegisterModule", ManageTerminals),
+    ("custody.v1.SessionService/SignIn", SignIn),
+    ("custody.v1.SessionService/CreateChallenge", SignIn),
+    ("custody.v1.SessionService/SignInByAssertion", SignIn),
+    ("custody.v1.SessionService/ChangePin", KeepSession),
+    ("custody.v1.SessionService/SignOut", KeepSession),
 ];
 
 /// The one method of ours that needs no token: whoever enrols has none yet, and is known by the code that an administrator made.
@@ -419,10 +476,7 @@ mod tests {
             assert_eq!(permission_for(method), None, "{method:?}");
             assert!(!is_open(method));
         }
-        assert_eq!(
-            permission_for("custody.v1.CommissaryService/CreatePurchase"),
-            Some(Sell)
-        );
+        assert_eq!(permission_for("custody.v1.CommissaryService/CreatePurchase"), Some(Buy));
         assert!(METHODS.iter().all(|(name, _)| !is_open(name)));
     }
 
@@ -469,8 +523,17 @@ mod tests {
         terminal.sort_unstable();
         assert_eq!(
             terminal.join(" "),
-            "CreatePurchase CreateReturn GetBalances GetProduct GetPurchase GetRequestOutcome GetReturn GetSpending \
-             ListProducts"
+            "CancelOrder CreateChallenge CreateOrder CreatePurchase CreateReturn DisputeOrderLine GetBalances GetOrder \
+             GetOrderingRules GetProduct GetPurchase GetRequestOutcome GetReturn GetSpending ListProducts RenewCertificate \
+             SignIn SignInByAssertion"
+        );
+        let mut detainee = methods_of(Role::Detainee);
+        detainee.sort_unstable();
+        assert_eq!(
+            detainee.join(" "),
+            "CancelOrder ChangePin CreateOrder CreatePurchase DisputeOrderLine GetBalances GetOrder GetOrderingRules GetProduct \
+             GetPurchase GetRequestOutcome GetReturn GetSpending ListOrders ListProducts ListPurchases ListStatementLines \
+             SignOut"
         );
         let mut payer = methods_of(Role::Payer);
         payer.sort_unstable();
@@ -493,6 +556,6 @@ mod tests {
             "RecordStockMovement",
             "ImportCatalogue",
         ];
-        assert_eq!(writes, [&shop[..], &catalogue].concat());
+        assert_eq!(writes, [&shop[..], &catalogue, &["ConfirmDelivery"]].concat());
     }
 }

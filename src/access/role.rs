@@ -18,17 +18,20 @@ pub enum Role {
     Payer,
     /// Reads everything and changes nothing.
     Auditor,
+    /// A detainee in a session at a terminal.
+    Detainee,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Role; 6] = [
+    pub const ALL: [Role; 7] = [
         Role::Admin,
         Role::Finance,
         Role::Commissary,
         Role::Terminal,
         Role::Payer,
         Role::Auditor,
+        Role::Detainee,
     ];
 
     /// The name as it stands in tokens and in the journal.
@@ -40,6 +43,7 @@ impl Role {
             Role::Terminal => "terminal",
             Role::Payer => "payer",
             Role::Auditor => "auditor",
+            Role::Detainee => "detainee",
         }
     }
 }
@@ -52,7 +56,7 @@ impl fmt::Display for Role {
 
 /// The text names no role.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a role is one of admin, finance, commissary, terminal, payer and auditor")]
+#[error("a role is one of admin, finance, commissary, terminal, payer, auditor and detainee")]
 pub struct UnknownRole;
 
 impl FromStr for Role {

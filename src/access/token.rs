@@ -8,9 +8,11 @@ use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
-use crate::ids::{CenterId, IdError, PayerId, TerminalId};
+use uuid::Uuid;
 
-use super::{Actor, ActorError, PublicKey, Role, Scope, TokenKey};
+use crate::ids::{CenterId, DetaineeId, IdError, PayerId, TerminalId};
+
+use super::{Actor, ActorError, PublicKey, Role, Scope, Session, TokenKey};
 
 /// The issuer that every token names.
 const ISSUER: &str = "custody";
@@ -67,10 +69,42 @@ struct Claims {
     payer: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     terminal: Option<String>,
+    /// The session of a detainee, and whom it is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session: Option<SessionClaims>,
     /// Seconds since 1970.
     iat: i64,
     /// Seconds since 1970. From this second on the token is void.
     exp: i64,
+}
+
+/// What stands in a token of a session.
+#[derive(Debug, Serialize, Deserialize)]
+struct SessionClaims {
+    id: String,
+    detainee: String,
+    bound: bool,
+    limited: bool,
+}
+
+impl SessionClaims {
+    fn of(session: &Session) -> SessionClaims {
+        SessionClaims {
+            id: session.id.to_string(),
+            detainee: session.detainee.to_string(),
+            bound: session.is_bound,
+            limited: session.is_limited,
+        }
+    }
+
+    fn session(self) -> Result<Session, IdError> {
+        Ok(Session {
+            id: Uuid::parse_str(&self.id).map_err(|_| IdError::NotAUuid)?,
+            detainee: DetaineeId::parse(&self.detainee)?,
+            is_bound: self.bound,
+            is_limited: self.limited,
+        })
+    }
 }
 
 impl Claims {
@@ -93,15 +127,23 @@ impl Claims {
             .transpose()
             .map_err(malformed)?;
         let role = Role::from_str(&self.role).map_err(|_| TokenError::Claims)?;
-        Ok(Actor::new(
-            self.sub,
+        let session = self
+            .session
+            .map(SessionClaims::session)
+            .transpose()
+            .map_err(malformed)?;
+        let actor = Actor {
+            subject: self.sub,
             role,
-            Scope {
+            scope: Scope {
                 center,
                 payer,
                 terminal,
             },
-        )?)
+            session,
+        };
+        actor.check()?;
+        Ok(actor)
     }
 }
 
@@ -136,6 +178,7 @@ impl Issuer {
                 .map_or_else(|| ALL_CENTERS.to_owned(), CenterId::to_string),
             payer: actor.scope.payer.as_ref().map(PayerId::to_string),
             terminal: actor.scope.terminal.as_ref().map(TerminalId::to_string),
+            session: actor.session.as_ref().map(SessionClaims::of),
             iat,
             exp: iat.checked_add(ttl.whole_seconds()).ok_or(TokenError::Lifetime)?,
         };

@@ -17,12 +17,11 @@ use axum::{Router, body::Body};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use hyper::{Request, body::Incoming, rt::Executor};
 use hyper_util::{rt::TokioIo, server::conn::auto::Builder, service::TowerToHyperService};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+
+use crate::access::Peer;
 
 /// Calls that hyper began and the connection has not looked at yet.
 #[derive(Clone, Default)]
@@ -44,15 +43,15 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Begun {
 
 /// A stream that does not offer to write several buffers at once. h2 then copies answers of up to 1 KiB one after the other
 /// into its own buffer and writes them together; of a stream that offers it, it asks a write for each answer above 256 bytes.
-struct Plain(TcpStream);
+struct Plain<S>(S);
 
-impl AsyncRead for Plain {
+impl<S: AsyncRead + Unpin> AsyncRead for Plain<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(context, into)
     }
 }
 
-impl AsyncWrite for Plain {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Plain<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(context, bytes)
     }
@@ -67,9 +66,19 @@ impl AsyncWrite for Plain {
 }
 
 /// Serves a connection until it is closed. Once told to drain it takes no further calls and ends with the last one.
-pub(super) async fn run(stream: TcpStream, router: Router, drain: CancellationToken) {
+/// `peer` is the terminal at the other end, when it is known by its certificate.
+pub(super) async fn run<S>(stream: S, router: Router, peer: Option<Peer>, drain: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let begun = Begun::default();
-    let service = TowerToHyperService::new(router.map_request(|request: Request<Incoming>| request.map(Body::new)));
+    let service = TowerToHyperService::new(router.map_request(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        if let Some(peer) = &peer {
+            request.extensions_mut().insert(peer.clone());
+        }
+        request
+    }));
     let builder = Builder::new(begun.clone());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Plain(stream)), service));
     let mut drain = pin!(drain.cancelled_owned().fuse());

@@ -7,3 +7,4 @@ pub mod grpc;
 pub mod http;
 pub mod server;
 pub mod status;
+pub mod tls;

@@ -13,14 +13,34 @@ use tracing::{Instrument as _, info_span};
 use super::{
     connection,
     grpc::{
-        approval::ApprovalApi, auth::AuthLayer, catalogue::CatalogueApi, commissary::CommissaryApi,
-        contract::ContractApi, custody::CustodyApi, deadline, distribution::DistributionApi, ledger::LedgerApi,
-        offline_sales::OfflineSalesApi, payer::PayerApi, payment::PaymentApi, reconciliation::ReconciliationApi,
-        refund::RefundApi, remittance::RemittanceApi, remittance_view::Views, scope::Linked, settlement::SettlementApi,
-        terminal::TerminalApi, unmatched::UnmatchedApi, work::WorkApi,
+        approval::ApprovalApi,
+        auth::AuthLayer,
+        catalogue::CatalogueApi,
+        commissary::CommissaryApi,
+        contract::ContractApi,
+        custody::CustodyApi,
+        deadline,
+        distribution::DistributionApi,
+        gate::{self, Gate},
+        ledger::LedgerApi,
+        offline_sales::OfflineSalesApi,
+        order::OrderApi,
+        payer::PayerApi,
+        payment::PaymentApi,
+        reconciliation::ReconciliationApi,
+        refund::RefundApi,
+        remittance::RemittanceApi,
+        remittance_view::Views,
+        scope::Linked,
+        session::SessionApi,
+        settlement::SettlementApi,
+        terminal::TerminalApi,
+        unmatched::UnmatchedApi,
+        work::WorkApi,
     },
     http::{Notifications, OnRefund, OnUnknown},
     status::of_framework,
+    tls::Door,
 };
 use crate::{
     approval::Desk,
@@ -37,9 +57,10 @@ use crate::{
         catalogue_service_server::CatalogueServiceServer, commissary_service_server::CommissaryServiceServer,
         contract_service_server::ContractServiceServer, custody_service_server::CustodyServiceServer,
         distribution_service_server::DistributionServiceServer, ledger_service_server::LedgerServiceServer,
-        offline_sales_service_server::OfflineSalesServiceServer, payer_service_server::PayerServiceServer,
-        payment_service_server::PaymentServiceServer, reconciliation_service_server::ReconciliationServiceServer,
-        refund_service_server::RefundServiceServer, remittance_service_server::RemittanceServiceServer,
+        offline_sales_service_server::OfflineSalesServiceServer, order_service_server::OrderServiceServer,
+        payer_service_server::PayerServiceServer, payment_service_server::PaymentServiceServer,
+        reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
+        remittance_service_server::RemittanceServiceServer, session_service_server::SessionServiceServer,
         settlement_service_server::SettlementServiceServer, terminal_service_server::TerminalServiceServer,
         unmatched_service_server::UnmatchedServiceServer, work_service_server::WorkServiceServer,
     },
@@ -137,17 +158,20 @@ impl Doors {
             linked.clone(),
         );
         let reconciliation = ReconciliationApi::new(self.reconciliations.clone(), self.custody.clone());
-        let custody = CustodyApi::new(self.custody.clone(), self.lanes.database().clone(), linked);
+        let custody = CustodyApi::new(self.custody.clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
+        let order = OrderApi::new(self.commissary.clone(), self.custody.clone());
         let catalogue = CatalogueApi::new(self.commissary.clone(), self.desk.clone(), self.custody.clone());
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.stop.clone());
         let approval = ApprovalApi::new(self.desk.clone(), self.custody.clone());
         let unmatched = UnmatchedApi::new(self.unmatched.clone(), self.desk.clone(), self.custody.clone());
         let offline_sales = OfflineSalesApi::new(self.offline_sales.clone(), self.desk.clone(), self.custody.clone());
         let terminal = TerminalApi::new(self.terminals.clone(), self.custody.clone());
+        let session = SessionApi::new(self.terminals.clone(), self.custody.clone());
         let work = WorkApi::new(self.work.clone(), self.custody.clone(), self.lanes.database().clone());
         Routes::new(CustodyServiceServer::new(custody).max_decoding_message_size(size_max))
             .add_service(CommissaryServiceServer::new(commissary).max_decoding_message_size(size_max))
+            .add_service(OrderServiceServer::new(order).max_decoding_message_size(size_max))
             .add_service(CatalogueServiceServer::new(catalogue).max_decoding_message_size(size_max))
             .add_service(LedgerServiceServer::new(ledger).max_decoding_message_size(size_max))
             .add_service(RemittanceServiceServer::new(remittance).max_decoding_message_size(size_max))
@@ -163,6 +187,7 @@ impl Doors {
             .add_service(PaymentServiceServer::new(payment).max_decoding_message_size(size_max))
             .add_service(TerminalServiceServer::new(terminal).max_decoding_message_size(size_max))
             .add_service(OfflineSalesServiceServer::new(offline_sales).max_decoding_message_size(size_max))
+            .add_service(SessionServiceServer::new(session).max_decoding_message_size(size_max))
     }
 }
 
@@ -181,11 +206,13 @@ pub async fn router(doors: Doors) -> anyhow::Result<Router> {
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
+    let gate = Gate::new(doors.terminals.clone(), doors.custody.clone());
     let guarded = routes
         .prepare()
         .into_axum_router()
         .layer(axum::middleware::from_fn(explained))
         .layer(axum::middleware::from_fn(deadline::honour))
+        .layer(axum::middleware::from_fn_with_state(gate, gate::admit))
         .layer(doors.auth)
         .layer(tonic_web::GrpcWebLayer::new())
         .layer(axum::middleware::from_fn(traced));
@@ -231,8 +258,27 @@ async fn tell_stopping(mut health: HealthReporter, stop: CancellationToken) {
     health.clear_service_status("").await;
 }
 
+/// Serves enrolled terminals over TLS until told to stop, as [`serve`] does everybody else.
+pub async fn serve_terminals(
+    listener: TcpListener,
+    router: Router,
+    door: Door,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    serve_through(listener, router, Some(door), stop).await
+}
+
 /// Serves until told to stop, gives notice of it, and then lets the calls in flight finish for at most [`DRAIN_S`].
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> std::io::Result<()> {
+    serve_through(listener, router, None, stop).await
+}
+
+async fn serve_through(
+    listener: TcpListener,
+    router: Router,
+    door: Option<Door>,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let (connections, drain) = (TaskTracker::new(), CancellationToken::new());
     let noticed = async {
         stop.cancelled().await;
@@ -240,7 +286,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     };
     tokio::select! {
         () = noticed => {}
-        () = accept(&listener, &router, &connections, &drain) => {}
+        () = accept(&listener, &router, door.as_ref(), (&connections, &drain)) => {}
     }
     drop(listener);
     drain.cancel();
@@ -254,7 +300,12 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     Ok(())
 }
 
-async fn accept(listener: &TcpListener, router: &Router, connections: &TaskTracker, drain: &CancellationToken) {
+async fn accept(
+    listener: &TcpListener,
+    router: &Router,
+    door: Option<&Door>,
+    (connections, drain): (&TaskTracker, &CancellationToken),
+) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -262,7 +313,11 @@ async fn accept(listener: &TcpListener, router: &Router, connections: &TaskTrack
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY cannot be set");
                 }
-                connections.spawn(connection::run(stream, router.clone(), drain.clone()));
+                let (router, drain) = (router.clone(), drain.clone());
+                match door {
+                    None => connections.spawn(connection::run(stream, router, None, drain)),
+                    Some(door) => connections.spawn(door.clone().enter(stream, router, drain)),
+                };
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection cannot be accepted");

@@ -54,10 +54,15 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         Reason::StaleEtag => Code::Aborted,
         Reason::GatewayUnavailable | Reason::PhoneCodeNotSent => Code::Unavailable,
         Reason::QueueFull | Reason::PhoneCodeTooSoon | Reason::TooManyWatches => Code::ResourceExhausted,
-        Reason::TooManyEnrolments => Code::ResourceExhausted,
+        Reason::TooManyEnrolments | Reason::SignInBusy | Reason::TooManyChallenges => Code::ResourceExhausted,
         Reason::NotAllowed | Reason::MakerIsChecker => Code::PermissionDenied,
         Reason::NotAuthenticated => Code::Unauthenticated,
-        Reason::EnrolmentCodeInvalid | Reason::CertificateNotCurrent => Code::Unauthenticated,
+        Reason::EnrolmentCodeInvalid
+        | Reason::CertificateNotCurrent
+        | Reason::SessionEnded
+        | Reason::SignInRefused
+        | Reason::AssertionRefused => Code::Unauthenticated,
+        Reason::PinTooWeak => Code::InvalidArgument,
         // Every other is about how things stand: the same request may be accepted once they are otherwise.
         _ => Code::FailedPrecondition,
     };

@@ -4,7 +4,7 @@
 
 use super::{
     BankError, Statement, StatementEntry,
-    iso20022::amount_in,
+    iso20022::{amount_in, date_at},
     xml::{self, Element},
 };
 use crate::money::{Amount, Currency};
@@ -109,6 +109,10 @@ fn parts(
     let reference = entry.text_at(&["AcctSvcrRef"]).or_else(|| entry.text_at(&["NtryRef"]));
     let reference = reference.unwrap_or_default();
     let details = entry.text_at(&["AddtlNtryInf"]).unwrap_or_default();
+    let booked_on = match date_at(entry, &["BookgDt", "Dt"])? {
+        None => date_at(entry, &["BookgDt", "DtTm"])?,
+        day => day,
+    };
     let told: Vec<&Element> = entry
         .all("NtryDtls")
         .flat_map(|details| details.all("TxDtls"))
@@ -124,6 +128,7 @@ fn parts(
             end_to_end_id: id
                 .filter(|id| !id.is_empty() && *id != "NOTPROVIDED")
                 .map(ToOwned::to_owned),
+            booked_on,
             reference: printable(own),
             details: printable(details),
         }

@@ -234,6 +234,7 @@ impl BankChannel for CsvChannel {
         }
         Ok(StatusReport {
             message_id: None,
+            told_on: None,
             group: None,
             payments,
         })

@@ -3,7 +3,7 @@
 //! Source: ISO 20022, pain.001.001.03 and pain.001.001.09. They differ here in the form of the execution date. Accounts are given
 //! under `Othr`, banks by their number in the clearing system, as in China's CNAPS.
 
-use time::format_description::well_known::Rfc3339;
+use time::{Date, format_description::well_known::Rfc3339, macros::format_description};
 
 use super::{
     BankChannel, BankError, Party, Payment, PaymentOrder, StatusReport, pain002,
@@ -160,6 +160,21 @@ pub(super) fn amount_in(element: &Element, currency: Currency) -> Result<Amount,
     }
     Amount::parse(element.text.trim(), currency).map_err(|error| BankError::invalid(&element.name, error.to_string()))
 }
+
+/// The day of a date or of a moment, where it is told.
+pub(super) fn date_at(element: &Element, path: &[&str]) -> Result<Option<Date>, BankError> {
+    let Some(text) = element.text_at(path).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let day = text.get(..DATE_CHARS).unwrap_or(text);
+    let name = path.last().copied().unwrap_or_default();
+    let read = Date::parse(day, format_description!("[year]-[month]-[day]"));
+    read.map(Some)
+        .map_err(|_| BankError::invalid(name, "does not begin with a date"))
+}
+
+/// The characters of a date: YYYY-MM-DD.
+const DATE_CHARS: usize = 10;
 
 /// What a pain.001 says.
 #[derive(Debug)]

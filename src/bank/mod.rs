@@ -113,6 +113,8 @@ pub struct PaymentReport {
 pub struct StatusReport {
     /// The file's message id, if the format tells it.
     pub message_id: Option<String>,
+    /// On which day the bank says it, if the format tells it.
+    pub told_on: Option<Date>,
     /// What holds for each payment that is not told apart.
     pub group: Option<(PaymentStatus, String)>,
     /// What holds for single ones.
@@ -128,6 +130,8 @@ pub struct StatementEntry {
     pub is_credit: bool,
     /// The payment that it books, if one is named.
     pub end_to_end_id: Option<String>,
+    /// On which day it was booked, if that is told.
+    pub booked_on: Option<Date>,
     /// The bank's own number; may be empty.
     pub reference: String,
     /// What else is told; may be empty.

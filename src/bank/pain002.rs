@@ -4,7 +4,7 @@
 
 use super::{
     BankError, PaymentReport, PaymentStatus, StatusReport,
-    iso20022::amount_in,
+    iso20022::{amount_in, date_at},
     xml::{self, Element},
 };
 use crate::money::Currency;
@@ -58,6 +58,7 @@ pub fn read(file: &[u8], currency: Currency) -> Result<StatusReport, BankError> 
     }
     Ok(StatusReport {
         message_id: Some(original.require(&["OrgnlMsgId"])?.to_owned()),
+        told_on: date_at(body, &["GrpHdr", "CreDtTm"])?,
         group,
         payments,
     })

@@ -24,8 +24,10 @@ use crate::{
     proto::{OutcomeFacts, TransactionKind, journal_record::Facts},
 };
 
+/// The service's configuration, in its data directory.
+const CONFIGURATION: &str = "custody.toml";
 /// Products on each center's shelf.
-const PRODUCTS: usize = 40;
+pub const PRODUCTS: usize = 40;
 /// What each detainee starts with: enough for every purchase of every run.
 const ENDOWMENT: i64 = 1_000_000_000;
 /// Detainees admitted in one transaction.
@@ -67,26 +69,8 @@ impl Arena {
     ) -> anyhow::Result<(Arena, T)> {
         let directory = tempfile::Builder::new().prefix("custody-bench-").tempdir()?;
         let (made, text) = configure(directory.path())?;
-        let file = directory.path().join("custody.toml");
-        std::fs::write(&file, text)?;
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(directory.path())
-            .arg("--config")
-            .arg(file)
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let stdout = child.stdout.take().context("no standard output")?;
-        let mut lines = BufReader::new(stdout).lines();
-        let address = loop {
-            let Some(line) = lines.next_line().await? else {
-                bail!("the service did not start")
-            };
-            if let Some(address) = line.strip_prefix("custody ready on ") {
-                break address.to_owned();
-            }
-        };
+        std::fs::write(directory.path().join(CONFIGURATION), text)?;
+        let (child, address) = serve(directory.path(), &[]).await?;
         let url = embedded::running_url(directory.path())?;
         fill(&url, sizes).await.context("filling the centers")?;
         let key = Issuer::new(TokenKey::load_or_create(directory.path())?);
@@ -98,6 +82,31 @@ impl Arena {
             key,
         };
         Ok((arena, made))
+    }
+
+    /// Stops the service and starts it again on the same data, with further arguments.
+    pub async fn restart(&mut self, further: &[&str]) -> anyhow::Result<()> {
+        self.stop().await?;
+        (self.child, self.address) = serve(self.directory.path(), further).await?;
+        Ok(())
+    }
+
+    async fn stop(&mut self) -> anyhow::Result<()> {
+        let pid = self.child.id().context("the service is gone")?;
+        Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
+        tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await??;
+        Ok(())
+    }
+
+    /// A token of finance, of one center.
+    pub fn finance(&self, center: &str) -> anyhow::Result<String> {
+        let scope = Scope {
+            center: Some(CenterId::parse(center)?),
+            payer: None,
+            terminal: None,
+        };
+        let actor = Actor::new("alice", Role::Finance, scope)?;
+        Ok(self.key.issue(&actor, time::Duration::days(7), Clock::system().now())?)
     }
 
     /// Where the service keeps its keys.
@@ -164,11 +173,30 @@ impl Arena {
 
     /// Stops the service and removes everything it kept.
     pub async fn close(mut self) -> anyhow::Result<()> {
-        let pid = self.child.id().context("the service is gone")?;
-        Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
-        tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await??;
+        self.stop().await?;
         Ok(self.directory.close()?)
     }
+}
+
+/// Starts the service on a directory that has a configuration; it and the address it listens on.
+async fn serve(directory: &Path, further: &[&str]) -> anyhow::Result<(Child, String)> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(directory)
+        .arg("--config")
+        .arg(directory.join(CONFIGURATION))
+        .args(further)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let stdout = child.stdout.take().context("no standard output")?;
+    let mut lines = BufReader::new(stdout).lines();
+    while let Some(line) = lines.next_line().await? {
+        if let Some(address) = line.strip_prefix("custody ready on ") {
+            return Ok((child, address.to_owned()));
+        }
+    }
+    bail!("the service did not start")
 }
 
 /// Opens the centers, as many detainees in each as `sizes` has it.
@@ -232,6 +260,7 @@ async fn open_center(custody: &Custody, commissary: &Commissary, name: &str) -> 
             name_zh,
             time_zone,
             settings,
+            by: "bench".into(),
         })
         .await?;
     let center = custody.center(&id).await?;
@@ -293,6 +322,7 @@ impl ledger::Command for Endowment {
         let facts = OutcomeFacts {
             reference: "bench".into(),
             reason: String::new(),
+            approval: None,
         };
         let posting = Posting::new(chart::BANK, self.to, self.amount);
         Ok(Draft::new(

@@ -45,7 +45,8 @@ impl Measured {
     }
 }
 
-async fn connect(address: &str) -> anyhow::Result<Vec<Channel>> {
+/// Connections that calls are spread over.
+pub async fn connect(address: &str) -> anyhow::Result<Vec<Channel>> {
     let mut channels = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {
         channels.push(
@@ -95,7 +96,7 @@ pub async fn purchases(
         .collect::<Vec<_>>();
     let tokens = targets
         .iter()
-        .map(|target| MetadataValue::try_from(format!("Bearer {}", target.token)))
+        .map(|target| bearer(&target.token))
         .collect::<Result<Vec<_>, _>>()?;
     let targets: Vec<(Names, Token)> = targets.iter().map(names).zip(tokens).collect();
     measure(meter, in_flight, length, move |worker| {
@@ -118,6 +119,11 @@ fn request(targets: &[(Names, Token)]) -> Request<CreatePurchaseRequest> {
 }
 
 type Token = MetadataValue<Ascii>;
+
+/// What carries a token.
+pub fn bearer(token: &str) -> anyhow::Result<Token> {
+    Ok(MetadataValue::try_from(format!("Bearer {token}"))?)
+}
 
 struct Names {
     parent: String,
@@ -159,7 +165,8 @@ fn purchase(names: &Names, random: &mut impl Rng) -> CreatePurchaseRequest {
     }
 }
 
-async fn measure<F, C>(meter: Meter, in_flight: usize, length: Duration, call: C) -> anyhow::Result<Measured>
+/// Keeps calls in flight for a time, after a fifth of it to warm up.
+pub async fn measure<F, C>(meter: Meter, in_flight: usize, length: Duration, call: C) -> anyhow::Result<Measured>
 where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,
     C: Fn(usize) -> F + Send + Sync + 'static,

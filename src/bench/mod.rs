@@ -3,6 +3,7 @@
 //! # Layout
 //! - `arena`: a service with its own PostgreSQL and centers full of detainees
 //! - `cpu`: what a call costs the processor, at each of the three parties
+//! - `history`: what a long history costs
 //! - `load`: calls kept in flight, and how long each took
 //! - `orders`: orders and the notifications that pay them. `notifications`: these as the load
 //! - `pgbench`: PostgreSQL's own benchmark on the same cluster
@@ -13,6 +14,7 @@
 
 mod arena;
 mod cpu;
+mod history;
 mod load;
 mod notifications;
 mod orders;
@@ -49,6 +51,9 @@ pub struct BenchFlags {
     /// Notifications of WeChat Pay instead of purchases: verified, decrypted, credited and distributed.
     #[arg(long, conflicts_with = "all")]
     notifications: bool,
+    /// So many purchases are made before it is measured again, and are then read, and settled at once.
+    #[arg(long, conflicts_with_all = ["all", "notifications"])]
+    history: Option<usize>,
     /// Orders made for notifications; when they run out, the measurement ends. [default: enough for 4,000 a second]
     #[arg(long, requires = "notifications")]
     orders: Option<usize>,
@@ -58,6 +63,13 @@ pub struct BenchFlags {
 pub async fn run(flags: BenchFlags) -> anyhow::Result<()> {
     if flags.notifications {
         return told(&flags).await;
+    }
+    if let Some(history) = flags.history {
+        let length = Duration::from_secs(flags.seconds);
+        return print(
+            &flags,
+            &history::run(flags.in_flight, flags.detainees, history, length).await?,
+        );
     }
     let series: Vec<(usize, usize)> = if flags.all {
         vec![(1, 1), (16, 1), (64, 1), (256, 1), (64, 4), (64, 50)]
@@ -91,10 +103,14 @@ pub async fn run(flags: BenchFlags) -> anyhow::Result<()> {
 async fn told(flags: &BenchFlags) -> anyhow::Result<()> {
     let length = Duration::from_secs(flags.seconds);
     let report = notifications::run(flags.in_flight, flags.detainees, flags.orders, length).await?;
+    print(flags, &report)
+}
+
+fn print(flags: &BenchFlags, report: &impl serde::Serialize) -> anyhow::Result<()> {
     let text = if flags.json {
-        serde_json::to_string(&report)?
+        serde_json::to_string(report)?
     } else {
-        serde_json::to_string_pretty(&report)?
+        serde_json::to_string_pretty(report)?
     };
     println!("{text}");
     Ok(())

@@ -101,6 +101,7 @@ fn actor(flags: IssueFlags) -> anyhow::Result<Actor> {
             ActorError::NeedsCenter(_) => "--center",
             ActorError::Payer => "--payer or --subject",
             ActorError::Terminal => "--terminal or --subject",
+            ActorError::Session => "--role",
         };
         anyhow::anyhow!("{flag}: {error}")
     })
@@ -183,6 +184,7 @@ mod tests {
             ("--role payer --center C1", "--payer"),
             ("--role terminal --center C1", "--terminal"),
             ("--role payer --center C1 --subject a/b", "--subject"),
+            ("--role detainee --center C1", "--role"),
             ("--role finance --center C1 --subject a/b", "--subject"),
             ("--role finance --center *", "--center"),
             ("--role finance --center C1 --payer P1", "--payer"),

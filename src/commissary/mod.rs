@@ -1,10 +1,11 @@
-//! The commissary: vendors, products and prices, purchases and returns.
+//! The commissary: vendors, products and prices, purchases, orders and returns.
 
 mod buyer;
 mod catalogue;
 mod entity;
 mod error;
 mod exchange;
+mod orders;
 mod posting;
 mod purchase;
 mod returns;
@@ -26,26 +27,29 @@ pub use catalogue::{
 pub use entity::{Category, LINES_MAX, OrderLine, QUANTITY_MAX, Vendor};
 pub use error::CommissaryRefusal;
 pub use exchange::{COLUMNS, Imported, Intent, RowError};
+pub use orders::{
+    ChangeOrder, CreateOrder, DAY_MINUTES, DeliveredLine, EndedOrders, Order, OrderRefusal, OrderState, OrderView,
+    OrderedLine, OrderingRules, OrderingWindow, Verb as OrderVerb, Verdict, WINDOWS_MAX, end_orders_in_tx,
+    held_order_in_tx, verify::changes_of as order_changes_of,
+};
 pub use purchase::CreatePurchase;
 pub use returns::{CreateReturn, ReturnLine};
 pub use sheet::{FILE_BYTES_MAX, Format, SheetError};
 pub use sold::{Disagreement, Sold, SoldLine, apply_sold, disagreement_in_tx, sold, want_sold};
-pub use spending::Window;
+pub use spending::{Spending, Window};
 pub use stock::{MOVED_MAX, MovementKind, NewMovement, StockMovement};
-use time::Date;
 pub use verify::CommissaryCheck;
 
 use crate::{
-    clock,
     custody::Custody,
     db::{self, Conn},
-    ids::{DetaineeId, ProductId, Seq, TerminalId, VendorId},
+    ids::{DetaineeId, ProductId, Seq, VendorId},
     ledger::{
-        Center, Lanes, LedgerError, Posted, Request, center,
+        Center, Lanes, LedgerError, Posted, Request, center, record,
         transaction::{self, Transaction},
     },
-    money::Amount,
     proto::{JournalRecord, TransactionKind, journal_record::Facts},
+    terminal::Seller,
 };
 
 /// The verbs of this domain.
@@ -53,17 +57,6 @@ use crate::{
 pub struct Commissary {
     lanes: Lanes,
     custody: Custody,
-}
-
-/// What a detainee has spent in a month.
-#[derive(Debug, Clone, Copy)]
-pub struct Spending {
-    /// The first day of the month.
-    pub month: Date,
-    /// The limit.
-    pub limit: Amount,
-    /// What is spent of it.
-    pub spent: Amount,
 }
 
 impl Commissary {
@@ -114,7 +107,7 @@ impl Commissary {
         center: &Center,
         request: Request,
         detainee: DetaineeId,
-        terminal: TerminalId,
+        seller: impl Into<Seller>,
         lines: Vec<OrderLine>,
     ) -> Result<Posted, LedgerError> {
         self.lanes
@@ -123,7 +116,7 @@ impl Commissary {
                 CreatePurchase {
                     request,
                     detainee,
-                    terminal,
+                    seller: seller.into(),
                     lines,
                 },
             )
@@ -139,8 +132,24 @@ impl Commissary {
         lines: Vec<ReturnLine>,
         reason: String,
     ) -> Result<Posted, LedgerError> {
+        let told = (lines, String::new());
+        self.take_back_authorised(center, request, purchase, told, reason).await
+    }
+
+    /// The same, and somebody else than whoever asks authorised it, unless the text is empty.
+    ///
+    /// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, RETURN_EXCEEDS_PURCHASE, TOO_LATE.
+    pub async fn take_back_authorised(
+        &self,
+        center: &Center,
+        request: Request,
+        purchase: Seq,
+        (lines, authorised_by): (Vec<ReturnLine>, String),
+        reason: String,
+    ) -> Result<Posted, LedgerError> {
         let found = self.transaction(center, purchase, TransactionKind::Purchase).await?;
-        let Some(Facts::Purchase(bought)) = found.record.facts else {
+        let bought_at = found.record.recorded_at.as_ref().and_then(record::instant);
+        let Some((Facts::Purchase(bought), bought_at)) = found.record.facts.zip(bought_at) else {
             return Err(LedgerError::Internal);
         };
         let parsed = DetaineeId::parse(&bought.detainee).ok().zip(
@@ -162,6 +171,8 @@ impl Commissary {
             products,
             lines,
             reason,
+            bought_at,
+            authorised_by,
         };
         self.lanes.submit(center, command).await
     }
@@ -228,33 +239,6 @@ impl Commissary {
             .await?
             .remove(&purchase)
             .unwrap_or_default())
-    }
-
-    /// What a detainee has spent in a month (the current one when none is told), and the limit that goes for it.
-    pub async fn spending(
-        &self,
-        center: &Center,
-        id: &DetaineeId,
-        month: Option<Date>,
-    ) -> Result<Spending, LedgerError> {
-        let detainee = self.custody.detainee(center, id).await?;
-        let month = month.unwrap_or_else(|| clock::month_of(center.zone.business_date(self.lanes.clock().now())));
-        let mut conn = self.lanes.database().read.acquire().await?;
-        let settings = crate::custody::settings_in_tx(&mut conn, center).await?;
-        let limit = settings
-            .monthly_limit(detainee.tier, month)
-            .ok()
-            .flatten()
-            .ok_or(LedgerError::Internal)?;
-        let mut found = store::spending(&mut conn, center, std::slice::from_ref(id)).await?;
-        let spent = found
-            .remove(id.as_str())
-            .and_then(|spent| spent.within(Window::Month, month).ok());
-        Ok(Spending {
-            month,
-            limit,
-            spent: spent.unwrap_or(Amount::zero(center.currency)),
-        })
     }
 }
 

@@ -6,9 +6,10 @@ use super::{
     spending::{self, Basket},
 };
 use crate::{
-    ids::{DetaineeId, TerminalId},
+    ids::DetaineeId,
     ledger::{Command, Declined, Draft, Entry, Moment, Request, Rows, State},
     proto::{PurchaseFacts, TransactionKind, journal_record::Facts},
+    terminal::Seller,
 };
 
 /// A detainee buys goods at a terminal.
@@ -18,8 +19,8 @@ pub struct CreatePurchase {
     pub request: Request,
     /// Who buys.
     pub detainee: DetaineeId,
-    /// Where.
-    pub terminal: TerminalId,
+    /// Where, and in whose session.
+    pub seller: Seller,
     /// What; 1 to 50 lines.
     pub lines: Vec<OrderLine>,
 }
@@ -39,10 +40,12 @@ impl Command for CreatePurchase {
     }
 
     fn want(&self, state: &mut State) {
+        self.seller.want(state);
         spending::want(state, &self.basket());
     }
 
     fn decide(&self, state: &State, moment: &Moment) -> Result<Draft, Declined> {
+        self.seller.check(state, &self.detainee, moment.recorded_at)?;
         let allowed = spending::decide(state, moment, &self.basket())?;
         let available = allowed.standing.available();
         let postings = allowed
@@ -52,7 +55,7 @@ impl Command for CreatePurchase {
             .collect();
         let facts = PurchaseFacts {
             detainee: self.detainee.to_string(),
-            terminal: self.terminal.to_string(),
+            terminal: self.seller.terminal.to_string(),
             lines: allowed.lines,
             total: allowed.totals.total.to_string(),
             spending: Some(allowed.spending),

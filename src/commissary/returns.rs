@@ -1,5 +1,7 @@
 //! Goods that come back.
 
+use time::OffsetDateTime;
+
 use crate::{
     custody::room::{DetaineeRoom, want_available},
     ids::{AccountNo, DetaineeId, Seq},
@@ -9,7 +11,9 @@ use crate::{
 };
 
 use super::{
-    CommissaryRefusal, posting,
+    CommissaryRefusal, OrderRefusal,
+    orders::RulesRoom,
+    posting,
     room::{OfferRoom, ReturnedRoom},
     spending, stock,
     store::{ReturnRow, ReturnRows},
@@ -41,6 +45,10 @@ pub struct CreateReturn {
     pub lines: Vec<ReturnLine>,
     /// Why.
     pub reason: String,
+    /// When it was bought.
+    pub bought_at: OffsetDateTime,
+    /// Who authorised it; empty: whoever asks.
+    pub authorised_by: String,
 }
 
 struct Back {
@@ -122,6 +130,9 @@ impl Command for CreateReturn {
         if let Ok(returned) = state.room_mut::<ReturnedRoom>() {
             returned.want(self.purchase);
         }
+        if let Ok(rules) = state.room_mut::<RulesRoom>() {
+            rules.want();
+        }
         spending::want_spending(state, &self.detainee);
         want_available(state, &self.detainee);
         for (product, bought) in self.products.iter().zip(&self.bought.lines) {
@@ -138,8 +149,12 @@ impl Command for CreateReturn {
         }
     }
 
-    fn decide(&self, state: &State, _: &Moment) -> Result<Draft, Declined> {
+    fn decide(&self, state: &State, moment: &Moment) -> Result<Draft, Declined> {
         let standing = state.room::<DetaineeRoom>()?.get_active(&self.detainee)?;
+        let until = state.room::<RulesRoom>()?.get()?.returns_until(self.bought_at);
+        if moment.recorded_at >= until {
+            return Err(OrderRefusal::TooLate { until }.into());
+        }
         let back = self.back(state)?;
         let facts = ReturnFacts {
             purchase: self.purchase.0,
@@ -149,6 +164,8 @@ impl Command for CreateReturn {
             counted: back.counted.to_string(),
             date: self.spent()?.date.clone(),
             reason: self.reason.clone(),
+            authorised_by: self.authorised_by.clone(),
+            of_order: false,
         };
         let available = standing.available();
         let postings = back

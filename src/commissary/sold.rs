@@ -4,15 +4,17 @@
 use time::OffsetDateTime;
 
 use super::{
-    room::OfferRoom,
-    spending::Totals,
+    buyer::BuyerRoom,
+    room::{OfferRoom, SpendingRoom},
+    spending::{Totals, restriction},
     stock,
     store::{self, PricedVersion},
 };
 use crate::{
+    custody::room::SettingsRoom,
     db::Conn,
-    ids::{AccountNo, ProductId},
-    ledger::{Center, Declined, Rows, State},
+    ids::{AccountNo, DetaineeId, ProductId},
+    ledger::{Center, Declined, Moment, Rows, State},
     money::Amount,
     proto::PurchaseLineFacts,
 };
@@ -41,6 +43,8 @@ pub struct Sold {
     pub totals: Totals,
     /// Whether the books had fewer of a product than were sold: then none are left.
     pub is_stock_short: bool,
+    /// Whether there is a product that the detainee must not have.
+    pub is_restricted: bool,
 }
 
 /// Why goods do not agree with the catalogue.
@@ -103,8 +107,11 @@ impl Disagreement {
     }
 }
 
-/// Asks for what [`sold`] reads.
-pub fn want_sold(state: &mut State, lines: &[SoldLine]) {
+/// Asks for what [`sold`] reads, besides what [`want_amount`](super::spending::want_amount) asks for.
+pub fn want_sold(state: &mut State, detainee: &DetaineeId, lines: &[SoldLine]) {
+    if let Ok(buyers) = state.room_mut::<BuyerRoom>() {
+        buyers.want(detainee);
+    }
     for line in lines {
         let known = match state.room_mut::<OfferRoom>() {
             Ok(offers) => offers.want(&line.product),
@@ -161,7 +168,10 @@ pub async fn disagreement_in_tx(
 }
 
 /// What lines come to, whose products are there, at the prices they tell.
-pub fn sold(state: &State, lines: &[SoldLine]) -> Result<Sold, Declined> {
+pub fn sold(state: &State, moment: &Moment, detainee: &DetaineeId, lines: &[SoldLine]) -> Result<Sold, Declined> {
+    let rules = &state.room::<SettingsRoom>()?.get()?.spending;
+    let measures = &state.room::<SpendingRoom>()?.get(detainee)?.measures;
+    let buyer = state.room::<BuyerRoom>()?.get(detainee)?;
     let zero = Amount::zero(state.center().currency);
     let mut moved = stock::Moved::default();
     let mut sold = Sold {
@@ -172,10 +182,15 @@ pub fn sold(state: &State, lines: &[SoldLine]) -> Result<Sold, Declined> {
             counted: zero,
         },
         is_stock_short: false,
+        is_restricted: false,
     };
     for line in lines {
         let offer = state.room::<OfferRoom>()?.get(&line.product)?;
         let amount = line.unit_price.checked_mul(line.quantity)?;
+        let counted = rules.counts(offer.category);
+        let withheld = offer.limits.as_ref().map(|limits| limits.check(&line.product, buyer));
+        sold.is_restricted |= restriction(measures, offer.category, moment.recorded_at).is_some()
+            || withheld.is_some_and(|allowed| allowed.is_err());
         let asked = i64::from(line.quantity);
         let stock_after = match offer.keeps_stock {
             false => None,
@@ -189,7 +204,7 @@ pub fn sold(state: &State, lines: &[SoldLine]) -> Result<Sold, Declined> {
             }),
         };
         sold.totals.total = sold.totals.total.checked_add(amount)?;
-        if offer.counted {
+        if counted {
             sold.totals.counted = sold.totals.counted.checked_add(amount)?;
         }
         match sold.vendors.iter_mut().find(|(known, _)| *known == offer.payable_no) {
@@ -203,7 +218,7 @@ pub fn sold(state: &State, lines: &[SoldLine]) -> Result<Sold, Declined> {
             quantity: i32::try_from(line.quantity).map_err(|_| Declined::Broken("quantity".into()))?,
             unit_price: line.unit_price.to_string(),
             amount: amount.to_string(),
-            counted: offer.counted,
+            counted,
             stock_after,
         });
     }

@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures::future::{BoxFuture, FutureExt as _};
 
-use super::{catalogue::Versions, spending::SpentCheck, stock::StockCheck};
+use super::{
+    catalogue::Versions,
+    orders::verify::{self as orders, OrdersCheck},
+    spending::{SpentCheck, Told},
+    stock::StockCheck,
+};
 use crate::{
     db::Conn,
     ids::AccountNo,
@@ -12,7 +17,7 @@ use crate::{
         Code, record,
         verify::{Check, Owner, Page, VerifyError},
     },
-    proto::{JournalRecord, PurchaseFacts, ReturnFacts, journal_record::Facts},
+    proto::{JournalRecord, OrderChangeFacts, PurchaseFacts, ReturnFacts, journal_record::Facts},
 };
 
 /// What purchases and returns have made of each day.
@@ -27,7 +32,9 @@ impl Check for CommissaryCheck {
     fn page<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
         async move {
             let bought = purchases(conn, page).await?;
+            let ordered = OrdersCheck::page(conn, page).await?;
             self.stock.page(conn, page).await?;
+            self.spent.page(conn, page).await?;
             for record in page.records {
                 self.stock.until(page, record.seq)?;
                 match &record.facts {
@@ -36,11 +43,33 @@ impl Check for CommissaryCheck {
                         self.stock.sold(page, record, facts)?;
                         self.versions.purchase(conn, page, record, facts).await?;
                     }
-                    Some(Facts::Return(facts)) => self.came_back(page, record, facts, &bought)?,
-                    Some(facts) => self.offline(page, record, facts)?,
+                    Some(Facts::Return(facts)) if facts.of_order => {
+                        let goods = ordered.goods(page, record, facts.purchase)?;
+                        self.came_back(page, record, facts, goods)?;
+                    }
+                    Some(Facts::Return(facts)) => {
+                        let purchase = bought.get(&facts.purchase);
+                        let purchase = purchase
+                            .ok_or_else(|| page.differs(record, format!("{} is no purchase", facts.purchase)))?;
+                        self.came_back(page, record, facts, purchase)?;
+                    }
+                    Some(Facts::Order(facts)) => {
+                        let goods = facts.goods.as_ref();
+                        let goods = goods.ok_or_else(|| page.differs(record, "an order without its goods"))?;
+                        self.purchase(page, record, goods)?;
+                        self.stock.sold(page, record, goods)?;
+                        self.versions.purchase(conn, page, record, goods).await?;
+                    }
+                    Some(facts) => {
+                        self.offline(page, record, facts)?;
+                        for facts in orders::changes_of(record) {
+                            self.order_changed(page, record, facts, &ordered)?;
+                        }
+                    }
                     None => {}
                 }
             }
+            orders::rows(conn, page).await?;
             return_lines(conn, page).await
         }
         .boxed()
@@ -51,7 +80,8 @@ impl Check for CommissaryCheck {
             vendors(conn, page).await?;
             self.versions.end(conn, page).await?;
             self.stock.end(conn, page).await?;
-            self.spent.end(conn, page).await
+            self.spent.end(conn, page).await?;
+            orders::end(conn, page).await
         }
         .boxed()
     }
@@ -62,9 +92,33 @@ impl CommissaryCheck {
         let vendors = facts.lines.iter().map(|line| Owner::vendor(&line.vendor));
         let parties: Vec<Owner> = [Owner::detainee(&facts.detainee)].into_iter().chain(vendors).collect();
         page.parties(record, &parties)?;
-        let told = facts.spending.as_ref();
-        let told = told.ok_or_else(|| page.differs(record, "its facts tell no spending"))?;
-        self.spent.spent(page, record, &facts.detainee, told)
+        let told = Told {
+            detainee: &facts.detainee,
+            total: &facts.total,
+            lines: &facts.lines,
+            spending: facts.spending.as_ref(),
+        };
+        self.spent.spent(page, record, told)
+    }
+
+    /// Something became of an order: what will not come is in stock again, and its headroom is back.
+    fn order_changed(
+        &mut self,
+        page: &Page<'_>,
+        record: &JournalRecord,
+        facts: &OrderChangeFacts,
+        ordered: &OrdersCheck,
+    ) -> Result<(), VerifyError> {
+        let goods = ordered.changed(page, record, facts)?;
+        for change in &facts.lines {
+            let index = usize::try_from(change.line).ok().and_then(|line| line.checked_sub(1));
+            if let Some(line) = index.and_then(|index| goods.lines.get(index)) {
+                self.stock.given_back(page, record, line, change)?;
+            }
+        }
+        let counted = page.amount(record, &facts.counted)?;
+        self.spent
+            .given_back(page, record, &facts.detainee, &facts.date, counted)
     }
 
     /// What is set aside for terminals counts as spent on its date until it is released, and so does what is sold within it.
@@ -73,7 +127,7 @@ impl CommissaryCheck {
             Facts::Allowance(facts) => {
                 let told = facts.spending.as_ref();
                 let told = told.ok_or_else(|| page.differs(record, "its facts tell no spending"))?;
-                return self.spent.spent(page, record, &facts.detainee, told);
+                return self.spent.amount_spent(page, record, &facts.detainee, told);
             }
             Facts::AllowanceEnd(facts) => {
                 let released = page.amount(record, &facts.released)?;
@@ -85,7 +139,7 @@ impl CommissaryCheck {
                     return Ok(());
                 }
                 if let Some(told) = &facts.spending {
-                    return self.spent.spent(page, record, &facts.detainee, told);
+                    return self.spent.amount_spent(page, record, &facts.detainee, told);
                 }
                 let total = page.amount(record, &facts.total)?;
                 let counted = page.amount(record, &facts.counted)?;
@@ -109,11 +163,8 @@ impl CommissaryCheck {
         page: &Page<'_>,
         record: &JournalRecord,
         facts: &ReturnFacts,
-        bought: &HashMap<i64, PurchaseFacts>,
+        purchase: &PurchaseFacts,
     ) -> Result<(), VerifyError> {
-        let purchase = bought
-            .get(&facts.purchase)
-            .ok_or_else(|| page.differs(record, format!("{} is no purchase", facts.purchase)))?;
         let mut parties = vec![Owner::detainee(&purchase.detainee)];
         for line in &facts.lines {
             let index = usize::try_from(line.line).ok().and_then(|line| line.checked_sub(1));

@@ -40,7 +40,7 @@ pub struct Common {
     pub notify_url: Option<String>,
     /// The ids of the centers that may use it; without it, all.
     pub centers: Option<Vec<String>>,
-    /// What the gateway keeps of a payment, as a part of 1: "0.006" is 0.6 %. Tells people what to expect; bills say what was kept.
+    /// What the gateway keeps of a payment, as a part of 1: "0.006" is 0.6 %. A bill that somebody uploads brings no other fees.
     #[serde(default, with = "rust_decimal::serde::str_option")]
     pub fee_rate: Option<Decimal>,
 }

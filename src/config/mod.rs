@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use figment::Figment;
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Value};
+use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -44,7 +45,7 @@ pub use self::{
 const SECTIONS: &[(&str, &[&str])] = &[
     ("server", &["listen", "data_dir", "database_url"]),
     ("limits", &["lane_queue_max", "message_size_max_bytes"]),
-    ("gateway", &["channel", "base_url", "secret", "notify_url"]),
+    ("gateway", &["channel", "base_url", "secret", "notify_url", "fee_rate"]),
     ("payers", payers::KEYS),
     ("terminals", terminals::KEYS),
     ("dev", &["enabled", "clock"]),
@@ -132,6 +133,9 @@ pub struct Gateway {
     pub secret: SecretString,
     /// Where the gateway is told to send notifications; without it, to the address on which the service listens.
     pub notify_url: Option<String>,
+    /// What the gateway keeps of a payment, as a part of 1: "0.006" is 0.6 %. A bill that somebody uploads brings no other fees.
+    #[serde(default, with = "rust_decimal::serde::str_option")]
+    pub fee_rate: Option<Decimal>,
 }
 
 fn webhook() -> String {
@@ -243,6 +247,12 @@ impl Config {
         if let Some(gateway) = &self.gateway {
             if gateway.channel.is_empty() {
                 return invalid("gateway.channel", "must not be empty".to_owned());
+            }
+            if gateway
+                .fee_rate
+                .is_some_and(|rate| rate.is_sign_negative() || rate >= Decimal::ONE)
+            {
+                return invalid("gateway.fee_rate", "must be 0 or more, and less than 1".to_owned());
             }
             if gateway.secret.expose_secret().is_empty() {
                 return invalid("gateway.secret", "must not be empty".to_owned());

@@ -1,8 +1,12 @@
 //! Centers, their rules, and the people held in them.
 
+mod books;
+mod category;
 mod entity;
 mod error;
 pub mod room;
+mod rules;
+mod spending;
 mod store;
 mod verify;
 
@@ -11,16 +15,22 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-pub use entity::{CenterProfile, Detainee, DetaineeState, Screening, Settings};
+use books::Books;
+pub use category::Category;
+pub use entity::{CenterProfile, Detainee, DetaineeState, Screening, Settings, SpendingVersion};
 pub use error::CustodyRefusal;
-use time::Date;
+pub use spending::{SpendingRules, TierWindows};
+use time::{Date, Duration, OffsetDateTime};
 pub use verify::DetaineesCheck;
 
 use crate::{
     clock::Clock,
     db::{self, Conn, Database},
-    ids::{CenterId, CenterNo, DetaineeId},
-    ledger::{Center, Declined, LedgerError, Refusal, center},
+    ids::{AccountNo, CenterId, CenterNo, DetaineeId, Seq},
+    ledger::{
+        Center, Declined, LedgerError, Refusal, center,
+        statement::{Line, PageOf},
+    },
     money::Amount,
 };
 
@@ -31,6 +41,7 @@ pub struct Custody {
     clock: Clock,
     // A center's number, currency and zone never change, so what is found once is kept.
     centers: Arc<RwLock<HashMap<CenterId, Center>>>,
+    books: Books,
 }
 
 /// What is told when a center is created.
@@ -45,6 +56,8 @@ pub struct NewCenter {
     pub time_zone: String,
     /// Its rules, which also tell its currency.
     pub settings: Settings,
+    /// Who creates it.
+    pub by: String,
 }
 
 /// What is told when a detainee is admitted.
@@ -79,7 +92,9 @@ pub struct Balances {
 impl Custody {
     /// The domain over a database.
     pub fn new(database: Database, clock: Clock) -> Custody {
+        let books = Books::new(database.clone());
         Custody {
+            books,
             database,
             clock,
             centers: Arc::default(),
@@ -101,6 +116,7 @@ impl Custody {
                 Err(CustodyRefusal::AlreadyExists.into())
             };
         }
+        let now = self.clock.now();
         let opened = center::open_in_tx(
             &mut tx,
             center::NewCenter {
@@ -109,7 +125,7 @@ impl Custody {
                 name_zh: &new.name_zh,
                 time_zone: &new.time_zone,
                 currency: new.settings.purchase_amount_max.currency(),
-                at: self.clock.now(),
+                at: now,
             },
         )
         .await;
@@ -122,6 +138,7 @@ impl Custody {
             opened => opened?,
         };
         store::insert_settings(&mut tx, no, &new.settings).await?;
+        rules::insert(&mut tx, no, &new.settings, (1, Seq::ZERO), (now, &new.by)).await?;
         tx.commit().await?;
         self.profile(&new.id).await
     }
@@ -140,8 +157,13 @@ impl Custody {
     }
 
     /// Replaces a center's rules. What is decided from now on is decided by the new ones.
-    pub async fn update_settings(&self, id: &CenterId, settings: Settings) -> Result<CenterProfile, LedgerError> {
-        self.change_settings(id, |_| Ok(settings)).await
+    pub async fn update_settings(
+        &self,
+        id: &CenterId,
+        by: &str,
+        settings: Settings,
+    ) -> Result<CenterProfile, LedgerError> {
+        self.change_settings(id, by, |_| Ok(settings)).await
     }
 
     /// Changes a center's rules to what `change` makes of those that hold. Nobody else can change them in between, so
@@ -149,12 +171,14 @@ impl Custody {
     pub async fn change_settings(
         &self,
         id: &CenterId,
+        by: &str,
         change: impl FnOnce(Settings) -> Result<Settings, Refusal>,
     ) -> Result<CenterProfile, LedgerError> {
         let center = self.center(id).await?;
         let mut tx = self.database.lane.begin().await?;
-        center::touch_rules_in_tx(&mut tx, center.no).await?;
-        let settings = change(store::settings(&mut tx, &center).await?)?;
+        let head = center::touch_rules_in_tx(&mut tx, center.no).await?;
+        let before = store::settings(&mut tx, &center).await?;
+        let settings = change(before.clone())?;
         if settings.purchase_amount_max.currency() != center.currency {
             return Err(CustodyRefusal::CurrencyMismatch {
                 expected: center.currency.code().to_owned(),
@@ -162,8 +186,29 @@ impl Custody {
             .into());
         }
         store::update_settings(&mut tx, center.no, &settings).await?;
+        if !settings.spends_as(&before) {
+            let version = rules::last_version(&mut tx, center.no).await? + 1;
+            let at = self.after(head.recorded_at);
+            rules::insert(&mut tx, center.no, &settings, (version, head.seq), (at, by)).await?;
+        }
         tx.commit().await?;
         self.profile(id).await
+    }
+
+    /// Now, but after the last transaction, whatever the clocks of other processes say.
+    fn after(&self, recorded_at: OffsetDateTime) -> OffsetDateTime {
+        self.clock.now().max(recorded_at + Duration::MICROSECOND)
+    }
+
+    /// Up to `limit` versions of a center's rules of spending before a version, newest first.
+    pub async fn spending_versions(
+        &self,
+        center: &Center,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<SpendingVersion>, LedgerError> {
+        let mut conn = self.database.read.acquire().await?;
+        Ok(spending_versions_in_tx(&mut conn, center, before, limit).await?)
     }
 
     /// What the ledger knows of a center; found once and kept.
@@ -293,18 +338,24 @@ impl Custody {
 
     /// A detainee's balances and the transaction they include, from one snapshot.
     pub async fn balances(&self, center: &Center, id: &DetaineeId) -> Result<Balances, LedgerError> {
-        let detainee = self.detainee(center, id).await?;
-        let (amounts, as_of) = crate::ledger::balance::now(&*self.database.read, center, &detainee.accounts()).await?;
-        match amounts[..] {
-            [available, held, savings, withheld] => Ok(Balances {
-                available,
-                held,
-                savings,
-                withheld,
-                as_of,
-            }),
-            _ => Err(LedgerError::Internal),
-        }
+        let ([available, held, savings, withheld], as_of) = self.books.balances(center, id).await?;
+        Ok(Balances {
+            available,
+            held,
+            savings,
+            withheld,
+            as_of,
+        })
+    }
+
+    /// The numbers of a detainee's accounts: available, held, savings and withheld. They never change.
+    pub async fn accounts(&self, center: &Center, id: &DetaineeId) -> Result<[AccountNo; 4], LedgerError> {
+        self.books.accounts(center, id).await
+    }
+
+    /// A page of an account's statement, oldest line first.
+    pub async fn statement(&self, page: PageOf) -> Result<Vec<Line>, LedgerError> {
+        self.books.statement(page).await
     }
 }
 
@@ -346,6 +397,16 @@ pub async fn candidates_in_tx(
 /// A center's rules, inside the caller's transaction.
 pub async fn settings_in_tx(conn: &mut Conn, center: &Center) -> db::Result<Settings> {
     store::settings(conn, center).await
+}
+
+/// Up to `limit` versions of a center's rules of spending before a version, newest first, inside the caller's transaction.
+pub async fn spending_versions_in_tx(
+    conn: &mut Conn,
+    center: &Center,
+    before: Option<i64>,
+    limit: i64,
+) -> db::Result<Vec<SpendingVersion>> {
+    rules::versions(conn, center, before, limit).await
 }
 
 /// Moves a detainee to another state. The caller holds the journal's head, has it touch the rules, and commits.

@@ -108,6 +108,8 @@ impl Stage {
         let channels = [
             wechat_keys.service_table("wechat", &wechat, &url)?,
             alipay_keys.service_table("alipay", &alipay, &url),
+            // What finance uploads of this one brings the fees that were agreed.
+            "[gateway]\nfee_rate = \"0.006\"\n".to_owned(),
             BANKS.to_owned(),
         ];
         fs::write(self.channels_path(), channels.join("\n")).context("the channels")?;

@@ -80,6 +80,14 @@ pub const APPROVALS: Job = Job {
     every_s: 5,
     overdue_s: 300,
 };
+/// Gives back what is held for orders that did not come in time.
+pub const HOLDS: Job = Job {
+    name: "holds",
+    title: "give back what is held for orders that did not come in time",
+    title_zh: "释放逾期未送达订单的冻结款",
+    every_s: 5,
+    overdue_s: 300,
+};
 /// Releases money that terminals did not sell in time, and takes in what waits although it is its turn.
 pub const ALLOWANCES: Job = Job {
     name: "allowances",
@@ -89,7 +97,7 @@ pub const ALLOWANCES: Job = Job {
     overdue_s: 300,
 };
 /// All of them.
-pub const JOBS: [Job; 6] = [ORDERS, REFUNDS, RETURNS, AGED, APPROVALS, ALLOWANCES];
+pub const JOBS: [Job; 7] = [ORDERS, REFUNDS, RETURNS, AGED, APPROVALS, HOLDS, ALLOWANCES];
 
 /// How a job stands in a center.
 #[derive(Debug, Clone, PartialEq, Eq)]

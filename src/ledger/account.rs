@@ -48,14 +48,19 @@ pub async fn by_number(
     .fetch_all(db)
     .await?;
     rows.into_iter()
-        .map(|row| {
-            let code = Code::from_number(row.code)
-                .ok_or_else(|| sqlx::Error::Decode(format!("unknown account code {}", row.code).into()))?;
-            let no = AccountNo(row.account_no);
-            let owner = row.owner;
-            Ok((no, Account { no, code, owner }))
-        })
+        .map(|row| Ok((AccountNo(row.account_no), stored(row.account_no, row.code, row.owner)?)))
         .collect()
+}
+
+/// Reads what is stored of an account.
+pub(super) fn stored(no: i32, code: i16, owner: String) -> sqlx::Result<Account> {
+    let found = Code::from_number(code);
+    let code = found.ok_or_else(|| sqlx::Error::Decode(format!("unknown account code {code}").into()))?;
+    Ok(Account {
+        no: AccountNo(no),
+        code,
+        owner,
+    })
 }
 
 /// Opens accounts of one owner under consecutive numbers and returns the first. The caller commits.

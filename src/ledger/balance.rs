@@ -1,10 +1,11 @@
 //! Balances, now and at any moment of the past.
 
+use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 use crate::{
-    ids::{AccountNo, Seq},
+    ids::{AccountNo, CenterNo, Seq},
     ledger::{Center, Code, account::Account},
     money::Amount,
 };
@@ -115,6 +116,35 @@ pub async fn now(db: impl PgExecutor<'_>, center: &Center, accounts: &[AccountNo
         .map(|row| center.amount(row.balance))
         .collect::<sqlx::Result<_>>()?;
     Ok((balances, seq))
+}
+
+/// For each of some runs of `count` accounts, given by their center and first number: the balances and the last transaction
+/// that they include. All from one snapshot; none for accounts that are not there. The caller knows the currencies.
+pub async fn now_of_many(
+    db: impl PgExecutor<'_>,
+    firsts: &[(CenterNo, AccountNo)],
+    count: i32,
+) -> sqlx::Result<Vec<(Vec<Decimal>, Seq)>> {
+    let centers: Vec<i32> = firsts.iter().map(|(center, _)| center.0).collect();
+    let numbers: Vec<i32> = firsts.iter().map(|(_, first)| first.0).collect();
+    let rows = sqlx::query!(
+        r#"select h.seq as "seq?", b.balances as "balances?: Vec<Decimal>"
+           from unnest($1::integer[], $2::integer[]) with ordinality k (center_id, first, position)
+           left join lateral (select seq from journal_head where center_id = k.center_id offset 0) h on true
+           left join lateral (
+               select array_agg(balance order by account_no) as balances from account_balance
+               where center_id = k.center_id and account_no >= k.first and account_no < k.first + $3 offset 0) b on true
+           order by k.position"#,
+        &centers,
+        &numbers,
+        count,
+    )
+    .fetch_all(db)
+    .await?;
+    let found = rows.into_iter();
+    Ok(found
+        .map(|row| (row.balances.unwrap_or_default(), Seq(row.seq.unwrap_or_default())))
+        .collect())
 }
 
 /// An account with its balance, as lists show it.

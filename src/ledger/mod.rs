@@ -5,7 +5,7 @@
 //! - [`posting`] a movement, a [`Draft`] of a transaction, and the [`Entry`] it becomes; [`record`] its canonical bytes
 //! - [`request`] requests that happen once; [`refusal`] why one is refused; [`outcome`] what is stored of either
 //! - [`lane`] the one way to write: a queue and a task for each center
-//! - [`balance`], [`statement`], [`transaction`] what is read; [`proof`], [`verify`], [`watch`] how it is trusted
+//! - [`balance`], [`statement`], [`transaction`] what is read, [`Gather`] by many at once; [`proof`], [`verify`], [`watch`] how it is trusted
 //!
 //! # Invariants
 //! 1. Transactions of a center are numbered 1, 2, 3 … without holes, and `recorded_at` strictly increases.
@@ -19,6 +19,7 @@ pub mod balance;
 pub mod center;
 pub mod chart;
 pub mod difference;
+mod gather;
 pub mod lane;
 pub mod outcome;
 pub mod posting;
@@ -33,6 +34,7 @@ pub mod watch;
 
 pub use center::Center;
 pub use chart::{Code, Side};
+pub use gather::Gather;
 pub use lane::{Asked, Command, JournalTx, Lanes, Moment, RareCommand, Room, RowSet, Rows, State};
 pub use outcome::{LedgerError, Outcome, Posted};
 pub use posting::{Draft, Entry, Posting};

@@ -27,16 +27,20 @@ impl Posting {
 }
 
 /// Whether a transaction of a kind may move no money: that a person leaves with nothing is recorded, too, that a file was made
-/// for the bank of what is in transit already, and what is said of offline sales that are not paid.
+/// for the bank of what is in transit already, a dispute about goods that have not come, and what is said of offline sales that
+/// are not paid.
 pub(super) fn may_move_nothing(kind: TransactionKind) -> bool {
+    use TransactionKind as K;
     matches!(
         kind,
-        TransactionKind::ReleaseOpened
-            | TransactionKind::PaymentFileMade
-            | TransactionKind::AllowanceEnded
-            | TransactionKind::OfflineSalePutAside
-            | TransactionKind::OfflineSaleDismissed
-            | TransactionKind::OfflineNumbersSkipped
+        K::ReleaseOpened
+            | K::PaymentFileMade
+            | K::OrderDisputed
+            | K::OrderDisputeResolved
+            | K::AllowanceEnded
+            | K::OfflineSalePutAside
+            | K::OfflineSaleDismissed
+            | K::OfflineNumbersSkipped
     )
 }
 

@@ -3,19 +3,22 @@
 use std::collections::HashMap;
 
 use sha2::{Digest as _, Sha256};
+use time::{Date, Duration, OffsetDateTime};
 
 use super::{
     PaymentRefusal as R, Payments, SentPayment,
     entity::{Effect, Told, effects, number_in},
+    failure::{self, Message},
     store,
 };
 use crate::{
+    approval::{Person, unreadable},
     bank::{PaymentReport, PaymentStatus, StatementEntry, StatusReport},
     db::Conn,
     ids::{RequestId, Seq},
     ledger::{Center, LedgerError, Reason, Request, center},
     money::Amount,
-    proto::{PaymentContradictionWork, WorkFacts, work_facts::Facts},
+    proto::{ApprovalFacts, PaymentContradictionWork, WorkFacts, work_facts::Facts},
     settlement::{End, payouts},
     work::{self, NewItem, WorkKind},
 };
@@ -36,6 +39,8 @@ pub struct StatusRead {
     pub counts: [usize; 3],
     /// Of which it says the opposite of what is known.
     pub contradictions: Vec<Seq>,
+    /// The approval by which others allow that what was rejected is owed again, if anything is.
+    pub approval: Option<i64>,
 }
 
 /// What a statement did.
@@ -53,6 +58,15 @@ pub struct StatementRead {
     pub counts: [usize; 2],
     /// Of which it says the opposite of what is known.
     pub contradictions: Vec<Seq>,
+    /// The approval by which others allow that what came back is owed again, if anything is.
+    pub approval: Option<i64>,
+}
+
+/// What reading a file has done.
+struct Taken {
+    repeated: bool,
+    contradictions: Vec<Seq>,
+    approval: Option<i64>,
 }
 
 impl Payments {
@@ -65,16 +79,21 @@ impl Payments {
         let mut conn = self.lanes.database().read.acquire().await?;
         let file = file_of(&mut conn, center, &report).await?;
         let payments = store::payments(&mut conn, center, file).await?;
+        let sent_at = store::files(&mut conn, center, file.saturating_add(1), 1).await?;
         drop(conn);
+        if let (Some(date), Some(sent)) = (report.told_on, sent_at.first()) {
+            self.require_between(center, date, sent.made_at)?;
+        }
         let told = told_by_status(report, payments)?;
         let count = |status| told.iter().filter(|one| one.status == status).count();
         let counts = [PaymentStatus::Paid, PaymentStatus::Rejected, PaymentStatus::Pending].map(count);
-        let (repeated, contradictions) = self.take(center, "STATUS", content, by, &told).await?;
+        let taken = self.take(center, "STATUS", content, by, &told).await?;
         Ok(StatusRead {
-            repeated,
+            repeated: taken.repeated,
             file,
             counts,
-            contradictions,
+            contradictions: taken.contradictions,
+            approval: taken.approval,
         })
     }
 
@@ -100,26 +119,42 @@ impl Payments {
         let (mut told, mut others) = (Vec::new(), 0);
         for entry in &statement.entries {
             match payment_of(&mut conn, center, entry).await? {
-                Some(payment) => told.push(booked(payment, entry)?),
+                Some((payment, sent_at)) => {
+                    if let Some(date) = entry.booked_on {
+                        self.require_between(center, date, sent_at)?;
+                    }
+                    told.push(booked(payment, entry)?);
+                }
                 None => others += 1,
             }
         }
         drop(conn);
         let count = |status| told.iter().filter(|one| one.status == status).count();
         let counts = [PaymentStatus::Paid, PaymentStatus::Rejected].map(count);
-        let (repeated, contradictions) = self.take(center, "STATEMENT", content, by, &told).await?;
+        let taken = self.take(center, "STATEMENT", content, by, &told).await?;
         Ok(StatementRead {
-            repeated,
+            repeated: taken.repeated,
             balances: [statement.opening, statement.closing],
             entries: statement.entries.len(),
             others,
             counts,
-            contradictions,
+            contradictions: taken.contradictions,
+            approval: taken.approval,
         })
     }
 
-    /// Keeps the file and raises what contradicts, together; then ends the payments one by one. Cut off in between, the same file
-    /// again ends the rest: each has a request id of its own, derived from the payment and its end.
+    /// A bank books nothing before it was sent, and nothing of a day that has not come. A day more on each side, for banks in other
+    /// time zones.
+    fn require_between(&self, center: &Center, date: Date, sent_at: OffsetDateTime) -> Result<(), R> {
+        let day = |at: OffsetDateTime| center.zone.business_date(at);
+        let (first, last) = (day(sent_at), day(self.lanes.clock().now()));
+        let is_between = date - last <= Duration::DAY && first - date <= Duration::DAY;
+        is_between.then_some(()).ok_or(R::OtherDate { date })
+    }
+
+    /// Keeps the file and raises what contradicts and what failed, together; then ends what was paid one by one, and asks others
+    /// whether what failed is owed again. Cut off in between, the same file again does the rest: each end has a request id of its
+    /// own, derived from the payment and its end.
     async fn take(
         &self,
         center: &Center,
@@ -127,14 +162,24 @@ impl Payments {
         content: &[u8],
         by: &str,
         told: &[Told],
-    ) -> Result<(bool, Vec<Seq>), LedgerError> {
+    ) -> Result<Taken, LedgerError> {
         let mut tx = self.lanes.database().lane.begin().await?;
         let head = center::head(&mut tx, center.no, true).await?;
         let now = self.lanes.clock().now().max(head.recorded_at);
         let told = known_now(&mut tx, center, told).await?;
         let effects = effects(&told);
-        let is_new =
-            store::insert_message(&mut tx, center.no, kind, content, &Sha256::digest(content), now, by).await?;
+        let sha256 = Sha256::digest(content).to_vec();
+        let (no, is_new) = store::insert_message(&mut tx, center.no, kind, content, &sha256, now, by).await?;
+        let failed: Vec<&Told> = told
+            .iter()
+            .zip(&effects)
+            .filter_map(|(one, effect)| (*effect == Effect::Ends(End::Failed)).then_some(one))
+            .collect();
+        let total = Amount::sum(failed.iter().map(|one| one.payment.amount), center.currency);
+        if is_new && !failed.is_empty() {
+            let item = failure::item(no, &failed, total.map_err(unreadable)?, now);
+            work::raise_in_tx(&mut tx, center.no, &item).await?;
+        }
         let mut contradictions = Vec::new();
         for (one, effect) in told.iter().zip(&effects) {
             if let Effect::Contradicts(known) = effect {
@@ -146,17 +191,30 @@ impl Payments {
         }
         tx.commit().await?;
         for (one, effect) in told.iter().zip(&effects) {
-            if let Effect::Ends(end) = effect
-                && !self.end(center, one, *end).await?
-            {
+            if *effect == Effect::Ends(End::Paid) && !self.end(center, one, End::Paid, None).await? {
                 contradictions.push(one.payment.settlement);
             }
         }
-        Ok((!is_new, contradictions))
+        let message = Message { no, sha256 };
+        let approval = match &failed[..] {
+            [] => None,
+            failed => Some(self.ask_to_fail(center, &message, failed, &Person::named(by)).await?),
+        };
+        Ok(Taken {
+            repeated: !is_new,
+            contradictions,
+            approval,
+        })
     }
 
-    /// Ends a payment; whether it ended so, now or before.
-    async fn end(&self, center: &Center, told: &Told, end: End) -> Result<bool, LedgerError> {
+    /// Ends a payment; whether it ended so, now or before. That it failed, others have allowed.
+    pub(super) async fn end(
+        &self,
+        center: &Center,
+        told: &Told,
+        end: End,
+        allowed: Option<ApprovalFacts>,
+    ) -> Result<bool, LedgerError> {
         let payment = &told.payment;
         let request = Request {
             id: RequestId::derived(&["bank-payment", center.id.as_str(), &payment.end_to_end_id, end.name()]),
@@ -172,7 +230,7 @@ impl Payments {
         };
         let ended = self
             .settlements
-            .end_by_bank(center, request, payment.settlement, end, words)
+            .end_by_bank(center, request, payment.settlement, end, words, allowed)
             .await;
         match ended {
             Ok(_) => Ok(true),
@@ -257,15 +315,16 @@ async fn payment_of(
     conn: &mut Conn,
     center: &Center,
     entry: &StatementEntry,
-) -> Result<Option<SentPayment>, LedgerError> {
+) -> Result<Option<(SentPayment, OffsetDateTime)>, LedgerError> {
     let Some(id) = &entry.end_to_end_id else {
         return Ok(None);
     };
-    let Some(file) = store::file_with(conn, center.no, id).await? else {
+    let Some(payment) = store::payment(conn, center, id).await? else {
         return Ok(None);
     };
-    let payments = store::payments(conn, center, file).await?;
-    Ok(payments.into_iter().find(|payment| payment.end_to_end_id == *id))
+    let files = store::files(conn, center, payment.file.saturating_add(1), 1).await?;
+    let file = files.into_iter().next().ok_or(LedgerError::Internal)?;
+    Ok(Some((payment, file.made_at)))
 }
 
 /// What an entry says of a payment: it left the account, or came back.
@@ -298,7 +357,7 @@ async fn known_now(conn: &mut Conn, center: &Center, told: &[Told]) -> Result<Ve
     Ok(known)
 }
 
-fn contradiction(told: &Told, known: End, at: time::OffsetDateTime) -> NewItem {
+fn contradiction(told: &Told, known: End, at: OffsetDateTime) -> NewItem {
     let payment = &told.payment;
     let facts = PaymentContradictionWork {
         settlement: payment.settlement.0,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::future::{BoxFuture, FutureExt as _};
 use sha2::{Digest as _, Sha256};
-use time::Date;
+use time::{Date, Duration};
 
 use super::{
     PaymentRefusal as R,
@@ -35,6 +35,9 @@ pub(super) struct MakeFile {
     pub execution_date: Option<Date>,
 }
 
+/// How far ahead a file can be paid: what waits longer is put into a later file.
+const AHEAD_MAX: Duration = Duration::days(30);
+
 /// One payment, with what the ledger knows of it.
 struct Payout {
     row: Row,
@@ -49,6 +52,9 @@ impl MakeFile {
         let date = self.execution_date.unwrap_or(moment.effective_date);
         if date < moment.effective_date {
             return Err(R::DateOver { date }.into());
+        }
+        if date - moment.effective_date > AHEAD_MAX {
+            return Err(R::DateTooFar { date }.into());
         }
         let payouts = self.payouts(tx, &center).await?;
         let total = require_in_transit(tx, &center, &payouts).await?;

@@ -34,6 +34,18 @@ pub enum PaymentRefusal {
         /// The date asked for.
         date: Date,
     },
+    /// The bank would pay in a far future.
+    #[error("{date} is more than 30 days ahead")]
+    DateTooFar {
+        /// The date asked for.
+        date: Date,
+    },
+    /// The bank's answer is of a day that has not come, or of one before the payment was sent.
+    #[error("the bank's file tells {date}, which is not between when the payment was sent and tomorrow")]
+    OtherDate {
+        /// The date told.
+        date: Date,
+    },
     /// No such file.
     #[error("payment file {number} does not exist")]
     NotFound {
@@ -68,7 +80,10 @@ impl From<PaymentRefusal> for Refusal {
                 .with_fact("vendor", vendor)
                 .with_fact("settlement", settlement),
             R::Unwritable(_) => because(Reason::BankFileUnreadable),
-            R::DateOver { .. } => because(Reason::InvalidField).about("execution_date"),
+            R::OtherDate { date } => because(Reason::BankFileForeign)
+                .with_fact("date", date)
+                .about("content"),
+            R::DateOver { .. } | R::DateTooFar { .. } => because(Reason::InvalidField).about("execution_date"),
             R::NotFound { number } => because(Reason::NotFound)
                 .with_fact("payment_file", number)
                 .about("name"),

@@ -1,31 +1,39 @@
 //! Paying by the bank: files out, and what the bank says of them.
 //!
 //! # Layout
-//! - `command`: making a file. `entity`: what an answer of the bank changes, pure. `answer`: reading answers.
+//! - `command`: making a file. `entity`: what an answer of the bank changes, pure. `answer`: reading answers. `failure`: what
+//!   others have to allow before what was rejected is owed again.
 //!
 //! # Invariants
 //! 1. A file's total is what its lines come to and what the ledger has in transit: compared before the file exists, and once
 //!    more with the file read back.
 //! 2. Files are numbered 1, 2, 3 …; number, hash and bytes are written by the transaction that records the file, or not at all.
 //! 3. A settlement stands in one file, once, and only if two people have allowed it.
-//! 4. What the bank rejects is owed again, to the last cent; what it paid is paid. Told again, nothing changes; told otherwise,
+//! 4. What the bank rejects is owed again, to the last cent, when another than who brought the bank's file has allowed it; what it
+//!    paid is paid. Told again, nothing changes; told otherwise,
 //!    nothing changes either, and somebody has to look at it.
 
 mod answer;
 mod command;
 mod entity;
 mod error;
+mod failure;
 mod store;
 mod verify;
+
+use std::sync::Arc;
 
 use time::{Date, OffsetDateTime};
 
 pub use answer::{StatementRead, StatusRead};
 use command::MakeFile;
 pub use error::PaymentRefusal;
+pub use failure::FAILURE;
+use failure::FailureRunner;
 pub use verify::PaymentsCheck;
 
 use crate::{
+    approval::{Approvals, Runner},
     bank::{Banks, CenterBank},
     ids::{Seq, VendorId},
     ledger::{Center, Lanes, LedgerError, Posted, Request},
@@ -38,6 +46,7 @@ use crate::{
 pub struct Payments {
     lanes: Lanes,
     settlements: Settlements,
+    approvals: Approvals,
     banks: Banks,
 }
 
@@ -85,15 +94,21 @@ impl Payments {
     /// The domain over its journals and banks.
     pub fn new(lanes: Lanes, settlements: Settlements, banks: Banks) -> Payments {
         Payments {
+            approvals: Approvals::new(lanes.clone()),
             lanes,
             settlements,
             banks,
         }
     }
 
+    /// What runs here when others have allowed it.
+    pub fn runner(&self) -> Arc<dyn Runner> {
+        Arc::new(FailureRunner(self.clone()))
+    }
+
     /// Puts what was allowed and is in no file into one, to be paid today or on a later date.
     ///
-    /// Errors: BANK_NOT_CONFIGURED, NOTHING_TO_PAY, NO_VENDOR_ACCOUNT, INVALID_FIELD for a date that is over.
+    /// Errors: BANK_NOT_CONFIGURED, NOTHING_TO_PAY, NO_VENDOR_ACCOUNT, INVALID_FIELD for a date that is over or too far ahead.
     pub async fn make_file(
         &self,
         center: &Center,

@@ -128,14 +128,35 @@ pub(super) async fn content(conn: &mut PgConnection, center: CenterNo, number: i
 
 /// A file's payments, in its order.
 pub(super) async fn payments(conn: &mut PgConnection, center: &Center, number: i64) -> sqlx::Result<Vec<SentPayment>> {
+    sent(conn, center, Some(number), None).await
+}
+
+/// One payment, by what the bank's answers name it.
+pub(super) async fn payment(
+    conn: &mut PgConnection,
+    center: &Center,
+    end_to_end_id: &str,
+) -> sqlx::Result<Option<SentPayment>> {
+    let found = sent(conn, center, None, Some(end_to_end_id)).await?;
+    Ok(found.into_iter().next())
+}
+
+async fn sent(
+    conn: &mut PgConnection,
+    center: &Center,
+    number: Option<i64>,
+    end_to_end_id: Option<&str>,
+) -> sqlx::Result<Vec<SentPayment>> {
     let rows = sqlx::query!(
         r#"select f.seq, f.file_no, f.end_to_end_id, f.account_version, s.vendor_id, s.total, e.state as "state?"
            from settlement_sent f
            join settlement s on s.center_id = f.center_id and s.seq = f.seq
            left join settlement_end e on e.center_id = f.center_id and e.seq = f.seq
-           where f.center_id = $1 and f.file_no = $2 order by f.line_no"#,
+           where f.center_id = $1 and ($2::bigint is null or f.file_no = $2) and ($3::text is null or f.end_to_end_id = $3)
+           order by f.line_no"#,
         center.no.0,
         number,
+        end_to_end_id,
     )
     .fetch_all(conn)
     .await?;
@@ -169,7 +190,7 @@ pub(super) async fn file_with(
     .await
 }
 
-/// Keeps what the bank sent; whether it was not there before. The caller holds the journal's head.
+/// Keeps what the bank sent; its number, and whether it was not there before. The caller holds the journal's head.
 pub(super) async fn insert_message(
     conn: &mut PgConnection,
     center: CenterNo,
@@ -178,11 +199,11 @@ pub(super) async fn insert_message(
     sha256: &[u8],
     at: OffsetDateTime,
     by: &str,
-) -> sqlx::Result<bool> {
-    let inserted = sqlx::query!(
+) -> sqlx::Result<(i64, bool)> {
+    let inserted = sqlx::query_scalar!(
         "insert into bank_message (center_id, message_no, kind, sha256, content, received_at, received_by)
          values ($1, (select coalesce(max(message_no), 0) + 1 from bank_message where center_id = $1), $2, $3, $4, $5, $6)
-         on conflict (center_id, kind, sha256) do nothing",
+         on conflict (center_id, kind, sha256) do nothing returning message_no",
         center.0,
         kind,
         sha256,
@@ -190,7 +211,18 @@ pub(super) async fn insert_message(
         at,
         by,
     )
-    .execute(conn)
+    .fetch_optional(&mut *conn)
     .await?;
-    Ok(inserted.rows_affected() > 0)
+    if let Some(no) = inserted {
+        return Ok((no, true));
+    }
+    let kept = sqlx::query_scalar!(
+        "select message_no from bank_message where center_id = $1 and kind = $2 and sha256 = $3",
+        center.0,
+        kind,
+        sha256,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok((kept, false))
 }

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use futures::future::{BoxFuture, FutureExt as _};
 use rust_decimal::Decimal;
 
+use super::FAILURE;
 use crate::{
     approval,
     db::Conn,
     ledger::{
-        Center,
+        Center, record,
         verify::{Check, Page, VerifyError},
     },
-    proto::{JournalRecord, PaymentFileFacts, journal_record::Facts},
+    proto::{FailPaymentsCommand, JournalRecord, PaymentFileFacts, journal_record::Facts},
 };
 
 /// Files are numbered without holes, their bytes have the hash that the journal records, and their payments are settlements that
@@ -30,7 +31,8 @@ impl Check for PaymentsCheck {
                     self.file(conn, page, record, facts).await?;
                 }
             }
-            files(conn, page).await
+            files(conn, page).await?;
+            failures(conn, page).await
         }
         .boxed()
     }
@@ -129,6 +131,47 @@ async fn sent(conn: &mut Conn, center: &Center, number: i64) -> sqlx::Result<BTr
             (row.line_no, line)
         })
         .collect())
+}
+
+/// What stood in a file and failed was allowed by others, who were told of that payment; and the record says so.
+async fn failures(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    let rows = sqlx::query!(
+        r#"select f.end_to_end_id, e.end_seq, n.approval_no as "approval_no?"
+           from settlement_end e
+           join settlement_sent f on f.center_id = e.center_id and f.seq = e.seq
+           left join payment_failure n on n.center_id = e.center_id and n.end_seq = e.end_seq
+               and n.end_to_end_id = f.end_to_end_id
+           where e.center_id = $1 and e.state = 'FAILED' and e.end_seq > $2 and e.end_seq <= $3"#,
+        page.center.no.0,
+        page.after.0,
+        page.through.0,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    for row in rows {
+        let differs = |what: &str| Err(page.row_differs("payment_failure", &row.end_to_end_id, what));
+        let Some(no) = row.approval_no else {
+            return differs("it was taken out of a file, and nobody else had allowed it");
+        };
+        let approval = approval::find_in_tx(conn, page.center, no).await?;
+        let Some(approval) = approval.filter(|found| found.is_approved() && found.kind == FAILURE.name) else {
+            return differs("what it names has not allowed it");
+        };
+        let told: FailPaymentsCommand = record::read_canonical(&approval.command)?;
+        let mut payments = told.payments.iter();
+        if !payments.any(|payment| payment.end_to_end_id == row.end_to_end_id) {
+            return differs("what it names was about other payments");
+        }
+        let ended = page.records.iter().find(|record| record.seq == row.end_seq);
+        let says = ended.and_then(|record| match &record.facts {
+            Some(Facts::Outcome(facts)) => facts.approval.clone(),
+            _ => None,
+        });
+        if says != Some(approval.facts()) {
+            return differs("the record names another approval");
+        }
+    }
+    Ok(())
 }
 
 /// The files that are stored, against the records; the hash is that of the bytes.

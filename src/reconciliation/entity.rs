@@ -2,14 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rust_decimal::Decimal;
 use time::{Date, OffsetDateTime};
 
-use super::Totals;
+use super::{Totals, fee_rule::FeeRule};
 use crate::{
     gateway::{BillKind, BillRow},
     ids::{CenterNo, RemittanceId, Seq},
-    money::{Amount, Currency, MoneyError, part_of},
+    money::{Amount, Currency, MoneyError},
     refund::{SucceededRefund, refund_number},
     remittance::{PostedPayment, order_number},
 };
@@ -87,8 +86,8 @@ pub enum BreakKind {
     AmountDiffers,
     /// The bill has it more than once, or an earlier bill had it.
     Duplicate,
-    /// Both have it, and its fee is not what the channel's fee rate makes of it. The fee is recorded all the same, as the bill tells
-    /// it: the gateway has kept it.
+    /// Both have it, and its fee is not what the channel's fee rate makes of it, or no rate is known and somebody uploads the bill.
+    /// A fetched bill's fee is recorded all the same: the gateway has kept it. An uploaded one's is not.
     FeeDiffers,
 }
 
@@ -167,21 +166,21 @@ pub(super) struct Compared {
     pub new_entries: Vec<BillEntry>,
 }
 
-/// Compares; `fee_rate` is the channel's, if it was told. Breaks are in the bill's order; what only the ledger has comes last, in the journal's order.
+/// Compares. Breaks are in the bill's order; what only the ledger has comes last, in the journal's order.
 pub(super) fn compare(
     date: Date,
     rows: &[BillRow],
     ledger: &Ledger,
     currency: Currency,
-    fee_rate: Option<Decimal>,
+    fees: FeeRule,
 ) -> Result<Compared, MoneyError> {
-    let mut book = Book::of(date, ledger, fee_rate);
+    let mut book = Book::of(date, ledger, fees);
     let mut breaks: Vec<Break> = Vec::new();
     let (mut matched, mut new_entries) = (0, Vec::new());
     for row in rows {
         let (verdict, entry) = book.judge(row)?;
         let is_exact = matches!(verdict, None | Some(BreakKind::FeeDiffers));
-        if is_exact && !book.is_told(row) {
+        if is_exact && !book.is_told(row) && fees.takes(row)? {
             new_entries.push(BillEntry {
                 kind: row.kind,
                 gateway_id: row.gateway_id.clone(),
@@ -228,7 +227,7 @@ pub(super) fn compare(
 /// The ledger's side while the bill is read: what was found in it already.
 struct Book<'a> {
     date: Date,
-    fee_rate: Option<Decimal>,
+    fees: FeeRule,
     /// By kind, our number and the gateway's: an order may be paid more than once.
     entries: HashMap<(BillKind, &'a str, &'a str), &'a LedgerEntry>,
     told: &'a HashMap<Key, Told>,
@@ -237,14 +236,14 @@ struct Book<'a> {
 }
 
 impl<'a> Book<'a> {
-    fn of(date: Date, ledger: &'a Ledger, fee_rate: Option<Decimal>) -> Book<'a> {
+    fn of(date: Date, ledger: &'a Ledger, fees: FeeRule) -> Book<'a> {
         let by_numbers = |entry: &'a LedgerEntry| {
             let key = (entry.kind, entry.number.as_str(), entry.gateway_id.as_str());
             (key, entry)
         };
         Book {
             date,
-            fee_rate,
+            fees,
             entries: ledger.entries.iter().map(by_numbers).collect(),
             told: &ledger.told,
             seen: HashSet::new(),
@@ -279,15 +278,12 @@ impl<'a> Book<'a> {
         if !is_same {
             return Ok((Some(BreakKind::AmountDiffers), Some(evidence)));
         }
-        evidence.expected_fee = self.expected_fee(row)?.filter(|expected| *expected != row.fee);
+        evidence.expected_fee = self.fees.expected(row)?.filter(|expected| *expected != row.fee);
+        if evidence.expected_fee.is_none() && told.is_none() && !self.fees.takes(row)? {
+            evidence.expected_fee = Some(Amount::zero(row.amount.currency()));
+        }
         let verdict = evidence.expected_fee.map(|_| BreakKind::FeeDiffers);
         Ok((verdict, Some(evidence)))
-    }
-
-    /// What the gateway was expected to keep of a payment. What it gives back with a refund is its own rule.
-    fn expected_fee(&self, row: &BillRow) -> Result<Option<Amount>, MoneyError> {
-        let rate = self.fee_rate.filter(|_| row.kind == BillKind::Payment);
-        rate.map(|rate| part_of(row.amount, rate)).transpose()
     }
 
     fn is_told(&self, row: &BillRow) -> bool {
@@ -334,9 +330,11 @@ fn count(items: usize) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use rust_decimal::Decimal;
     use time::macros::{date, datetime};
 
     use super::*;
+    use crate::reconciliation::BroughtBy;
 
     const DAY: Date = date!(2031 - 05 - 06);
 
@@ -399,6 +397,50 @@ mod tests {
         }
     }
 
+    fn fetched(rate: Option<Decimal>) -> FeeRule {
+        let brought_by = BroughtBy::Gateway;
+        FeeRule { rate, brought_by }
+    }
+
+    #[test]
+    fn an_uploaded_bill_brings_no_fee_that_was_not_agreed() {
+        let rows = [
+            row(1, Payment, "A", "pay_A", "100"),
+            row(2, Payment, "B", "pay_B", "50"),
+            row(3, Refund, "C", "ref_C", "100"),
+        ];
+        let entries = vec![
+            entry(Payment, "A", "pay_A", "100", 1),
+            entry(Payment, "B", "pay_B", "50", 2),
+            entry(Refund, "C", "ref_C", "100", 3),
+        ];
+        let uploaded = |rate| FeeRule {
+            rate,
+            brought_by: BroughtBy::Person,
+        };
+        let come = |told: &[_], rule| compare(DAY, &rows, &ledger(entries.clone(), told), cny(), rule).unwrap();
+        // 0.60 of 100 was agreed; of 50 it was not, and a refund costs nothing.
+        let found = come(&[], uploaded(Some(Decimal::new(6, 3))));
+        assert_eq!(kinds(&found), ["FEE_DIFFERS", "FEE_DIFFERS"]);
+        let brought: Vec<_> = found
+            .new_entries
+            .iter()
+            .map(|entry| entry.gateway_id.as_str())
+            .collect();
+        assert_eq!(brought, ["pay_A"]);
+        // Without a rate nothing was agreed.
+        let found = come(&[], uploaded(None));
+        assert_eq!((kinds(&found).len(), found.new_entries.len()), (3, 0));
+        assert_eq!(found.breaks[0].ledger.as_ref().unwrap().expected_fee, Some(amount("0")));
+        // What the gateway's own bill told before is known.
+        let told = [
+            (Payment, "pay_A", DAY, "0.60"),
+            (Payment, "pay_B", DAY, "0.60"),
+            (Refund, "ref_C", DAY, "0.60"),
+        ];
+        assert_eq!(kinds(&come(&told, uploaded(None))), Vec::<&str>::new());
+    }
+
     fn kinds(compared: &Compared) -> Vec<&'static str> {
         compared.breaks.iter().map(|found| found.kind.name()).collect()
     }
@@ -412,7 +454,7 @@ mod tests {
             entry(Refund, "B", "ref_B", "40", 9),
             entry(Payment, "A", "pay_A", "100", 3),
         ];
-        let compared = compare(DAY, &rows, &ledger(entries.clone(), &[]), cny(), None).unwrap();
+        let compared = compare(DAY, &rows, &ledger(entries.clone(), &[]), cny(), fetched(None)).unwrap();
         assert_eq!(kinds(&compared), Vec::<&str>::new());
         assert_eq!((compared.totals.lines, compared.totals.matched), (2, 2));
         assert_eq!(compared.totals.bill_paid, compared.totals.ledger_paid);
@@ -421,7 +463,7 @@ mod tests {
         assert_eq!(compared.new_entries.len(), 2);
         // Told already, by this bill: matched as before, and nothing new.
         let told = [(Payment, "pay_A", DAY, "0.60"), (Refund, "ref_B", DAY, "0.60")];
-        let again = compare(DAY, &rows, &ledger(entries, &told), cny(), None).unwrap();
+        let again = compare(DAY, &rows, &ledger(entries, &told), cny(), fetched(None)).unwrap();
         assert_eq!(again.totals, compared.totals);
         assert!(again.new_entries.is_empty());
     }
@@ -441,7 +483,7 @@ mod tests {
             entry(Payment, "B", "pay_B", "20", 2),
             entry(Payment, "C", "pay_C", "7", 3),
         ];
-        let compared = compare(DAY, &rows, &ledger(entries, &[]), cny(), None).unwrap();
+        let compared = compare(DAY, &rows, &ledger(entries, &[]), cny(), fetched(None)).unwrap();
         let expected = [
             "AMOUNT_DIFFERS",
             "ONLY_IN_BILL",
@@ -489,7 +531,7 @@ mod tests {
             entry(Payment, "D", "pay_D", "100", 4),
         ];
         let rate = Some(Decimal::new(6, 3));
-        let compared = compare(DAY, &rows, &ledger(entries.clone(), &[]), cny(), rate).unwrap();
+        let compared = compare(DAY, &rows, &ledger(entries.clone(), &[]), cny(), fetched(rate)).unwrap();
         // Another amount comes first; what a refund gives back is not expected.
         assert_eq!(kinds(&compared), ["FEE_DIFFERS", "AMOUNT_DIFFERS"]);
         let evidence = compared.breaks[0].ledger.as_ref().unwrap();
@@ -502,7 +544,7 @@ mod tests {
             (Payment, "pay_B", DAY, "0.60"),
             (Refund, "ref_C", DAY, "0.60"),
         ];
-        let again = compare(DAY, &rows, &ledger(entries, &told), cny(), rate).unwrap();
+        let again = compare(DAY, &rows, &ledger(entries, &told), cny(), fetched(rate)).unwrap();
         assert_eq!(kinds(&again), ["FEE_DIFFERS", "AMOUNT_DIFFERS"]);
         assert_eq!(again.breaks[0].ledger.as_ref().unwrap().fee, Some(amount("0.60")));
         assert!(again.new_entries.is_empty());
@@ -518,7 +560,7 @@ mod tests {
             entry(Payment, "B", "pay_B", "20", 2),
             entry(Payment, "B", "pay_B2", "20", 3),
         ];
-        let compared = compare(DAY, &rows, &ledger(entries, &[]), cny(), None).unwrap();
+        let compared = compare(DAY, &rows, &ledger(entries, &[]), cny(), fetched(None)).unwrap();
         assert_eq!(kinds(&compared), Vec::<&str>::new());
         assert_eq!((compared.totals.matched, compared.new_entries.len()), (2, 2));
         assert_eq!(compared.totals.ledger_paid, amount("40"));
@@ -541,7 +583,7 @@ mod tests {
             (Payment, "pay_B", DAY, "0.50"),
             (Payment, "pay_C", date!(2031 - 05 - 07), "0.60"),
         ];
-        let compared = compare(DAY, &rows, &ledger(entries, &told), cny(), None).unwrap();
+        let compared = compare(DAY, &rows, &ledger(entries, &told), cny(), fetched(None)).unwrap();
         // C is in the next day's bill, and so not missing in this one.
         assert_eq!(kinds(&compared), ["DUPLICATE", "AMOUNT_DIFFERS"]);
         assert_eq!(compared.breaks[1].ledger.as_ref().unwrap().fee, Some(amount("0.50")));

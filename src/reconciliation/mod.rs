@@ -1,16 +1,18 @@
 //! The gateway's bill of a day against the ledger: what matches, what does not, and the fees the gateway kept.
 //!
 //! # Layout
-//! - `entity`: the comparison, pure. `fees`: the transaction that records the fees of what matches.
+//! - `entity`: the comparison, pure. `fee_rule`: which fees are recorded, pure. `fees`: the transaction that records the fees of what matches.
 //!
 //! # Invariants
 //! 1. A payment or refund matches one row of one bill, by kind, our number, the gateway's number and the amount, all of them.
 //! 2. The fee of a payment or refund is recorded once, whichever bills tell it how often.
-//! 3. A payment's fee that is not what the channel's rate makes of it is a break; it is recorded as the bill tells it.
+//! 3. A payment's fee that is not what the channel's rate makes of it is a break. The gateway's own bill has it recorded as it tells
+//!    it; one that somebody uploads records no fee that was not agreed.
 //! 4. A run of a comparison is never changed. The same bill on the same ledger finds the run that is there.
 
 mod entity;
 mod error;
+mod fee_rule;
 mod fees;
 mod posting;
 mod store;
@@ -22,6 +24,8 @@ use entity::{BillEntry, Compared, Ledger, compare};
 pub use entity::{Break, BreakKind, LedgerEntry, Source};
 pub use error::ReconciliationRefusal;
 use error::ReconciliationRefusal as R;
+pub use fee_rule::BroughtBy;
+use fee_rule::FeeRule;
 use sha2::{Digest as _, Sha256};
 pub use store::Cursor;
 use time::{Date, OffsetDateTime};
@@ -122,7 +126,7 @@ impl Reconciliations {
         })?;
         let rows = self.read(center, &of, &bill).await?;
         self.bring_in(center, &of, &rows).await?;
-        self.import(center, of, bill, actor).await
+        self.take(center, of, bill, actor, BroughtBy::Gateway).await
     }
 
     /// Takes the payments of our orders that the bill tells and the ledger does not have. A further payment of an order is told by
@@ -130,7 +134,7 @@ impl Reconciliations {
     ///
     /// Only of a bill that was fetched: one that somebody uploads is that one person's word, and moves no money.
     async fn bring_in(&self, center: &Center, of: &BillOf, rows: &[BillRow]) -> Result<(), LedgerError> {
-        let compared = self.compare(center, of, rows).await?;
+        let compared = self.compare(center, of, rows, BroughtBy::Gateway).await?;
         let missing = compared
             .breaks
             .iter()
@@ -166,7 +170,8 @@ impl Reconciliations {
         Ok(rows)
     }
 
-    /// Compares a bill with the ledger, records the fees of what matches, and keeps what came of it.
+    /// Compares a bill that somebody brings with the ledger, records those fees of what matches that were agreed with the gateway,
+    /// and keeps what came of it.
     ///
     /// A bill that cannot be read changes nothing. Imported again it is compared again: what was found meanwhile is no break
     /// any more, and if nothing changed, the answer is the run that is there.
@@ -179,10 +184,21 @@ impl Reconciliations {
         bill: Vec<u8>,
         actor: &str,
     ) -> Result<Reconciliation, LedgerError> {
+        self.take(center, of, bill, actor, BroughtBy::Person).await
+    }
+
+    async fn take(
+        &self,
+        center: &Center,
+        of: BillOf,
+        bill: Vec<u8>,
+        actor: &str,
+        brought_by: BroughtBy,
+    ) -> Result<Reconciliation, LedgerError> {
         self.require_over(center, of.date)?;
         let rows = self.read(center, &of, &bill).await?;
         for _ in 0..ATTEMPTS_MAX {
-            let compared = self.compare(center, &of, &rows).await?;
+            let compared = self.compare(center, &of, &rows, brought_by).await?;
             if compared.new_entries.is_empty() {
                 return self.keep(center, of, &bill, &compared, actor).await;
             }
@@ -261,7 +277,13 @@ impl Reconciliations {
         Ok(rows.into_iter().filter(keeps).collect())
     }
 
-    async fn compare(&self, center: &Center, of: &BillOf, rows: &[BillRow]) -> Result<Compared, LedgerError> {
+    async fn compare(
+        &self,
+        center: &Center,
+        of: &BillOf,
+        rows: &[BillRow],
+        brought_by: BroughtBy,
+    ) -> Result<Compared, LedgerError> {
         let mut tx = self.lanes.database().read.begin().await?;
         let day_before = of.date.previous_day().unwrap_or(of.date);
         let day = (center.zone.end_of(day_before), center.zone.end_of(of.date));
@@ -292,8 +314,9 @@ impl Reconciliations {
         let told = store::told(&mut tx, center, &of.channel, &entries).await?;
         tx.commit().await?;
         let ledger = Ledger { entries, told };
-        let fee_rate = self.gate(of)?.fee_rate;
-        compare(of.date, rows, &ledger, center.currency, fee_rate).map_err(broken)
+        let rate = self.gate(of)?.fee_rate;
+        let fees = FeeRule { rate, brought_by };
+        compare(of.date, rows, &ledger, center.currency, fees).map_err(broken)
     }
 
     /// Remembers what matches, and records its fees.

@@ -226,10 +226,11 @@ pub(super) fn check_amounts(
     Ok(())
 }
 
-/// What a posting on an available account means for the money's layers. `record` is needed of every kind but purchases.
+/// What a posting on an available account means for the money's layers: the `leg` of a transaction, from 1. `record` is needed of
+/// every kind but purchases.
 pub(super) fn meaning(
     kind: TransactionKind,
-    is_debit: bool,
+    (leg, is_debit): (i16, bool),
     record: Option<&JournalRecord>,
 ) -> Result<Meaning, Declined> {
     use TransactionKind as K;
@@ -241,7 +242,26 @@ pub(super) fn meaning(
         (K::Return, false, Some(Facts::Return(came_back))) => Meaning::Restored {
             taken_by: Seq(came_back.purchase),
         },
-        (K::RefundFailed | K::ReleaseFailed | K::AllowanceEnded, false, _) => {
+        // Orders that end with a release come first, in the order of its facts.
+        (K::ReleaseOpened, false, Some(Facts::Release(release))) => {
+            let index = usize::try_from(leg).ok().and_then(|leg| leg.checked_sub(1));
+            let ended = index.and_then(|index| release.ended_orders.get(index));
+            let ended = ended.ok_or_else(|| Declined::Broken("a release credits what no order held".into()))?;
+            Meaning::Restored {
+                taken_by: Seq(ended.order),
+            }
+        }
+        (
+            K::RefundFailed
+            | K::ReleaseFailed
+            | K::OrderDelivered
+            | K::OrderCancelled
+            | K::OrderExpired
+            | K::OrderDisputeResolved
+            | K::AllowanceEnded,
+            false,
+            _,
+        ) => {
             let reverses = record.map_or(0, |record| record.reverses);
             Meaning::Restored {
                 taken_by: Seq(reverses),

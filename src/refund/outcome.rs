@@ -259,6 +259,7 @@ fn outcome(reference: &str, reason: &str) -> OutcomeFacts {
     OutcomeFacts {
         reference: reference.to_owned(),
         reason: reason.to_owned(),
+        approval: None,
     }
 }
 

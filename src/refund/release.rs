@@ -11,15 +11,19 @@ use super::{
 };
 use crate::{
     approval::{NewApproval, Question, VALID, is_large_payout, person_of},
+    commissary::{self, EndedOrders},
     custody::{self, DetaineeState},
     db::Conn,
     ids::{AccountNo, DetaineeId, Seq},
     ledger::{
-        Center, Declined, Draft, JournalTx, LedgerError, Posted, RareCommand, Request, balance, record, transaction,
+        Center, Declined, Draft, JournalTx, LedgerError, Posted, RareCommand, Request, balance, chart, record,
+        transaction,
     },
     money::Amount,
     offline_sales,
-    proto::{ApprovalFacts, JournalRecord, OutcomeFacts, ReleaseFacts, TransactionKind, journal_record::Facts},
+    proto::{
+        ApprovalFacts, JournalRecord, OutcomeFacts, PostingRecord, ReleaseFacts, TransactionKind, journal_record::Facts,
+    },
 };
 
 impl Refunds {
@@ -125,6 +129,7 @@ pub(super) struct OpenRelease {
 
 /// Somebody who can leave, account by account.
 struct Leaving {
+    detainee: custody::Detainee,
     balances: Vec<(AccountNo, Amount)>,
     total: Amount,
 }
@@ -145,6 +150,7 @@ impl OpenRelease {
         Ok(Leaving {
             total: Amount::sum(balances.iter().copied(), center.currency)?,
             balances: accounts.into_iter().zip(balances).collect(),
+            detainee,
         })
     }
 
@@ -154,7 +160,29 @@ impl OpenRelease {
             amount: amount.to_string(),
             destination: self.destination.clone(),
             approval: self.allowed.as_ref().map(|(_, approval)| approval.clone()),
+            ended_orders: Vec::new(),
         }
+    }
+
+    /// The detainee's orders end: what they held is available first, and leaves with the rest.
+    async fn end_orders(
+        &self,
+        tx: &mut JournalTx,
+        detainee: &custody::Detainee,
+        balances: &mut [(AccountNo, Amount)],
+    ) -> Result<EndedOrders, Declined> {
+        let by = (self.request.actor.as_str(), "released");
+        let ended = commissary::end_orders_in_tx(tx, detainee, by).await?;
+        for posting in &ended.postings {
+            for (no, balance) in balances.iter_mut() {
+                if *no == posting.debit {
+                    *balance = balance.checked_sub(posting.amount)?;
+                } else if *no == posting.credit {
+                    *balance = balance.checked_add(posting.amount)?;
+                }
+            }
+        }
+        Ok(ended)
     }
 
     async fn asked(&self, conn: &mut Conn, center: &Center) -> Result<Option<NewApproval>, LedgerError> {
@@ -190,10 +218,12 @@ impl OpenRelease {
     async fn open(&self, tx: &mut JournalTx) -> Result<Draft, Declined> {
         let (center, moment) = (tx.center().clone(), tx.moment());
         let Leaving {
-            balances,
+            detainee,
+            mut balances,
             total: amount,
         } = self.leaving(tx.conn(), &center).await?;
         self.check_allowed(amount)?;
+        let ended = self.end_orders(tx, &detainee, &mut balances).await?;
         let opened_by = person_of(&self.request.actor);
         let by = (
             opened_by.as_str(),
@@ -210,10 +240,15 @@ impl OpenRelease {
         };
         custody::set_state_in_tx(tx.conn(), &center, &self.detainee, state).await?;
         tx.touch_rules();
+        let postings = ended.postings.into_iter().chain(posting::opened(&balances)).collect();
+        let facts = ReleaseFacts {
+            ended_orders: ended.facts,
+            ..self.facts(amount)
+        };
         Ok(Draft::new(
             TransactionKind::ReleaseOpened,
-            posting::opened(&balances),
-            Facts::Release(self.facts(amount)),
+            postings,
+            Facts::Release(facts),
         ))
     }
 }
@@ -263,7 +298,9 @@ impl EndRelease {
         let opened = opened.ok_or_else(|| Declined::Broken(format!("transaction {} is gone", row.seq)))?;
         let mut total = Amount::zero(center.currency);
         let mut put_back = Vec::with_capacity(opened.record.postings.len());
-        for leg in &opened.record.postings {
+        // What orders held is available again, and stays so.
+        let left = |leg: &&PostingRecord| leg.credit == chart::RELEASES_IN_TRANSIT.0;
+        for leg in opened.record.postings.iter().filter(left) {
             let amount = Amount::parse(&leg.amount, center.currency)?;
             total = total.checked_add(amount)?;
             put_back.push(posting::put_back(AccountNo(leg.debit), amount));
@@ -283,6 +320,7 @@ impl EndRelease {
         let facts = OutcomeFacts {
             reference: self.reference.clone(),
             reason: self.reason.clone(),
+            approval: None,
         };
         Ok(Draft::new(kind, postings, Facts::Outcome(facts)).reversing(row.seq))
     }

@@ -29,7 +29,7 @@ pub(super) async fn movements(
 ) -> Result<(Vec<Movement>, Vec<JournalRecord>), Declined> {
     // Purchases are most of a statement, and say all by their kind.
     let rows = sqlx::query!(
-        r#"select p.seq, p.amount, p.debit = $2 as "is_debit!", t.kind,
+        r#"select p.seq, p.leg, p.amount, p.debit = $2 as "is_debit!", t.kind,
                   case when t.kind <> $4 then t.record end as "record?"
            from posting p join journal_transaction t on t.center_id = p.center_id and t.seq = p.seq
            where p.center_id = $1 and (p.debit = $2 or p.credit = $2) and p.seq <= $3
@@ -48,7 +48,7 @@ pub(super) async fn movements(
         movements.push(Movement {
             seq: Seq(row.seq),
             amount: center.amount(row.amount)?,
-            meaning: meaning(kind, row.is_debit, record.as_ref())?,
+            meaning: meaning(kind, (row.leg, row.is_debit), record.as_ref())?,
         });
         if kind == TransactionKind::Credit {
             credits.extend(record);

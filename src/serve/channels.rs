@@ -32,7 +32,10 @@ pub(super) fn open(config: &Config, address: SocketAddr, clock: &Clock) -> anyho
         };
         let channel = WebhookChannel::try_new(of_gateway, clock.clone()).context("gateway.base_url")?;
         let notify_url = gateway.notify_url.clone().unwrap_or_else(|| own(&gateway.channel));
-        gates.push(Gate::new(Arc::new(channel), notify_url));
+        gates.push(Gate {
+            fee_rate: gateway.fee_rate,
+            ..Gate::new(Arc::new(channel), notify_url)
+        });
     }
     for (name, told) in &config.channels {
         let common = &told.common;

@@ -3,9 +3,10 @@
 mod banks;
 mod channels;
 
-use std::{io::Write as _, sync::Arc};
+use std::{io::Write as _, net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
+use axum::Router;
 use futures::future::try_join_all;
 use secrecy::ExposeSecret as _;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -16,6 +17,7 @@ use crate::{
     api::{
         grpc::auth::AuthLayer,
         server::{self, Doors},
+        tls::Door,
     },
     approval::{Desk, Runner},
     clock::Clock,
@@ -35,7 +37,7 @@ use crate::{
     refund::{Refunds, Review, ReviewRunner},
     remittance::Remittances,
     settlement::Settlements,
-    terminal::{Authority, Terminals},
+    terminal::{Authority, Pins, Terminals},
     unmatched::UnmatchedSums,
     work::WorkQueue,
 };
@@ -81,6 +83,8 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let custody = Custody::new(database.clone(), clock.clone());
     let payers = payers(config, &database, &clock).await?;
     let commissary = Commissary::new(lanes.clone(), custody.clone());
+    let terminals = terminals(config, &database, &clock, key)?;
+    let port = terminal_port(config, &terminals, &clock).await?;
     let listener = listen(config).await?;
     let address = listener.local_addr()?;
     let channels = channels::open(config, address, &clock)?;
@@ -89,20 +93,20 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let reconciliations = Reconciliations::new(lanes.clone(), custody.clone(), channels.clone());
     // Who runs what was allowed, kind by kind.
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
-    let reviews = [Review::Release, Review::Reject]
-        .map(|review| Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>);
+    let reviews = reviews(&remittances, &refunds);
     let distributions = Distributions::new(lanes.clone(), custody.clone());
     let runners = unmatched.runners().into_iter().chain(reviews).chain(refunds.runners());
     let runners = runners.chain(distributions.runners()).chain(commissary.runners());
     let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
     let payments = Payments::new(lanes.clone(), settlements.clone(), banks::open(config)?);
     let offline_sales = OfflineSales::new(lanes.clone());
-    let runners = runners.chain([settlements.runner(), contracts.runner(), offline_sales.runner()]);
+    let paying = [settlements.runner(), contracts.runner(), payments.runner()];
+    let runners = runners.chain(paying).chain([offline_sales.runner()]);
     let desk = Desk::new(lanes.clone(), runners);
     let router = server::router(Doors {
         lanes: lanes.clone(),
         custody: custody.clone(),
-        commissary,
+        commissary: commissary.clone(),
         distributions,
         payers,
         remittances: remittances.clone(),
@@ -114,7 +118,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         desk: desk.clone(),
         unmatched,
         work: WorkQueue::new(lanes.clone()),
-        terminals: terminals(config, &database, &clock)?,
+        terminals,
         offline_sales: offline_sales.clone(),
         auth,
         message_size_max: config.limits.message_size_max_bytes,
@@ -123,9 +127,13 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     .await?;
 
     let by_the_clock = (custody, Watched::new(database.clone(), clock.clone()), stop.clone());
-    let tasks = start_jobs((remittances, refunds), offline_sales, desk, channels, by_the_clock);
+    let selling = (commissary, offline_sales);
+    let tasks = start_jobs((remittances, refunds), selling, desk, channels, by_the_clock);
+    if let Some((_, address, _)) = &port {
+        announce(&format!("terminals on {address}"))?;
+    }
     announce(&format!("custody ready on {address}"))?;
-    let served = server::serve(listener, router, stop.clone()).await;
+    let served = serve_ports(listener, port, router, stop.clone()).await;
     stop.cancel();
     try_join_all(tasks).await?;
     lanes.close().await;
@@ -133,19 +141,27 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     Ok(served?)
 }
 
+/// What ends reviews when two people have decided.
+fn reviews(remittances: &Remittances, refunds: &Refunds) -> [Arc<dyn Runner>; 2] {
+    [Review::Release, Review::Reject]
+        .map(|review| Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>)
+}
+
 /// Starts what runs by the clock.
 fn start_jobs(
     (remittances, refunds): (Remittances, Refunds),
-    offline_sales: OfflineSales,
+    (commissary, offline_sales): (Commissary, OfflineSales),
     desk: Desk,
     channels: Channels,
     (custody, watched, stop): (Custody, Watched, CancellationToken),
-) -> [JoinHandle<()>; 4] {
+) -> [JoinHandle<()>; 5] {
     let polling = jobs::polling::run(remittances, refunds, custody.clone(), watched.clone(), stop.clone());
+    let holding = jobs::holds::run(commissary, custody.clone(), watched.clone(), stop.clone());
     let releasing = jobs::allowances::run(offline_sales, custody.clone(), watched.clone(), stop.clone());
     let deciding = jobs::approvals::run(desk, custody, watched, stop.clone());
     [
         tokio::spawn(polling),
+        tokio::spawn(holding),
         tokio::spawn(releasing),
         tokio::spawn(deciding),
         tokio::spawn(jobs::keys::run(channels, stop)),
@@ -159,9 +175,44 @@ async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
 }
 
 /// Terminals, with the authority that signs their certificates.
-fn terminals(config: &Config, database: &Database, clock: &Clock) -> anyhow::Result<Terminals> {
-    let authority = Authority::load(&config.server.data_dir, config.terminals.authority_files())?;
-    Ok(Terminals::new(database.clone(), clock.clone(), Arc::new(authority)))
+fn terminals(config: &Config, database: &Database, clock: &Clock, key: TokenKey) -> anyhow::Result<Terminals> {
+    let data_dir = &config.server.data_dir;
+    let authority = Authority::load(data_dir, config.terminals.authority_files())?;
+    let pins = Pins::load(data_dir)?;
+    Ok(Terminals::new(database.clone(), clock.clone(), authority, key, pins))
+}
+
+/// The port for enrolled terminals, if there is to be one, and where it is.
+async fn terminal_port(
+    config: &Config,
+    terminals: &Terminals,
+    clock: &Clock,
+) -> anyhow::Result<Option<(TcpListener, SocketAddr, Door)>> {
+    let Some(address) = config.terminals.listen else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
+    let (address, host) = (listener.local_addr()?, config.terminals.host.as_deref());
+    let authority = terminals.authority();
+    let own = authority.server_identity(address.ip(), host)?;
+    let door = Door::new(authority, own, clock.clone())?;
+    Ok(Some((listener, address, door)))
+}
+
+/// Serves both ports until told to stop.
+async fn serve_ports(
+    listener: TcpListener,
+    port: Option<(TcpListener, SocketAddr, Door)>,
+    router: Router,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let Some((terminal_listener, _, door)) = port else {
+        return server::serve(listener, router, stop).await;
+    };
+    let at_terminals = server::serve_terminals(terminal_listener, router.clone(), door, stop.clone());
+    let (served, served_terminals) = tokio::join!(server::serve(listener, router, stop), at_terminals);
+    served.and(served_terminals)
 }
 
 /// Payers, with the keys of their identity numbers, of which none may be missing, and the sender of codes if there is one.

@@ -9,12 +9,13 @@ use super::{
     posting, store,
 };
 use crate::{
+    approval::{self, is_one_person},
     commissary::{self, Vendor},
     contract,
     db::Conn,
     ids::{Seq, VendorId},
-    ledger::{Center, Declined, Draft, JournalTx, RareCommand, Request, balance, chart},
-    proto::{OutcomeFacts, TransactionKind, journal_record::Facts},
+    ledger::{Center, Declined, Draft, JournalTx, RareCommand, Request, balance, chart, transaction},
+    proto::{ApprovalFacts, OutcomeFacts, TransactionKind, journal_record::Facts},
 };
 
 /// What a vendor is owed goes in transit.
@@ -57,6 +58,7 @@ impl CloseSettlement {
             total: reckoning.total,
             approval: None,
             file: None,
+            end_to_end_id: None,
             end: None,
         };
         store::insert(tx.conn(), center.no, &row, date).await?;
@@ -110,6 +112,8 @@ pub struct EndSettlement {
     pub reason: String,
     /// Whether the bank itself says so.
     pub by_bank: bool,
+    /// Who else allowed it, of what the bank is said to have rejected.
+    pub approval: Option<ApprovalFacts>,
 }
 
 impl EndSettlement {
@@ -119,7 +123,10 @@ impl EndSettlement {
         let row = row.ok_or(R::NotFound {
             settlement: self.settlement,
         })?;
-        row.require_endable(self.end, self.by_bank)?;
+        row.require_endable(self.end, self.by_bank, self.approval.is_some())?;
+        if self.end == End::Paid && !self.by_bank {
+            self.require_another(tx, &center, &row).await?;
+        }
         let vendor = commissary::vendor_in_tx(tx.conn(), &center, &row.vendor).await?;
         let vendor = vendor.ok_or_else(|| Declined::Broken(format!("vendor {} is gone", row.vendor)))?;
         store::insert_end(
@@ -132,6 +139,9 @@ impl EndSettlement {
             &self.reason,
         )
         .await?;
+        if let (Some(approval), Some(id)) = (&self.approval, &row.end_to_end_id) {
+            store::insert_failure(tx.conn(), center.no, id, approval.approval, end_seq).await?;
+        }
         let posting = match self.end {
             End::Paid => posting::paid(&vendor, row.total),
             End::Failed => posting::failed(&vendor, row.total),
@@ -139,8 +149,25 @@ impl EndSettlement {
         let facts = OutcomeFacts {
             reference: self.reference.clone(),
             reason: self.reason.clone(),
+            approval: self.approval.clone(),
         };
         Ok(Draft::new(self.end.kind(), vec![posting], Facts::Outcome(facts)).reversing(row.seq))
+    }
+
+    /// Nobody says that the bank has paid what they closed or proposed themselves.
+    async fn require_another(&self, tx: &mut JournalTx, center: &Center, row: &Row) -> Result<(), Declined> {
+        let closed = transaction::get(tx.conn(), center.no, row.seq).await?;
+        let closed = closed.ok_or_else(|| Declined::Broken(format!("transaction {} is gone", row.seq)))?;
+        let proposed = match row.approval {
+            Some(no) => approval::find_in_tx(tx.conn(), center, no).await?,
+            None => None,
+        };
+        let actor = &self.request.actor;
+        let proposed = proposed.is_some_and(|approval| is_one_person(&approval.maker.actor, actor));
+        if proposed || is_one_person(&closed.record.actor, actor) {
+            return Err(R::OwnSettlement { settlement: row.seq }.into());
+        }
+        Ok(())
     }
 }
 

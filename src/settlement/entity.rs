@@ -75,6 +75,8 @@ pub struct Row {
     pub approval: Option<i64>,
     /// The number of the payment file it stands in.
     pub file: Option<i64>,
+    /// By what the bank's answers name it there.
+    pub end_to_end_id: Option<String>,
     /// The transaction that ended it, and how.
     pub end: Option<(Seq, End)>,
 }
@@ -90,11 +92,13 @@ impl Row {
 
     /// Whether somebody may say by hand how it ended.
     ///
-    /// Errors: NOT_IN_TRANSIT; SETTLEMENT_NOT_APPROVED, when it would be paid; IN_PAYMENT_FILE: then the bank says it.
-    pub(super) fn require_endable(&self, end: End, by_bank: bool) -> Result<(), SettlementRefusal> {
+    /// Errors: NOT_IN_TRANSIT; SETTLEMENT_NOT_APPROVED, when it would be paid, or taken out of a file and nobody else has allowed
+    /// that; IN_PAYMENT_FILE: then the bank says it.
+    pub(super) fn require_endable(&self, end: End, by_bank: bool, is_allowed: bool) -> Result<(), SettlementRefusal> {
         self.require_in_transit()?;
         match (end, self.approval, self.file) {
             (End::Paid, None, _) => Err(SettlementRefusal::NotApproved),
+            (End::Failed, _, Some(_)) if by_bank && !is_allowed => Err(SettlementRefusal::NotApproved),
             (_, _, Some(file)) if !by_bank => Err(SettlementRefusal::InPaymentFile { file }),
             _ => Ok(()),
         }

@@ -85,6 +85,12 @@ pub enum SettlementRefusal {
         /// The file's number.
         file: i64,
     },
+    /// Whoever closed or proposed a settlement does not say that it was paid, too.
+    #[error("somebody else than who closed and proposed settlement {settlement} has to confirm it")]
+    OwnSettlement {
+        /// Which one.
+        settlement: Seq,
+    },
     /// Goods came back after the date, and the vendor is owed less by now.
     #[error("{total} was owed up to then, and only {payable} is owed now: settle up to a later date")]
     ExceedsPayable {
@@ -135,6 +141,7 @@ impl From<SettlementRefusal> for Refusal {
             R::NotApproved => because(Reason::SettlementNotApproved),
             R::Approved { approval } => because(Reason::SettlementApproved).with_fact("approval", approval),
             R::InPaymentFile { file } => because(Reason::InPaymentFile).with_fact("payment_file", file),
+            R::OwnSettlement { settlement } => because(Reason::MakerIsChecker).with_fact("settlement", settlement),
             R::ExceedsPayable { total, payable } => because(Reason::SettlementExceedsPayable)
                 .with_fact("total", total)
                 .with_fact("payable", payable),

@@ -39,7 +39,7 @@ use crate::{
     ids::{Seq, VendorId},
     ledger::{Center, Declined, Lanes, LedgerError, Posted, Reason, Request, statement::Position, transaction},
     money::Amount,
-    proto::JournalRecord,
+    proto::{ApprovalFacts, JournalRecord},
 };
 
 /// The verbs of this domain.
@@ -135,7 +135,7 @@ impl Settlements {
 
     /// The bank has paid it, under its own reference.
     ///
-    /// Errors: NOT_FOUND, NOT_IN_TRANSIT, SETTLEMENT_NOT_APPROVED.
+    /// Errors: NOT_FOUND, NOT_IN_TRANSIT, SETTLEMENT_NOT_APPROVED, IN_PAYMENT_FILE, MAKER_IS_CHECKER for whoever closed or proposed it.
     pub async fn confirm(
         &self,
         center: &Center,
@@ -150,6 +150,7 @@ impl Settlements {
             reference,
             reason: String::new(),
             by_bank: false,
+            approval: None,
         };
         self.lanes.submit_rare(center, command).await
     }
@@ -171,11 +172,12 @@ impl Settlements {
             reference: String::new(),
             reason,
             by_bank: false,
+            approval: None,
         };
         self.lanes.submit_rare(center, command).await
     }
 
-    /// The bank itself says how it ended.
+    /// The bank itself says how it ended; that it failed, with those who looked at what the bank is said to say.
     ///
     /// Errors: NOT_FOUND, NOT_IN_TRANSIT, SETTLEMENT_NOT_APPROVED.
     pub async fn end_by_bank(
@@ -185,6 +187,7 @@ impl Settlements {
         settlement: Seq,
         end: End,
         (reference, reason): (String, String),
+        approval: Option<ApprovalFacts>,
     ) -> Result<Posted, LedgerError> {
         let command = EndSettlement {
             request,
@@ -193,6 +196,7 @@ impl Settlements {
             reference,
             reason,
             by_bank: true,
+            approval,
         };
         self.lanes.submit_rare(center, command).await
     }

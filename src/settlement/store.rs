@@ -180,6 +180,26 @@ pub(super) async fn insert_end(
     Ok(())
 }
 
+/// Who else allowed that a payment in a file was taken back.
+pub(super) async fn insert_failure(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    end_to_end_id: &str,
+    approval: i64,
+    end: Seq,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into payment_failure (center_id, end_to_end_id, approval_no, end_seq) values ($1, $2, $3, $4)",
+        center.0,
+        end_to_end_id,
+        approval,
+        end.0,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Up to `limit` settlements from a number down, of one vendor or of all.
 pub(super) async fn list(
     db: impl PgExecutor<'_>,
@@ -190,7 +210,8 @@ pub(super) async fn list(
 ) -> sqlx::Result<Vec<Row>> {
     let rows = sqlx::query!(
         r#"select s.seq, s.vendor_id, s.after_seq, s.through_seq, s.commission, s.total, e.end_seq as "end_seq?",
-                  e.state as "state?", a.approval_no as "approval_no?", f.file_no as "file_no?"
+                  e.state as "state?", a.approval_no as "approval_no?", f.file_no as "file_no?",
+                  f.end_to_end_id as "end_to_end_id?"
            from settlement s
            left join settlement_end e on e.center_id = s.center_id and e.seq = s.seq
            left join settlement_approval a on a.center_id = s.center_id and a.seq = s.seq
@@ -216,6 +237,7 @@ pub(super) async fn list(
                 total: center.amount(row.total)?,
                 approval: row.approval_no,
                 file: row.file_no,
+                end_to_end_id: row.end_to_end_id,
                 end: end.map(|(seq, end)| (Seq(seq), end)),
             })
         })

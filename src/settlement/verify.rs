@@ -24,7 +24,7 @@ use crate::{
 /// settlements that are in transit.
 #[derive(Debug, Default)]
 pub struct SettlementsCheck {
-    in_transit: HashMap<i64, Owner>,
+    in_transit: HashMap<i64, (Owner, String)>,
 }
 
 impl Check for SettlementsCheck {
@@ -62,13 +62,16 @@ impl SettlementsCheck {
         if let Some(Facts::Settlement(facts)) = &record.facts {
             let vendor = Owner::vendor(&facts.vendor);
             page.parties(record, std::slice::from_ref(&vendor))?;
-            self.in_transit.insert(record.seq, vendor);
-        } else if end_of(record).is_some() {
-            let vendor = self
+            self.in_transit.insert(record.seq, (vendor, record.actor.clone()));
+        } else if let Some((end, _)) = end_of(record) {
+            let (vendor, closed_by) = self
                 .in_transit
                 .remove(&record.reverses)
                 .ok_or_else(|| page.differs(record, format!("settlement {} is not in transit", record.reverses)))?;
             page.parties(record, &[vendor])?;
+            if end == End::Paid && approval::is_one_person(&closed_by, &record.actor) {
+                return Err(page.differs(record, "whoever closed the settlement says that it was paid"));
+            }
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! Terminals, and the person in front of them.
 //!
 //! # Layout
+//! - `card`: cards, their PINs, and how often one may be tried. `pin`: hashing PINs. `session`: signing in and out, and what of it
+//!   decisions read.
 //! - `entity`: terminals, codes and certificates, pure. `authority`: what signs certificates. `limiter`: what bounds guessing.
 //!
 //! # Invariants
@@ -9,24 +11,31 @@
 //! 3. Whoever changes what decisions read of a terminal moves the center's rules, so that every process's lanes forget it.
 
 mod authority;
+mod card;
 mod entity;
 mod error;
 mod limiter;
+mod pin;
+mod session;
 mod store;
 mod verify;
 
 use std::sync::Arc;
 
 pub use authority::{Authority, AuthorityError, RequestError, SERVER_NAME, ServerIdentity};
+pub use card::{Card, CardState, FAILURES_MAX};
 use entity::{CERTIFICATE_HEAD_START, StoredCode, Try};
 pub use entity::{CERTIFICATE_TTL, CODE_TRIES_MAX, CODE_TTL, Certificate, Code, Revocation, Terminal, TerminalState};
 pub use error::TerminalRefusal;
 use error::TerminalRefusal as R;
 use limiter::Limiter;
+pub use pin::Pins;
+pub use session::{Assertion, Begun, CHALLENGE_TTL, NewChallenge, SESSION_TTL, Seller, SessionPolicy, assertion_text};
 use time::OffsetDateTime;
 pub use verify::TerminalsCheck;
 
 use crate::{
+    access::{Issuer, Peer, TokenKey},
     clock::Clock,
     db::{self, Conn, Database},
     ids::TerminalId,
@@ -43,6 +52,8 @@ pub struct Terminals {
     clock: Clock,
     authority: Arc<Authority>,
     enrolments: Arc<Limiter>,
+    issuer: Issuer,
+    pins: Pins,
 }
 
 /// A code that was made.
@@ -76,13 +87,15 @@ fn broken(error: &AuthorityError) -> LedgerError {
 }
 
 impl Terminals {
-    /// The domain over a database.
-    pub fn new(database: Database, clock: Clock, authority: Arc<Authority>) -> Terminals {
+    /// The domain over a database: `authority` signs certificates, `key` the tokens of sessions.
+    pub fn new(database: Database, clock: Clock, authority: Authority, key: TokenKey, pins: Pins) -> Terminals {
         Terminals {
             database,
             clock,
-            authority,
+            authority: Arc::new(authority),
             enrolments: Arc::new(Limiter::new(ENROLMENTS_PER_SECOND)),
+            issuer: Issuer::new(key),
+            pins,
         }
     }
 
@@ -210,6 +223,36 @@ impl Terminals {
         store::insert_try(&mut tx, center.no, id, &stored, true, now).await?;
         let number = terminal.certificate.map_or(0, |before| before.number) + 1;
         let certificate = self.sign(center, id, key, (number, stored.code_no, None), now)?;
+        store::insert_certificate(&mut tx, center.no, id, &certificate).await?;
+        tx.commit().await?;
+        terminal.certificate = Some(certificate);
+        Ok(terminal)
+    }
+
+    /// Signs another certificate of a terminal, which comes with the one it has, for the key of a certificate request. The one
+    /// before stays good, because the answer may be lost. The newest one's key again is answered with that, while it is young.
+    ///
+    /// Errors: INVALID_FIELD, TERMINAL_REVOKED, CERTIFICATE_NOT_CURRENT.
+    pub async fn renew(&self, center: &Center, peer: &Peer, request: &str) -> Result<Terminal, LedgerError> {
+        let key = authority::key_of_request(request).map_err(|error| R::Request { error })?;
+        let id = &peer.terminal;
+        let mut tx = self.database.lane.begin().await?;
+        store::lock(&mut tx, center.no, id).await?;
+        let mut terminal = store::terminal(&mut tx, center.no, id)
+            .await?
+            .ok_or(R::CertificateNotCurrent)?;
+        let now = self.clock.now();
+        let known = session::store::standings(&mut tx, center.no, std::slice::from_ref(id)).await?;
+        Seller::of(&peer.actor(), Some(peer))
+            .ok_or(LedgerError::Internal)?
+            .require_terminal(known.get(id.as_str()), now)?;
+        let newest = terminal.certificate.as_ref().ok_or(R::CertificateNotCurrent)?;
+        if newest.public_key == key && !newest.is_half_over(now) {
+            return Ok(terminal);
+        }
+        center::touch_rules_in_tx(&mut tx, center.no).await?;
+        let numbers = (newest.number + 1, newest.code_no, Some(newest.number));
+        let certificate = self.sign(center, id, key, numbers, now)?;
         store::insert_certificate(&mut tx, center.no, id, &certificate).await?;
         tx.commit().await?;
         terminal.certificate = Some(certificate);

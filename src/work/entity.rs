@@ -99,6 +99,34 @@ const REDIRECT_STEPS: &[Step] = &[
     },
 ];
 
+/// The rules of what a file of the bank's says failed.
+const PAYMENT_REJECTED: Rules = Rules {
+    title: "payments that the bank says failed",
+    title_zh: "银行退回的付款待复核",
+    priority: 1,
+    deadline_hours: 72,
+    by_hand: true,
+    steps: &[Step {
+        after_hours: 0,
+        action: "look at the bank's own screen, and allow or refuse that they are owed again",
+        action_zh: "核对网银后复核",
+    }],
+};
+
+/// Staff hear both sides of a disputed line.
+const ORDER_DISPUTE: Rules = Rules {
+    title: "disputed line of an order",
+    title_zh: "订单争议",
+    priority: 2,
+    deadline_hours: 72,
+    by_hand: false,
+    steps: &[Step {
+        after_hours: 0,
+        action: "hear the detainee and the vendor, and resolve it",
+        action_zh: "听取在押人员与供应商意见并裁决",
+    }],
+};
+
 /// Finance ends what a terminal sold and cannot be posted.
 const OFFLINE_SALE: Rules = Rules {
     title: "offline sale that could not be posted",
@@ -192,6 +220,8 @@ pub fn rules(kind: WorkKind) -> Rules {
                 action_zh: "联系银行核实是否付款并处理",
             }],
         },
+        WorkKind::PaymentRejected => PAYMENT_REJECTED,
+        WorkKind::OrderDispute => ORDER_DISPUTE,
         WorkKind::OfflineSale => OFFLINE_SALE,
         WorkKind::OfflineEvidence => OFFLINE_EVIDENCE,
         WorkKind::OfflineGap => OFFLINE_GAP,

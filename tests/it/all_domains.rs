@@ -284,7 +284,11 @@ impl Economy {
             let request = request_with(Uuid::new_v4(), "test/FailSettlement", b"");
             settlements.fail(center, request, settlement, "closed".into()).await
         } else {
-            let request = request_with(Uuid::new_v4(), "test/ConfirmSettlement", b"");
+            // By somebody else than who closed and proposed it.
+            let request = Request {
+                actor: "finance/erin".into(),
+                ..request_with(Uuid::new_v4(), "test/ConfirmSettlement", b"")
+            };
             settlements.confirm(center, request, settlement, "B1".into()).await
         }
     }

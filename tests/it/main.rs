@@ -55,6 +55,7 @@ mod database;
 mod debts;
 mod demonstration;
 mod doors;
+mod failed_payments;
 mod faults;
 mod gateway_power_cuts;
 mod goods;

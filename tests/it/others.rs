@@ -3,10 +3,12 @@
 use custody_ledger::{
     access::{Role, Scope},
     approval::{Answered, Approval, ApprovalState, Desk, End, Person, Verdict},
+    bank::Banks,
     contract::Contracts,
     distribution::Distributions,
     ids::CenterId,
     ledger::{Center, LedgerError, Posted, transaction},
+    payment::Payments,
     proto::{self, ApproveRequest, ListApprovalsRequest, ListApprovalsResponse, approval::State},
     refund::Refunds,
     settlement::Settlements,
@@ -29,9 +31,11 @@ pub fn desk(process: &Process, refunds: &Refunds) -> Desk {
     let distributions = Distributions::new(lanes.clone(), custody);
     let runners = unmatched.runners().into_iter().chain(refunds.runners());
     let runners = runners.chain(distributions.runners());
+    let settlements = Settlements::new(lanes.clone());
     let vendors = [
-        Settlements::new(lanes.clone()).runner(),
+        settlements.runner(),
         Contracts::new(lanes.clone()).runner(),
+        Payments::new(lanes.clone(), settlements.clone(), Banks::default()).runner(),
     ];
     Desk::new(lanes, runners.chain(vendors))
 }

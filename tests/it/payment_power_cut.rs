@@ -217,3 +217,80 @@ async fn a_file_is_there_whole_or_not_at_all_whenever_the_service_is_killed() {
     assert_eq!(state(&bench, &settlement).await, settlement::State::Paid);
     hall.verified().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_rejected_is_owed_again_once_whenever_the_service_is_killed() {
+    let hall = Hall::open().await;
+    let directory = Service::directory();
+    fs::write(directory.path().join("custody.toml"), SETTINGS).unwrap();
+    let service = Service::start_in(directory, Some(&hall.db.url), &[]).await;
+    let mut bench = Bench { service };
+    let settlement = allowed(&bench).await;
+    let make = CreatePaymentFileRequest {
+        parent: "centers/C1".into(),
+        request_id: new_id(),
+        execution_date: String::new(),
+    };
+    let file: PaymentFile = bench.ask("PaymentService/CreatePaymentFile", &make).await;
+    let bytes = bench.download(&file.name, Role::Finance).await.unwrap();
+    let rules = Rules {
+        currency: Currency::parse("CNY").unwrap(),
+        reject_ending: "02".into(),
+        opening: cny("100.00"),
+        now: OffsetDateTime::now_utc(),
+    };
+    let status = take(&bytes, &rules).unwrap().status;
+    // A payment that is told twice is refused whole.
+    let text = String::from_utf8(status.clone()).unwrap();
+    let (from, to) = (
+        text.find("<TxInfAndSts>").unwrap(),
+        text.rfind("</TxInfAndSts>").unwrap() + "</TxInfAndSts>".len(),
+    );
+    let twice = format!("{}{}{}", &text[..to], &text[from..to], &text[to..]);
+    let import = |content: Vec<u8>| ImportPaymentStatusRequest {
+        parent: "centers/C1".into(),
+        content,
+    };
+    let alice = ("alice", Role::Finance);
+    let refused = bench
+        .ask_as::<ImportPaymentStatusResponse>(alice, "PaymentService/ImportPaymentStatus", &import(twice.into_bytes()))
+        .await
+        .unwrap_err();
+    assert!(refused.message().contains("told twice"), "{refused:?}");
+
+    let import = import(status);
+    let read: ImportPaymentStatusResponse = bench.ask("PaymentService/ImportPaymentStatus", &import).await;
+    assert_eq!((read.failed_count, read.approval.is_empty()), (1, false), "{read:?}");
+    assert_eq!(state(&bench, &settlement).await, settlement::State::Sent);
+    let approve = ApproveRequest {
+        name: read.approval.clone(),
+        reason: String::new(),
+    };
+    // Not who brought the file, in whatever role.
+    for role in [Role::Finance, Role::Admin] {
+        let own = bench
+            .ask_as::<Approval>(("Alice", role), "ApprovalService/Approve", &approve)
+            .await;
+        assert!(own.is_err());
+    }
+    for pause_ms in [0, 2, 4, 8] {
+        let (channel, token) = (bench.service.channel().await, bench.token("bob", Role::Finance));
+        let message = approve.encode_to_vec();
+        let call =
+            tokio::spawn(async move { whole_service::call(channel, "ApprovalService/Approve", &token, message).await });
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        bench.service.kill().await;
+        drop(call.await.unwrap());
+        bench.service.restart().await;
+    }
+    bench
+        .allow(&Approval {
+            name: read.approval.clone(),
+            ..Approval::default()
+        })
+        .await;
+    assert_eq!(state(&bench, &settlement).await, settlement::State::Failed);
+    let again: ImportPaymentStatusResponse = bench.ask("PaymentService/ImportPaymentStatus", &import).await;
+    assert!(again.repeated_file && again.approval.is_empty(), "{again:?}");
+    hall.verified().await;
+}

@@ -421,13 +421,19 @@ async fn a_settlement_is_closed_once_and_ends_once() {
     };
     let _: Return = hall.ask("CommissaryService/CreateReturn", &back).await.unwrap();
 
+    // Not confirmed by who closed it.
+    let own = hall
+        .refused("own", confirm_method, confirm(&first.name).encode_to_vec())
+        .await;
+    assert_eq!(own.reason, "MAKER_IS_CHECKER");
+
     // Paid and failed by several at once: one of them.
     let mut calls = Calls::new();
     for _ in 0..3 {
         spawn(
             &mut calls,
             &hall.channel,
-            &finance,
+            &hall.person("erin", Role::Finance),
             confirm_method,
             &confirm(&first.name),
         );

@@ -66,10 +66,11 @@ impl Bench {
             base_url: simulator.base_url(),
             secret,
         };
-        let channels = Channels::new([Gate::new(
-            Arc::new(WebhookChannel::try_new(config, clock).unwrap()),
-            "http://127.0.0.1:9/",
-        )]);
+        let channel = Arc::new(WebhookChannel::try_new(config, clock).unwrap());
+        let channels = Channels::new([Gate {
+            fee_rate: Some("0.006".parse().unwrap()),
+            ..Gate::new(channel, "http://127.0.0.1:9/")
+        }]);
         let (lanes, custody) = (world.process.lanes.clone(), world.process.custody.clone());
         let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
         let center = &world.center;

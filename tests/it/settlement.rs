@@ -146,13 +146,22 @@ async fn every_posting_is_in_one_settlement_and_is_paid_once() {
     assert_eq!(total(&second), "7.50");
     let expected = [("-2.50".to_owned(), None), ("10.00".to_owned(), Some(first.seq()))];
     assert_eq!(lines(&next, &world, second.seq()).await, expected);
-    let confirm = || request("test/Confirm", b"");
+    let confirm_as = |who: &str| Request {
+        actor: format!("finance/{who}"),
+        ..request("test/Confirm", b"")
+    };
+    let confirm = || confirm_as("erin");
     let unallowed = next
         .confirm(center, confirm(), second.seq(), "B-1".into())
         .await
         .unwrap_err();
     assert_eq!(reason(&unallowed), "SETTLEMENT_NOT_APPROVED");
     allow(&next, &world, &morning, second.seq()).await;
+    // Not by who closed it, nor by who proposed it, in whatever role.
+    for own in [request("test/Confirm", b""), confirm_as("ALICE")] {
+        let refused = next.confirm(center, own, second.seq(), "B-1".into()).await.unwrap_err();
+        assert_eq!(reason(&refused), "MAKER_IS_CHECKER");
+    }
     next.confirm(center, confirm(), second.seq(), "B-1".into())
         .await
         .unwrap();

@@ -15,7 +15,7 @@ use custody_ledger::{
 use futures::{TryStreamExt as _, future::join_all};
 use sha2::{Digest as _, Sha256};
 use sqlx::{Connection as _, PgConnection};
-use time::{Date, OffsetDateTime, macros::date};
+use time::{Date, macros::date};
 use uuid::Uuid;
 
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     world::{cny, reason, request_with},
 };
 
-fn vendor() -> VendorId {
+pub fn vendor() -> VendorId {
     VendorId::parse("V1").unwrap()
 }
 
@@ -40,14 +40,14 @@ fn account(number: &str) -> Account {
     }
 }
 
-async fn decide(desk: &Desk, economy: &Economy, no: i64, who: &str) -> Result<Approval, LedgerError> {
+pub async fn decide(desk: &Desk, economy: &Economy, no: i64, who: &str) -> Result<Approval, LedgerError> {
     let center = &economy.world.center;
     desk.decide(center, no, &person(who), Verdict::Approved, String::new())
         .await
 }
 
 /// Alice asks for an account, Bob allows it.
-async fn give_account(economy: &Economy, number: &str) {
+pub async fn give_account(economy: &Economy, number: &str) {
     let house = &economy.house;
     let asked = house.contracts.ask_for_account(
         &economy.world.center,
@@ -75,7 +75,7 @@ async fn terms(economy: &Economy, percent: &str, days: i16) {
 }
 
 /// D1 buys; the next morning the day is closed and allowed.
-async fn sell(economy: &mut Economy, pieces: u32, next: Date) -> Seq {
+pub async fn sell(economy: &mut Economy, pieces: u32, next: Date) -> Seq {
     economy.world.buy("D1", &[("RICE", pieces)]).await.unwrap();
     let day = next.previous_day().unwrap();
     economy.move_to(next);
@@ -84,7 +84,7 @@ async fn sell(economy: &mut Economy, pieces: u32, next: Date) -> Seq {
     closed.seq()
 }
 
-async fn file(economy: &Economy) -> Result<i64, LedgerError> {
+pub async fn file(economy: &Economy) -> Result<i64, LedgerError> {
     let made = economy
         .house
         .payments
@@ -95,7 +95,7 @@ async fn file(economy: &Economy) -> Result<i64, LedgerError> {
     }
 }
 
-async fn answers(economy: &Economy, number: i64, reject_ending: &str) -> Answers {
+pub async fn answers(economy: &Economy, number: i64, reject_ending: &str) -> Answers {
     let content = economy
         .house
         .payments
@@ -106,12 +106,12 @@ async fn answers(economy: &Economy, number: i64, reject_ending: &str) -> Answers
         currency: Currency::parse("CNY").unwrap(),
         reject_ending: reject_ending.into(),
         opening: cny("1000.00"),
-        now: OffsetDateTime::UNIX_EPOCH,
+        now: economy.world.process.lanes.clock().now(),
     };
     take(&content, &rules).unwrap()
 }
 
-async fn owed(economy: &Economy) -> [String; 2] {
+pub async fn owed(economy: &Economy) -> [String; 2] {
     economy.vendor().await.map(|amount| amount.to_string())
 }
 
@@ -123,7 +123,7 @@ async fn last_seq(economy: &Economy) -> i64 {
         .unwrap()
 }
 
-async fn open_items(economy: &Economy) -> Vec<String> {
+pub async fn open_items(economy: &Economy) -> Vec<String> {
     let filter = ItemFilter {
         open: true,
         ..ItemFilter::default()
@@ -277,7 +277,24 @@ async fn commission_is_kept_once_and_a_rejected_payment_is_owed_again() {
         (read.counts, read.repeated, read.contradictions.len()),
         ([0, 1, 0], false, 0)
     );
+    // Whoever brings the file could have written it: nothing moves until another has allowed it.
+    let asked = read.approval.unwrap();
+    assert_eq!(owed(&economy).await, ["0.00", "9.70"]);
+    assert_eq!(open_items(&economy).await, ["bankMessages/1"]);
+    let again = economy
+        .house
+        .payments
+        .read_status(&center, &rejected.status, "admin/g")
+        .await
+        .unwrap();
+    assert!(again.repeated && again.approval == Some(asked));
+    let own = decide(&economy.house.desk, &economy, asked, "f").await.unwrap_err();
+    assert_eq!(reason(&own), "MAKER_IS_CHECKER");
+    for _ in 0..2 {
+        decide(&economy.house.desk, &economy, asked, "bob").await.unwrap();
+    }
     assert_eq!(owed(&economy).await, ["9.70", "0.00"]);
+    assert_eq!(open_items(&economy).await, Vec::<String>::new());
     let seq = last_seq(&economy).await;
     let again = economy
         .house
@@ -285,7 +302,7 @@ async fn commission_is_kept_once_and_a_rejected_payment_is_owed_again() {
         .read_status(&center, &rejected.status, "finance/f")
         .await
         .unwrap();
-    assert!(again.repeated);
+    assert!(again.repeated && again.approval.is_none());
     assert_eq!(last_seq(&economy).await, seq, "the same file again");
 
     // The next settlement takes it along, and its commission was kept before.
@@ -356,12 +373,17 @@ async fn many_at_once_make_one_file() {
     ];
     assert_eq!(one, two);
     assert_eq!(Sha256::digest(&one).to_vec(), files[0].sha256);
-    // A date that is over is refused, and a file that was never made is not there.
+    // A date that is over or far ahead is refused, and a file that was never made is not there.
     let made = economy
         .house
         .payments
         .make_file(&center, fresh("test/File"), Some(date!(2031 - 05 - 06)));
     assert_eq!(reason(&made.await.unwrap_err()), "INVALID_FIELD");
+    let far = economy
+        .house
+        .payments
+        .make_file(&center, fresh("test/File"), Some(date!(9999 - 12 - 31)));
+    assert_eq!(reason(&far.await.unwrap_err()), "INVALID_FIELD");
     assert_eq!(
         reason(&economy.house.payments.content(&center, 2).await.unwrap_err()),
         "NOT_FOUND"
@@ -391,6 +413,9 @@ async fn answers_that_are_not_understood_or_not_ours_change_nothing() {
         ("<TxSts>ACSC<", "<TxSts>GONE<", "BANK_FILE_UNREADABLE"),
         ("<CstmrPmtStsRpt>", "", "BANK_FILE_UNREADABLE"),
         ("<GrpHdr>", "<!DOCTYPE a><GrpHdr>", "BANK_FILE_UNREADABLE"),
+        ("<CreDtTm>2031-05-07", "<CreDtTm>2031-05-10", "BANK_FILE_FOREIGN"),
+        ("<CreDtTm>2031-05-07", "<CreDtTm>1970-01-01", "BANK_FILE_FOREIGN"),
+        ("<CreDtTm>2031-05-07", "<CreDtTm>7 May", "BANK_FILE_UNREADABLE"),
     ] {
         assert!(status.contains(from), "{from}: {status}");
         let bad = status.replacen(from, to, 1);
@@ -409,6 +434,11 @@ async fn answers_that_are_not_understood_or_not_ours_change_nothing() {
         (">990.00<", ">990.01<", "BANK_FILE_UNREADABLE"),
         ("<Cd>CLBD<", "<Cd>CLAV<", "BANK_FILE_UNREADABLE"),
         ("Ccy=\"CNY\"", "Ccy=\"USD\"", "BANK_FILE_UNREADABLE"),
+        (
+            "<BookgDt>\n          <Dt>2031-05-07",
+            "<BookgDt>\n          <Dt>2999-05-07",
+            "BANK_FILE_FOREIGN",
+        ),
     ] {
         assert!(statement.contains(from), "{from}: {statement}");
         let bad = statement.replacen(from, to, 1);

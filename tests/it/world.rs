@@ -247,6 +247,7 @@ pub async fn new_center(process: &Process, name: &str) -> Center {
         name_zh: "中心".into(),
         time_zone: "Asia/Shanghai".into(),
         settings: unscreened(),
+        by: "admin/root".into(),
     };
     process.custody.create_center(new).await.unwrap();
     let center = process.custody.center(&center_id).await.unwrap();
@@ -326,6 +327,7 @@ impl RareCommand for Endowment {
             let facts = OutcomeFacts {
                 reference: "endowment".into(),
                 reason: String::new(),
+                approval: None,
             };
             Ok(Draft::new(
                 TransactionKind::Credit,

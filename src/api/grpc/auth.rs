@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
-use crate::access::{Actor, CachedVerifier, Denied, TokenError, Verified, is_open, permission_for};
+use crate::access::{Actor, CachedVerifier, Denied, Peer, TokenError, Verified, is_open, permission_for};
 use crate::api::status::DOMAIN;
 use crate::clock::Clock;
 
@@ -36,22 +36,51 @@ impl AuthLayer {
         AuthLayer { verifier, clock }
     }
 
-    /// The token with which a method is called; none if the method is open to all.
-    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Option<Verified>, Refusal> {
+    /// Who calls a method, and the token that says so; a terminal that is known by its certificate needs none for itself.
+    /// Nobody if the method is open to all.
+    fn admit(&self, path: &str, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Caller, Refusal> {
         let method = path.strip_prefix('/').unwrap_or(path);
         if is_open(method) {
-            return Ok(None);
+            return Ok(Caller::default());
         }
-        let token = bearer(headers)?;
-        let token = self.verifier.verify(token, self.clock.now()).map_err(Refusal::Token)?;
-        let role = token.actor.role;
+        let (actor, token) = match peer {
+            Some(peer) if !headers.contains_key(header::AUTHORIZATION) => (peer.actor(), None),
+            _ => {
+                let token = self.verifier.verify(bearer(headers)?, self.clock.now());
+                let token = token.map_err(Refusal::Token)?;
+                fits(&token.actor, peer)?;
+                (Actor::clone(&token.actor), Some(token))
+            }
+        };
+        let role = actor.role;
         match permission_for(method) {
-            Some(permission) if permission.is_given_to(role) => Ok(Some(token)),
+            Some(permission) if permission.is_given_to(role) => Ok(Caller {
+                actor: Some(actor),
+                token,
+            }),
             _ => Err(Refusal::Denied(Denied::Method {
                 role,
                 method: method.to_owned(),
             })),
         }
+    }
+}
+
+/// Who makes a call, as far as it is known.
+#[derive(Default)]
+struct Caller {
+    actor: Option<Actor>,
+    token: Option<Verified>,
+}
+
+/// Over a terminal's connection a token must be of a session at that terminal, and one of a session that began over such a
+/// connection is good over no other.
+fn fits(actor: &Actor, peer: Option<&Peer>) -> Result<(), Refusal> {
+    match (peer, &actor.session) {
+        (Some(peer), Some(_)) if peer.is_of(actor) => Ok(()),
+        (Some(_), _) => Err(Refusal::Foreign),
+        (None, Some(session)) if session.is_bound => Err(Refusal::Foreign),
+        (None, _) => Ok(()),
     }
 }
 
@@ -88,13 +117,16 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.guard.admit(request.uri().path(), request.headers()) {
-            Ok(token) => {
-                // An actor is only ever what a token says.
+        let peer = request.extensions().get::<Peer>();
+        match self.guard.admit(request.uri().path(), request.headers(), peer) {
+            Ok(caller) => {
+                // An actor is only ever what a token or a certificate says.
                 request.extensions_mut().remove::<Actor>();
                 request.extensions_mut().remove::<Verified>();
-                if let Some(token) = token {
-                    request.extensions_mut().insert(Actor::clone(&token.actor));
+                if let Some(actor) = caller.actor {
+                    request.extensions_mut().insert(actor);
+                }
+                if let Some(token) = caller.token {
                     request.extensions_mut().insert(token);
                 }
                 Either::Left(self.inner.call(request))
@@ -108,6 +140,8 @@ enum Refusal {
     /// There is no bearer token, or more than one credential.
     NoToken,
     Token(TokenError),
+    /// The token is of another terminal than the connection, or of no session.
+    Foreign,
     Denied(Denied),
 }
 
@@ -115,6 +149,7 @@ impl Refusal {
     fn status(&self) -> Status {
         match self {
             Refusal::NoToken => unauthenticated("a bearer token is needed in the authorization header", "MISSING"),
+            Refusal::Foreign => unauthenticated("the token is not of a session at the terminal that calls", "FOREIGN"),
             Refusal::Token(TokenError::Expired) => unauthenticated("the token has expired", "EXPIRED"),
             // What exactly is wrong would help a forger more than a user.
             Refusal::Token(_) => unauthenticated("the token is not valid", "INVALID"),
@@ -147,7 +182,7 @@ pub fn denied_status(denied: &Denied) -> Status {
         Denied::Center { center, .. } => ("center", center.as_str()),
         Denied::AllCenters { .. } => ("center", "*"),
         Denied::Payer { payer, .. } => ("payer", payer.as_str()),
-        Denied::Detainee { detainee, .. } => ("detainee", detainee.as_str()),
+        Denied::Detainee { detainee, .. } | Denied::OtherDetainee { detainee, .. } => ("detainee", detainee.as_str()),
         Denied::Remittance { remittance, .. } => ("remittance", remittance.as_str()),
         Denied::Refund { refund, .. } => ("refund", refund.as_str()),
         Denied::Terminal { terminal, .. } => ("terminal", terminal.as_str()),
@@ -158,6 +193,7 @@ pub fn denied_status(denied: &Denied) -> Status {
         | Denied::AllCenters { actor }
         | Denied::Payer { actor, .. }
         | Denied::Detainee { actor, .. }
+        | Denied::OtherDetainee { actor, .. }
         | Denied::Remittance { actor, .. }
         | Denied::Refund { actor, .. }
         | Denied::Terminal { actor, .. } => ("actor", actor.as_str()),

@@ -7,13 +7,15 @@ use super::{
     auth::denied_status,
     convert::{money, money_text, request, text, timestamp, typed},
     identity::reason_text,
-    name::{CenterName, DetaineeName, ProductName, PurchaseName, ReturnName, TransactionName, VendorName},
+    name::{CenterName, DetaineeName, OrderName, ProductName, PurchaseName, ReturnName, TransactionName, VendorName},
+    order_view::order_name,
     page::Page,
-    product::{new_product_in, product_change_in, product_out},
+    product::{category_out, new_product_in, product_change_in, product_out},
     respond, scope,
+    spending::window_view_out,
 };
 use crate::{
-    access::{Actor, Denied},
+    access::{Actor, Denied, Peer},
     api::status::invalid_field,
     clock,
     commissary::{self, Commissary, LINES_MAX, OrderLine, QUANTITY_MAX, Window},
@@ -24,10 +26,11 @@ use crate::{
         self, CreateProductRequest, CreatePurchaseRequest, CreateReturnRequest, CreateVendorRequest, GetProductRequest,
         GetPurchaseRequest, GetReturnRequest, GetSpendingRequest, GetVendorRequest, JournalRecord, ListProductsRequest,
         ListProductsResponse, ListPurchasesRequest, ListPurchasesResponse, ListReturnsRequest, ListReturnsResponse,
-        ListVendorsRequest, ListVendorsResponse, Product, Purchase, PurchaseLine, Return, ReturnLine, Spending,
-        TransactionKind, UpdateProductRequest, Vendor, commissary_service_server::CommissaryService,
-        journal_record::Facts,
+        ListVendorsRequest, ListVendorsResponse, Product, Purchase, PurchaseLine, RestrictedCategory, Return,
+        ReturnLine, Spending, TransactionKind, UpdateProductRequest, Vendor,
+        commissary_service_server::CommissaryService, journal_record::Facts,
     },
+    terminal::Seller,
 };
 
 /// The service over its domain.
@@ -45,7 +48,7 @@ impl CommissaryApi {
 }
 
 /// A terminal sees its own purchases and returns and no others; everybody else is bounded by center and role.
-fn require_own_terminal(actor: &Actor, terminal: &str) -> Result<(), Status> {
+pub(super) fn require_own_terminal(actor: &Actor, terminal: &str) -> Result<(), Status> {
     if actor.scope.terminal.is_none() {
         return Ok(());
     }
@@ -55,15 +58,34 @@ fn require_own_terminal(actor: &Actor, terminal: &str) -> Result<(), Status> {
         .map_err(|denied| denied_status(&denied))
 }
 
-fn terminal_of(actor: &Actor) -> Result<TerminalId, Status> {
+/// Where something is bought, and in whose session, as the credential tells.
+pub(super) fn seller_of<T>(call: &Request<T>, actor: &Actor) -> Result<Seller, Status> {
     let none = || Denied::Method {
         role: actor.role,
         method: "CreatePurchase".to_owned(),
     };
-    actor.scope.terminal.clone().ok_or_else(|| denied_status(&none()))
+    let seller = Seller::of(actor, call.extensions().get::<Peer>());
+    seller.ok_or_else(|| denied_status(&none()))
 }
 
-fn order_lines(lines: &[proto::CreatePurchaseLine], center: &Center) -> Result<Vec<OrderLine>, Refusal> {
+/// The detainee that a list is to be of: a detainee's own, whether or not it says so.
+pub(super) fn filtered_to(actor: &Actor, filter: Option<DetaineeName<'_>>) -> Result<Option<DetaineeId>, Status> {
+    match (filter, &actor.session) {
+        (Some(name), _) => Ok(Some(scope::own(actor, name.detainee, "detainee")?)),
+        (None, Some(session)) => Ok(Some(session.detainee.clone())),
+        (None, None) => Ok(None),
+    }
+}
+
+/// A detainee sees what they bought and gave back, wherever that was; a terminal what was bought or given back at it.
+pub(super) fn require_own_record(actor: &Actor, detainee: &str, terminal: &str) -> Result<(), Status> {
+    match &actor.session {
+        Some(_) => scope::own(actor, detainee, "detainee").map(drop),
+        None => require_own_terminal(actor, terminal),
+    }
+}
+
+pub(super) fn order_lines(lines: &[proto::CreatePurchaseLine], center: &Center) -> Result<Vec<OrderLine>, Refusal> {
     if lines.is_empty() || lines.len() > LINES_MAX {
         return Err(invalid_field(
             "lines",
@@ -82,7 +104,7 @@ fn order_lines(lines: &[proto::CreatePurchaseLine], center: &Center) -> Result<V
     lines.iter().enumerate().map(read).collect()
 }
 
-fn quantity_in(quantity: i32, field: &str) -> Result<u32, Refusal> {
+pub(super) fn quantity_in(quantity: i32, field: &str) -> Result<u32, Refusal> {
     match u32::try_from(quantity) {
         Ok(quantity @ 1..=QUANTITY_MAX) => Ok(quantity),
         _ => Err(invalid_field(field, format!("1 to {QUANTITY_MAX}, not {quantity}"))),
@@ -192,11 +214,15 @@ fn return_out(record: &JournalRecord, center: &Center) -> Result<Return, Status>
             seq: record.seq,
         }
         .to_string(),
-        purchase: PurchaseName {
-            center: id,
-            seq: facts.purchase,
-        }
-        .to_string(),
+        purchase: if facts.of_order {
+            order_name(center, facts.purchase)
+        } else {
+            PurchaseName {
+                center: id,
+                seq: facts.purchase,
+            }
+            .to_string()
+        },
         detainee: DetaineeName {
             center: id,
             detainee: &facts.detainee,
@@ -218,7 +244,19 @@ fn return_out(record: &JournalRecord, center: &Center) -> Result<Return, Status>
         }
         .to_string(),
         request_id: record.request_id.clone(),
+        authorised_by: match facts.authorised_by.as_str() {
+            "" => record.actor.clone(),
+            told => told.to_owned(),
+        },
     })
+}
+
+/// What goods that come back were bought or ordered by: the transaction's number, and whether it is an order.
+fn bought_in(text: &str, center: &Center) -> Result<(Seq, bool), Refusal> {
+    match OrderName::parse_in(text, "purchase", center.id.as_str()) {
+        Ok(order) => Ok((Seq(order.seq), true)),
+        Err(_) => PurchaseName::parse_in(text, "purchase", center.id.as_str()).map(|name| (Seq(name.seq), false)),
+    }
 }
 
 #[tonic::async_trait]
@@ -366,15 +404,15 @@ impl CommissaryService for CommissaryApi {
             CenterName::parse(&message.parent, "parent")?.center,
         )
         .await?;
-        let terminal = terminal_of(actor)?;
+        let seller = seller_of(&call, actor)?;
         let method = "custody.v1.CommissaryService/CreatePurchase";
         let request = request(&message.request_id, method, message, actor)?;
         let name = DetaineeName::parse_in(&message.detainee, "detainee", center.id.as_str())?;
-        let detainee = typed(DetaineeId::parse(name.detainee), "detainee")?;
+        let detainee = scope::own(actor, name.detainee, "detainee")?;
         let lines = order_lines(&message.lines, &center)?;
         let posted = self
             .commissary
-            .purchase(&center, request, detainee, terminal, lines)
+            .purchase(&center, request, detainee, seller, lines)
             .await?;
         Ok(respond(
             purchase_out(&posted.record, &Default::default(), &posted.leaf_hash(), &center)?,
@@ -393,7 +431,9 @@ impl CommissaryService for CommissaryApi {
             .await?;
         let returned = self.commissary.returned(&center, seq).await?;
         let purchase = purchase_out(&found.record, &returned, &found.leaf_hash, &center)?;
-        require_own_terminal(actor, &purchase.terminal)?;
+        if let Some(Facts::Purchase(facts)) = &found.record.facts {
+            require_own_record(actor, &facts.detainee, &facts.terminal)?;
+        }
         Ok(Response::new(purchase))
     }
 
@@ -401,17 +441,11 @@ impl CommissaryService for CommissaryApi {
         &self,
         call: Request<ListPurchasesRequest>,
     ) -> Result<Response<ListPurchasesResponse>, Status> {
-        let message = call.get_ref();
-        let center = scope::center(
-            &self.custody,
-            actor(&call)?,
-            CenterName::parse(&message.parent, "parent")?.center,
-        )
-        .await?;
+        let (actor, message) = (actor(&call)?, call.get_ref());
+        let parent = CenterName::parse(&message.parent, "parent")?.center;
+        let center = scope::center(&self.custody, actor, parent).await?;
         let filter = DetaineeName::parse_filter(&message.detainee, "detainee", center.id.as_str())?;
-        let detainee = filter
-            .map(|name| typed(DetaineeId::parse(name.detainee), "detainee"))
-            .transpose()?;
+        let detainee = filtered_to(actor, filter)?;
         let arguments = [message.parent.as_str(), message.detainee.as_str()];
         let page = Page::read("ListPurchases", &arguments, message.page_size, &message.page_token)?;
         let before = page.after_number()?.map(Seq);
@@ -452,7 +486,7 @@ impl CommissaryService for CommissaryApi {
             message,
             actor,
         )?;
-        let purchase = PurchaseName::parse_in(&message.purchase, "purchase", center.id.as_str())?;
+        let (bought, of_order) = bought_in(&message.purchase, &center)?;
         if message.lines.is_empty() || message.lines.len() > LINES_MAX {
             return Err(invalid_field("lines", format!("1 to {LINES_MAX} lines")).into());
         }
@@ -467,11 +501,17 @@ impl CommissaryService for CommissaryApi {
                 quantity,
             });
         }
-        let reason = reason_text(&message.reason, "reason")?;
-        let posted = self
-            .commissary
-            .take_back(&center, request, Seq(purchase.seq), lines, reason)
-            .await?;
+        let told = (lines, text(&message.authorised_by, "authorised_by")?);
+        let (commissary, reason) = (&self.commissary, reason_text(&message.reason, "reason")?);
+        let posted = if of_order {
+            commissary
+                .take_back_ordered(&center, request, bought, told, reason)
+                .await?
+        } else {
+            commissary
+                .take_back_authorised(&center, request, bought, told, reason)
+                .await?
+        };
         Ok(respond(return_out(&posted.record, &center)?, posted.replayed))
     }
 
@@ -485,7 +525,9 @@ impl CommissaryService for CommissaryApi {
             .await?;
         // The terminal that took the goods back, which need not be the one that sold them.
         let terminal = found.record.actor.strip_prefix("terminal/");
-        require_own_terminal(actor, terminal.unwrap_or_default())?;
+        if let Some(Facts::Return(facts)) = &found.record.facts {
+            require_own_record(actor, &facts.detainee, terminal.unwrap_or_default())?;
+        }
         Ok(Response::new(return_out(&found.record, &center)?))
     }
 
@@ -497,14 +539,17 @@ impl CommissaryService for CommissaryApi {
             CenterName::parse(&message.parent, "parent")?.center,
         )
         .await?;
-        let filter = PurchaseName::parse_filter(&message.purchase, "purchase", center.id.as_str())?;
+        let filter = match message.purchase.as_str() {
+            "" => None,
+            purchase => Some(bought_in(purchase, &center)?.0),
+        };
         let arguments = [message.parent.as_str(), message.purchase.as_str()];
         let page = Page::read("ListReturns", &arguments, message.page_size, &message.page_token)?;
         let before = page.after_number()?.map(Seq);
         let records = match filter {
-            Some(name) => {
+            Some(bought) => {
                 self.commissary
-                    .list_returns_of(&center, Seq(name.seq), before, page.limit())
+                    .list_returns_of(&center, bought, before, page.limit())
                     .await?
             }
             None => {
@@ -527,19 +572,33 @@ impl CommissaryService for CommissaryApi {
     async fn get_spending(&self, call: Request<GetSpendingRequest>) -> Result<Response<Spending>, Status> {
         let message = call.get_ref();
         let name = DetaineeName::parse(&message.detainee, "detainee")?;
-        let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
-        let detainee = typed(DetaineeId::parse(name.detainee), "detainee")?;
+        let actor = actor(&call)?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let detainee = scope::own(actor, name.detainee, "detainee")?;
         let month = match message.month.as_str() {
             "" => None,
             month => Some(clock::parse_month(month).ok_or_else(|| invalid_field("month", "YYYY-MM"))?),
         };
         let spending = self.commissary.spending(&center, &detainee, month).await?;
+        let today = spending.windows.len() > 1;
+        let windows = spending.windows.iter();
+        let windows = windows.map(|view| window_view_out(view, today, &center));
         Ok(Response::new(Spending {
+            windows: windows.collect::<Result<_, _>>()?,
+            frozen_until: spending.frozen_until.and_then(timestamp),
+            restricted: spending
+                .restricted
+                .values()
+                .map(|(category, until)| RestrictedCategory {
+                    category: category_out(*category).into(),
+                    end_time: timestamp(*until),
+                })
+                .collect(),
             detainee: message.detainee.clone(),
             month: clock::month_text(spending.month),
             limit: money(spending.limit),
             spent: money(spending.spent),
-            remaining: spending.limit.checked_sub(spending.spent).ok().and_then(money),
+            remaining: spending.remaining()?.and_then(money),
         }))
     }
 }

@@ -11,18 +11,16 @@ use super::{
     name::{self, CenterName, DetaineeName, SettingsName, TransactionName},
     page::{Page, leg_cursor},
     scope::{self, Linked},
+    spending::{require_known_tiers, spending_in, spending_out},
 };
 use crate::{
     api::status::invalid_field,
     clock::Zone,
-    custody::{self, Admission, CenterProfile, Custody, DetaineeState, NewCenter, Screening, Settings},
-    db::Database,
+    custody::{self, Admission, CenterProfile, Custody, DetaineeState, NewCenter, Screening, Settings, SpendingRules},
     ids::{AccountNo, CenterId, DetaineeId, Seq},
     ledger::{
-        Center, LedgerError, Reason, Refusal, Side,
-        account::{self, Account},
-        record,
-        statement::{self, Position},
+        Center, Reason, Refusal, Side, record,
+        statement::{Line, PageOf, Position},
     },
     money::{Amount, Currency},
     proto::{
@@ -38,18 +36,13 @@ use crate::{
 #[derive(Clone)]
 pub struct CustodyApi {
     custody: Custody,
-    database: Database,
     linked: Linked,
 }
 
 impl CustodyApi {
     /// The service; `linked` tells which detainees a payer may see.
-    pub fn new(custody: Custody, database: Database, linked: Linked) -> CustodyApi {
-        CustodyApi {
-            custody,
-            database,
-            linked,
-        }
+    pub fn new(custody: Custody, linked: Linked) -> CustodyApi {
+        CustodyApi { custody, linked }
     }
 }
 
@@ -79,15 +72,15 @@ fn settings_in(told: &CenterSettings, defaults: Settings, currency: Currency) ->
         screening: told.screening.or(base.screening),
         ..told.clone()
     };
-    let mut settings = whole_settings_in(&whole, currency)?;
+    let mut settings = whole_settings_in(&whole, currency, &defaults.spending)?;
     for (tier, limit) in defaults.tier_limits {
         settings.tier_limits.entry(tier).or_insert(limit);
     }
     Ok(settings)
 }
 
-/// Reads rules that replace others: all of them are told.
-fn whole_settings_in(told: &CenterSettings, currency: Currency) -> Result<Settings, Refusal> {
+/// Reads rules that replace others: all of them are told, but for those of `spending`, which stay if they are not.
+fn whole_settings_in(told: &CenterSettings, currency: Currency, spending: &SpendingRules) -> Result<Settings, Refusal> {
     let amount = |money: &Option<proto::Money>, field: &str| positive_amount_in(money.as_ref(), currency, field);
     let mut settings = Settings {
         purchase_amount_max: amount(&told.purchase_amount_max, "settings.purchase_amount_max")?,
@@ -106,6 +99,10 @@ fn whole_settings_in(told: &CenterSettings, currency: Currency) -> Result<Settin
         screening: screening_in(told.screening.as_ref())?,
         festival_months: Vec::new(),
         tier_limits: BTreeMap::new(),
+        spending: match &told.spending {
+            Some(told) => spending_in(told, currency)?,
+            None => spending.clone(),
+        },
     };
     for month in &told.festival_months {
         match i16::try_from(*month) {
@@ -121,6 +118,7 @@ fn whole_settings_in(told: &CenterSettings, currency: Currency) -> Result<Settin
             return Err(invalid_field(field("tier"), "is told twice"));
         }
     }
+    require_known_tiers(&settings)?;
     Ok(settings)
 }
 
@@ -194,6 +192,7 @@ fn settings_money(settings: &Settings) -> CenterSettings {
             party_days: settings.screening.party_days,
             review_hours: settings.screening.review_hours,
         }),
+        spending: Some(spending_out(&settings.spending)),
     }
 }
 
@@ -248,7 +247,7 @@ fn detainee_out(detainee: &custody::Detainee, center: &Center) -> Detainee {
     }
 }
 
-fn line_out(line: statement::Line, center: &Center, counterparty: Option<&Account>) -> StatementLine {
+fn line_out(line: Line, center: &Center) -> StatementLine {
     // The account is the detainee's: a credit is money in, a debit is money out.
     let signed = match line.side {
         Side::Credit => Some(line.amount),
@@ -263,7 +262,7 @@ fn line_out(line: statement::Line, center: &Center, counterparty: Option<&Accoun
         kind: record::kind_of(&line.kind).into(),
         amount: signed.and_then(money),
         balance: money(line.balance),
-        counterparty: counterparty.map(Account::title).unwrap_or_default(),
+        counterparty: line.counterparty.title(),
         transaction: TransactionName {
             center: id,
             seq: line.position.seq.0,
@@ -272,8 +271,7 @@ fn line_out(line: statement::Line, center: &Center, counterparty: Option<&Accoun
     }
 }
 
-fn account_of(detainee: &custody::Detainee, account: DetaineeAccount) -> AccountNo {
-    let [available, held, savings, withheld] = detainee.accounts();
+fn account_of([available, held, savings, withheld]: [AccountNo; 4], account: DetaineeAccount) -> AccountNo {
     match account {
         DetaineeAccount::Unspecified | DetaineeAccount::Available => available,
         DetaineeAccount::Held => held,
@@ -303,6 +301,7 @@ impl CustodyService for CustodyApi {
             name_zh: text(&told.display_name_zh, "center.display_name_zh")?,
             time_zone: zone.name().to_owned(),
             settings: settings_in(told.settings.as_ref().unwrap_or(&none), defaults, currency)?,
+            by: actor(&call)?.name(),
         };
         Ok(Response::new(center_out(&self.custody.create_center(new).await?)))
     }
@@ -348,11 +347,12 @@ impl CustodyService for CustodyApi {
                 let message = "the settings were changed since they were read";
                 return Err(Refusal::because(Reason::StaleEtag, message).about("settings.etag"));
             }
-            let after = whole_settings_in(told, center.currency)?;
+            let after = whole_settings_in(told, center.currency, &before.spending)?;
             require_tiers(&before, &after)?;
             Ok(after)
         };
-        let changed = self.custody.change_settings(&center.id, change).await?;
+        let by = actor(&call)?.name();
+        let changed = self.custody.change_settings(&center.id, &by, change).await?;
         Ok(Response::new(settings_out(&changed.id, &changed.settings)))
     }
 
@@ -448,23 +448,18 @@ impl CustodyService for CustodyApi {
         let name = DetaineeName::parse(&message.parent, "parent")?;
         let center = scope::center(&self.custody, actor, name.center).await?;
         let id = scope::detainee(&self.linked, actor, &center, name.detainee, "parent").await?;
-        let detainee = self.custody.detainee(&center, &id).await?;
+        let accounts = self.custody.accounts(&center, &id).await?;
         let arguments = [message.parent.as_str(), message.account().as_str_name()];
         let page = Page::read("ListStatementLines", &arguments, message.page_size, &message.page_token)?;
-        let after = page.after_leg()?.map(|(seq, leg)| Position { seq: Seq(seq), leg });
-        let account = account_of(&detainee, message.account());
-        let lines = statement::lines_after(&*self.database.read, &center, account, after, page.limit())
-            .await
-            .map_err(LedgerError::from)?;
+        let of = PageOf {
+            account: account_of(accounts, message.account()),
+            after: page.after_leg()?.map(|(seq, leg)| Position { seq: Seq(seq), leg }),
+            limit: page.limit(),
+            center: center.clone(),
+        };
+        let lines = self.custody.statement(of).await?;
         let (lines, next_page_token) = page.finish(lines, |line| leg_cursor(line.position.seq.0, line.position.leg));
-        let others: Vec<AccountNo> = lines.iter().map(|line| line.counterparty).collect();
-        let others = account::by_number(&*self.database.read, center.no, &others)
-            .await
-            .map_err(LedgerError::from)?;
-        let statement_lines = lines.into_iter().map(|line| {
-            let other = others.get(&line.counterparty);
-            line_out(line, &center, other)
-        });
+        let statement_lines = lines.into_iter().map(|line| line_out(line, &center));
         let statement_lines = statement_lines.collect();
         Ok(Response::new(ListStatementLinesResponse {
             statement_lines,

@@ -136,7 +136,7 @@ fn posting_out(line: &statement::Line, own: AccountNo, center: &Center) -> Posti
         }
         .to_string()
     };
-    let (own, other) = ((own, line.balance), (line.counterparty, line.counterparty_balance));
+    let (own, other) = ((own, line.balance), (line.counterparty.no, line.counterparty_balance));
     let (debit, credit) = match line.side {
         ledger::Side::Debit => (own, other),
         ledger::Side::Credit => (other, own),
@@ -400,7 +400,7 @@ impl LedgerService for LedgerApi {
             .map_err(LedgerError::from)?;
         // Whoever asked may know; so may those who read everything. To anyone else it is as if it were not there.
         let reads_all = matches!(actor.role, Role::Admin | Role::Finance | Role::Auditor);
-        let visible = stored.filter(|stored| reads_all || stored.actor() == actor.name());
+        let visible = stored.filter(|stored| reads_all || actor.has_done(stored.actor()));
         Ok(Response::new(outcome_out(id, visible.as_ref(), &center)))
     }
 

@@ -217,6 +217,10 @@ id_name!(
     ProductName, "centers/{center}/products/{product}", "", "centers" => center, "products" => product
 );
 id_name!(
+    /// `centers/{center}/cards/{card}`
+    CardName, "centers/{center}/cards/{card}", "", "centers" => center, "cards" => card
+);
+id_name!(
     /// `centers/{center}/terminals/{terminal}`
     TerminalName, "centers/{center}/terminals/{terminal}", "", "centers" => center, "terminals" => terminal
 );
@@ -268,8 +272,28 @@ number_name!(
     PurchaseName, "centers/{center}/purchases/{seq}", "purchases" => seq: i64
 );
 number_name!(
+    /// `centers/{center}/orders/{seq}`
+    OrderName, "centers/{center}/orders/{seq}", "orders" => seq: i64
+);
+id_name!(
+    /// `centers/{center}/orderingRules`
+    OrderingRulesName, "centers/{center}/orderingRules", "/orderingRules", "centers" => center
+);
+number_name!(
     /// `centers/{center}/returns/{seq}`
     ReturnName, "centers/{center}/returns/{seq}", "returns" => seq: i64
+);
+number_name!(
+    /// `centers/{center}/spendingMeasures/{measure}`
+    MeasureName, "centers/{center}/spendingMeasures/{measure}", "spendingMeasures" => measure: i64
+);
+number_name!(
+    /// `centers/{center}/kitGrants/{seq}`
+    KitGrantName, "centers/{center}/kitGrants/{seq}", "kitGrants" => seq: i64
+);
+id_name!(
+    /// `centers/{center}/kit`
+    KitName, "centers/{center}/kit", "/kit", "centers" => center
 );
 number_name!(
     /// `centers/{center}/settlements/{seq}`
@@ -394,7 +418,7 @@ mod tests {
     #[test]
     fn every_name_comes_back_and_is_of_one_kind() {
         macro_rules! kinds {
-            ($($kind:ident),+) => { [$(|text: &str| $kind::read(text).map(|name| name.to_string())),+] };
+            ($($kind:ident),+) => { vec![$(|text: &str| $kind::read(text).map(|name| name.to_string())),+] };
         }
         let samples = [
             "centers/north",
@@ -421,11 +445,14 @@ mod tests {
             "centers/north/unmatchedSums/48",
             "centers/north/paymentFiles/49",
             "centers/north/terminals/T1",
+            "centers/north/orders/50",
+            "centers/north/orderingRules",
             "centers/north/offlineSettings",
             "centers/north/terminals/T1/offlineSales/5",
             "centers/north/allowances/50",
+            "centers/north/cards/0007",
         ];
-        let kinds: [fn(&str) -> Option<String>; 27] = kinds!(
+        let kinds: Vec<fn(&str) -> Option<String>> = kinds!(
             CenterName,
             SettingsName,
             DistributionPolicyName,
@@ -450,9 +477,12 @@ mod tests {
             UnmatchedSumName,
             PaymentFileName,
             TerminalName,
+            OrderName,
+            OrderingRulesName,
             OfflineSettingsName,
             OfflineSaleName,
-            AllowanceName
+            AllowanceName,
+            CardName
         );
         for (place, sample) in samples.iter().enumerate() {
             for (other, read) in kinds.iter().enumerate() {

@@ -3,6 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::{
+    approval::approval_name,
     auth::actor,
     chunk::{ChunkStream, chunks},
     convert::{money, request, timestamp, transaction_name},
@@ -179,6 +180,7 @@ impl PaymentService for PaymentApi {
             failed_count: failed,
             pending_count: pending,
             contradictions: names(&read.contradictions, &center),
+            approval: read.approval.map_or_else(String::new, |no| approval_name(&center, no)),
         }))
     }
 
@@ -201,6 +203,7 @@ impl PaymentService for PaymentApi {
             failed_count: failed,
             other_count: count(read.others),
             contradictions: names(&read.contradictions, &center),
+            approval: read.approval.map_or_else(String::new, |no| approval_name(&center, no)),
         }))
     }
 }

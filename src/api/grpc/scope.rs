@@ -24,7 +24,14 @@ pub async fn center(custody: &Custody, actor: &Actor, id: &str) -> Result<Center
     Ok(custody.center(&id).await?)
 }
 
-/// Refuses a payer who is not linked to the detainee.
+/// Refuses a detainee who is another than the one that the request names.
+pub fn own(actor: &Actor, id: &str, field: &str) -> Result<DetaineeId, Status> {
+    let id = typed(DetaineeId::parse(id), field)?;
+    actor.require_self(&id).map_err(|denied| denied_status(&denied))?;
+    Ok(id)
+}
+
+/// Refuses a payer who is not linked to the detainee, and a detainee who is another.
 pub async fn detainee(
     linked: &Linked,
     actor: &Actor,
@@ -32,7 +39,7 @@ pub async fn detainee(
     id: &str,
     field: &str,
 ) -> Result<DetaineeId, Status> {
-    let id = typed(DetaineeId::parse(id), field)?;
+    let id = own(actor, id, field)?;
     if let Some(payer) = actor.confined_to_payer() {
         let is_linked = linked(center.clone(), payer.clone(), id.clone()).await?;
         actor

@@ -11,15 +11,15 @@ use super::{
     scope,
 };
 use crate::{
-    access::Actor,
+    access::{Actor, Peer},
     api::status::invalid_field,
     custody::Custody,
     ids::{CenterId, TerminalId},
     ledger::{Center, LedgerError, Reason},
     proto::{
         self, CreateEnrolmentCodeRequest, CreateTerminalRequest, EnrolTerminalRequest, Enrolment, EnrolmentCode,
-        GetTerminalRequest, ListTerminalsRequest, ListTerminalsResponse, RevokeTerminalRequest, terminal::State,
-        terminal_service_server::TerminalService,
+        GetTerminalRequest, ListTerminalsRequest, ListTerminalsResponse, RenewCertificateRequest,
+        RevokeTerminalRequest, terminal::State, terminal_service_server::TerminalService,
     },
     terminal::{Code, Terminal, TerminalRefusal, TerminalState, Terminals},
 };
@@ -164,6 +164,17 @@ impl TerminalService for TerminalApi {
             .enrol(&center, &id, &code, &message.certificate_request)
             .await?;
         Ok(Response::new(self.enrolment(&terminal, &center)))
+    }
+
+    async fn renew_certificate(&self, call: Request<RenewCertificateRequest>) -> Result<Response<Enrolment>, Status> {
+        let peer = call.extensions().get::<Peer>();
+        let peer = peer.ok_or_else(|| LedgerError::from(TerminalRefusal::CertificateNotCurrent))?;
+        let center = self.custody.center(&peer.center).await?;
+        let renewed = self
+            .terminals
+            .renew(&center, peer, &call.get_ref().certificate_request)
+            .await?;
+        Ok(Response::new(self.enrolment(&renewed, &center)))
     }
 
     async fn revoke_terminal(&self, call: Request<RevokeTerminalRequest>) -> Result<Response<proto::Terminal>, Status> {

@@ -4,7 +4,7 @@ use time::Date;
 
 use super::{
     super::{CommissaryRefusal, room::SpendingRoom},
-    Totals, Window, count, limit,
+    Limit, Totals, Window, count, limit, refuse_frozen,
 };
 use crate::{
     custody::room::{DetaineeRoom, SettingsRoom, Standing, want_available},
@@ -28,7 +28,8 @@ pub fn want_amount(state: &mut State, detainee: &DetaineeId) {
 /// Whether a detainee may spend an amount on whatever it is, all of it counted: everything that [`decide`](super::decide) checks
 /// but the goods and the limit of one order.
 ///
-/// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, MONTHLY_LIMIT_EXCEEDED, INSUFFICIENT_FUNDS.
+/// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, DETAINEE_FROZEN, DAILY_LIMIT_EXCEEDED, WEEKLY_LIMIT_EXCEEDED,
+/// MONTHLY_LIMIT_EXCEEDED, INSUFFICIENT_FUNDS.
 pub fn check_amount(
     state: &State,
     moment: &Moment,
@@ -36,11 +37,11 @@ pub fn check_amount(
     totals: &Totals,
 ) -> Result<(Standing, SpendingFacts), Declined> {
     let standing = state.room::<DetaineeRoom>()?.get_active(detainee)?;
-    let settings = state.room::<SettingsRoom>()?.get()?;
-    let spent = state.room::<SpendingRoom>()?.get(detainee)?;
-    let mut limits = limit::in_force(settings, standing.tier, moment)?;
+    let spender = state.room::<SpendingRoom>()?.get(detainee)?;
+    refuse_frozen(detainee, &spender.measures, moment.recorded_at)?;
+    let mut limits = limits(state, moment, detainee, &standing)?;
     limits.retain(|limit| limit.window != Window::Order);
-    let spending = limit::check(&limits, spent, totals, moment.effective_date)??;
+    let spending = limit::check(&limits, &spender.spent, totals, moment.effective_date)??;
     let available = state.balance(standing.available())?;
     if totals.total.exceeds(available)? {
         return Err(CommissaryRefusal::Funds {
@@ -52,10 +53,22 @@ pub fn check_amount(
     Ok((standing, spending))
 }
 
-/// The most that one order of a detainee may cost.
-pub fn order_limit(state: &State, moment: &Moment, standing: &Standing) -> Result<Option<Amount>, Declined> {
+/// The limits that hold for a detainee.
+fn limits(state: &State, moment: &Moment, detainee: &DetaineeId, standing: &Standing) -> Result<Vec<Limit>, Declined> {
     let settings = state.room::<SettingsRoom>()?.get()?;
-    let limits = limit::in_force(settings, standing.tier, moment)?;
+    let measures = &state.room::<SpendingRoom>()?.get(detainee)?.measures;
+    let when = (moment.recorded_at, moment.effective_date);
+    limit::in_force(settings, standing.tier, measures, when)
+}
+
+/// The most that one order of a detainee may cost.
+pub fn order_limit(
+    state: &State,
+    moment: &Moment,
+    detainee: &DetaineeId,
+    standing: &Standing,
+) -> Result<Option<Amount>, Declined> {
+    let limits = limits(state, moment, detainee, standing)?;
     let order = limits.into_iter().find(|limit| limit.window == Window::Order);
     Ok(order.map(|limit| limit.amount))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::{
     db::Conn,
     ledger::verify::{Page, VerifyError},
-    proto::{JournalRecord, PurchaseFacts, PurchaseLineFacts, ReturnFacts},
+    proto::{JournalRecord, OrderLineChangeFacts, PurchaseFacts, PurchaseLineFacts, ReturnFacts},
 };
 
 /// How many there are of each counted product, as far as it is replayed.
@@ -141,6 +141,22 @@ impl StockCheck {
             self.line(page, record, &bought.product, line.quantity.into(), line.stock_after)?;
         }
         Ok(())
+    }
+
+    /// Replays what will not come of an order's line.
+    pub fn given_back(
+        &mut self,
+        page: &Page<'_>,
+        record: &JournalRecord,
+        line: &PurchaseLineFacts,
+        change: &OrderLineChangeFacts,
+    ) -> Result<(), VerifyError> {
+        let is_counted = line.stock_after.is_some() && change.released > 0;
+        if is_counted != change.stock_after.is_some() {
+            let what = format!("line {} is counted otherwise than it was ordered", change.line);
+            return Err(page.differs(record, what));
+        }
+        self.line(page, record, &line.product, change.released.into(), change.stock_after)
     }
 
     /// Compares with what is stored.

@@ -57,6 +57,7 @@ fn request(bought: &Bought, quantity: i32, reason: &str, id: &str) -> CreateRetu
         lines: vec![CreateReturnLine { line: 1, quantity }],
         reason: reason.to_owned(),
         request_id: request_id(&["return", bought.detainee, id]),
+        authorised_by: String::new(),
     }
 }
 

@@ -91,6 +91,14 @@ pub async fn pay(play: &mut Play, house: &House, closed: &[(&Vendor, Settlement)
         };
         let read = done("status", finance.payment().import_payment_status(request).await)?;
         same("the same status again", is_repeated, read.repeated_file)?;
+        if read.failed_count > 0 && !is_repeated {
+            // Whoever brings the bank's file could have written it.
+            let asked = Approval {
+                name: read.approval,
+                ..Approval::default()
+            };
+            by_two(&finance, &play.stage.admin()?, &asked).await?;
+        }
     }
     let request = ImportBankStatementRequest {
         parent: center_name(house.id),

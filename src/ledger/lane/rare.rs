@@ -32,6 +32,7 @@ pub struct JournalTx {
     head: Head,
     moment: Moment,
     rules_moved: bool,
+    state: State,
     rows: Rows,
 }
 
@@ -83,6 +84,27 @@ impl JournalTx {
         Ok(Amount::from_decimal(balance, self.center.currency)?)
     }
 
+    /// Loads what `want` asks of the rooms that hot commands decide from; it is called again after each round, as theirs is.
+    pub async fn load(&mut self, want: impl Fn(&mut State)) -> Result<(), Declined> {
+        for _ in 0..LOAD_ROUNDS_MAX {
+            want(&mut self.state);
+            if !self.state.is_wanting() {
+                return Ok(());
+            }
+            self.state.load(&mut self.tx).await?;
+        }
+        want(&mut self.state);
+        if self.state.is_wanting() {
+            return Err(Declined::Broken("a rare command never has what it wants".into()));
+        }
+        Ok(())
+    }
+
+    /// What is loaded of the rooms, and the rows that are written with the transaction: what a hot command's `apply` is given.
+    pub fn state_and_rows(&mut self) -> (&mut State, &mut Rows) {
+        (&mut self.state, &mut self.rows)
+    }
+
     /// Says that the command changes what other decisions read (a detainee's state, say), so that every lane forgets it.
     pub fn touch_rules(&mut self) {
         self.rules_moved = true;
@@ -103,7 +125,7 @@ pub(super) async fn run(
     if let Some(stored) = outcome::find(&mut tx, center.no, request.id).await? {
         return Ok(stored.answer(request));
     }
-    let mut state = State::new(center.clone(), old);
+    let state = State::new(center.clone(), old);
     let moment = next_moment(&state, clock);
     // A savepoint, so that a refusal can roll back what the command wrote and still be stored.
     sqlx::query!("savepoint command").execute(&mut *tx).await?;
@@ -113,12 +135,14 @@ pub(super) async fn run(
         head: old,
         moment,
         rules_moved: false,
+        state,
         rows: Rows::default(),
     };
     let decided = command.run(&mut journal).await;
     let JournalTx {
         mut tx,
         rules_moved,
+        mut state,
         rows,
         ..
     } = journal;

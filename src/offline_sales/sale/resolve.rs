@@ -133,7 +133,7 @@ impl Resolve {
             Way::Charge | Way::WriteOff(_) => {
                 let (sale, told) = payable_in_tx(tx.conn(), &center, terminal, number).await?;
                 let mut state = tx.known(|state| want(state, &told)).await?;
-                let sold = sold(&state, &told.lines)?;
+                let sold = sold(&state, &moment, &told.detainee, &told.lines)?;
                 apply_sold(&mut state, tx.rows(), &told.lines, &sold.lines)?;
                 let postings = if matches!(self.way, Way::Charge) {
                     let standing = state.room::<DetaineeRoom>()?.get(&told.detainee)?;

@@ -113,8 +113,9 @@ impl Take {
             Ok(told) => self.judge(tx, &center, &chain, told, allowance.as_ref()).await?,
             Err(why) => Err(Aside::review("STATEMENT_INVALID", why)),
         };
-        if judged.as_ref().is_ok_and(|paid| paid.sold.is_stock_short) {
-            flags.push("STOCK_SHORT".to_owned());
+        if let Ok(paid) = &judged {
+            flags.extend(paid.sold.is_stock_short.then(|| "STOCK_SHORT".to_owned()));
+            flags.extend(paid.sold.is_restricted.then(|| "RESTRICTED".to_owned()));
         }
         let (state, reason, message) = match &judged {
             Ok(paid) => (paid.state, String::new(), String::new()),
@@ -183,9 +184,9 @@ impl Take {
             return Ok(Err(Aside::review(disagreement.name(), disagreement)));
         }
         let mut state = tx.known(|state| want(state, told)).await?;
-        let sold = sold(&state, &told.lines)?;
+        let sold = sold(&state, &tx.moment(), &told.detainee, &told.lines)?;
         let standing = state.room::<DetaineeRoom>()?.get(&told.detainee)?;
-        if let Some(limit) = spending::order_limit(&state, &tx.moment(), &standing)?
+        if let Some(limit) = spending::order_limit(&state, &tx.moment(), &told.detainee, &standing)?
             && told.total.exceeds(limit)?
         {
             let message = format!("it costs {}, more than {limit}", told.total);
@@ -290,7 +291,7 @@ impl Take {
 /// Asks for what a decision reads.
 pub(super) fn want(state: &mut State, told: &Told) {
     spending::want_amount(state, &told.detainee);
-    want_sold(state, &told.lines);
+    want_sold(state, &told.detainee, &told.lines);
 }
 
 /// Pays from what is available, as a purchase of today.

@@ -1,8 +1,10 @@
 //! Streams of sales: repeats, gaps, any order, two processes, and a service that is killed between two sales.
 
+use custody_ledger::{commissary::MovementKind, ids::ProductId};
 use futures::future::join_all;
 
 use super::*;
+use crate::goods;
 
 /// A till with some sales of 4.00 each within an allowance of D1's.
 async fn sold(stall: &Stall, count: usize, most: &str) -> (Till, Allowance, Vec<Signed>) {
@@ -166,5 +168,33 @@ async fn a_service_that_is_killed_between_two_sales_loses_none() {
     let ended = stall.end(&till, &allowance, 20).await.unwrap();
     assert_eq!((amount(&ended.captured), amount(&ended.released)), ("80.00", "0.00"));
     assert_eq!(stall.has("D1").await, ("20.00".into(), "0.00".into()));
+    stall.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn goods_that_are_gone_are_gone_whatever_the_books_say() {
+    let stall = Stall::open().await;
+    let (process, center) = (&stall.process, &stall.center);
+    goods::moved(process, center, "RICE", MovementKind::Received, 3)
+        .await
+        .unwrap();
+    let product = process
+        .commissary
+        .product(center, &ProductId::parse("RICE").unwrap())
+        .await
+        .unwrap();
+    let rice = ("RICE", product.version, "2.50");
+    let mut till = stall.till("T1").await;
+    let allowance = stall.reserve(&till, "D1", "40.00", 8).await.unwrap();
+    let sales = [
+        till.sell(&allowance, "D1", &[(rice, 1)]),
+        till.sell(&allowance, "D1", &[(rice, 1), (rice, 4)]),
+    ];
+    let outcomes = stall.upload(&till, &sales).await.unwrap();
+    assert_eq!(told(&outcomes), ["1 CAPTURED", "2 CAPTURED"]);
+    assert!(outcomes[0].flags.is_empty());
+    assert_eq!(outcomes[1].flags, ["STOCK_SHORT"]);
+    assert_eq!(goods::stock(process, center, "RICE").await, Some(0));
+    assert_eq!(stall.has("D1").await, ("60.00".into(), "25.00".into()));
     stall.verified().await;
 }
