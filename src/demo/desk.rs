@@ -14,9 +14,10 @@ use crate::proto::{
     approval_service_client::ApprovalServiceClient, commissary_service_client::CommissaryServiceClient,
     contract_service_client::ContractServiceClient, custody_service_client::CustodyServiceClient,
     distribution_service_client::DistributionServiceClient, ledger_service_client::LedgerServiceClient,
-    payment_service_client::PaymentServiceClient, reconciliation_service_client::ReconciliationServiceClient,
-    refund_service_client::RefundServiceClient, remittance_service_client::RemittanceServiceClient,
-    settlement_service_client::SettlementServiceClient,
+    offline_sales_service_client::OfflineSalesServiceClient, payment_service_client::PaymentServiceClient,
+    reconciliation_service_client::ReconciliationServiceClient, refund_service_client::RefundServiceClient,
+    remittance_service_client::RemittanceServiceClient, settlement_service_client::SettlementServiceClient,
+    terminal_service_client::TerminalServiceClient,
 };
 
 /// A connection on which every call carries a token.
@@ -87,6 +88,14 @@ impl Desk {
 
     pub fn reconciliation(&self) -> ReconciliationServiceClient<Line> {
         ReconciliationServiceClient::new(self.line.clone())
+    }
+
+    pub fn terminal(&self) -> TerminalServiceClient<Line> {
+        TerminalServiceClient::new(self.line.clone())
+    }
+
+    pub fn offline_sales(&self) -> OfflineSalesServiceClient<Line> {
+        OfflineSalesServiceClient::new(self.line.clone())
     }
 
     pub fn ledger(&self) -> LedgerServiceClient<Line> {

@@ -50,6 +50,8 @@ pub struct Stage {
     secret: SecretString,
     simulator: Option<Program>,
     service: Option<Program>,
+    /// Where the service listens, or did last.
+    address: String,
 }
 
 impl Stage {
@@ -74,6 +76,7 @@ impl Stage {
             secret: SecretString::from(Uuid::new_v4().simple().to_string()),
             simulator: None,
             service: None,
+            address: String::new(),
         })
     }
 
@@ -115,10 +118,20 @@ impl Stage {
 
     /// Starts the service, or starts it again on what it left behind.
     pub async fn start_service(&mut self) -> anyhow::Result<&str> {
+        self.start_service_on("127.0.0.1:0").await
+    }
+
+    /// Starts it again where it was, because somebody out there looks for it.
+    pub async fn start_service_again(&mut self) -> anyhow::Result<&str> {
+        let address = self.address.clone();
+        self.start_service_on(&address).await
+    }
+
+    async fn start_service_on(&mut self, listen: &str) -> anyhow::Result<&str> {
         let gateway = self.gateway_url()?;
         let mut command = launch::own("serve")?;
         command
-            .args(["--listen", "127.0.0.1:0", "--dev", "--dev-clock", &self.now()?])
+            .args(["--listen", listen, "--dev", "--dev-clock", &self.now()?])
             .args(["--gateway-url", &gateway, "--data-dir"])
             .arg(self.directory())
             .arg("--config")
@@ -128,6 +141,7 @@ impl Stage {
         let service = Program::start(command, "custody ready on ")
             .await
             .context("the service")?;
+        service.address().clone_into(&mut self.address);
         Ok(self.service.insert(service).address())
     }
 
@@ -215,6 +229,21 @@ impl Stage {
         self.desk(terminal, Role::Terminal, scope)
     }
 
+    /// A token for a terminal that is a program of its own.
+    pub fn terminal_token(&self, center: &str, terminal: &str) -> anyhow::Result<String> {
+        let scope = Scope {
+            terminal: Some(TerminalId::parse(terminal)?),
+            ..scope(center)?
+        };
+        self.token(terminal, Role::Terminal, scope)
+    }
+
+    /// Where the service is.
+    pub fn service_url(&self) -> anyhow::Result<String> {
+        let service = self.service.as_ref().context("the service is not running")?;
+        Ok(format!("http://{}", service.address()))
+    }
+
     /// A payer's telephone.
     pub fn payer(&self, center: &str, payer: &str) -> anyhow::Result<Desk> {
         let scope = Scope {
@@ -226,10 +255,13 @@ impl Stage {
 
     fn desk(&self, subject: &str, role: Role, scope: Scope) -> anyhow::Result<Desk> {
         let service = self.service.as_ref().context("the service is not running")?;
+        Desk::at(service.address(), &self.token(subject, role, scope)?)
+    }
+
+    fn token(&self, subject: &str, role: Role, scope: Scope) -> anyhow::Result<String> {
         let key = TokenKey::load_or_create(self.directory())?;
         let actor = Actor::new(subject, role, scope)?;
-        let token = Issuer::new(key).issue(&actor, TOKEN_TTL, self.clock.now())?;
-        Desk::at(service.address(), &token)
+        Ok(Issuer::new(key).issue(&actor, TOKEN_TTL, self.clock.now())?)
     }
 
     fn now(&self) -> anyhow::Result<String> {

@@ -12,6 +12,15 @@ use crate::proto;
 /// The domain of the service's reasons.
 const DOMAIN: &str = "custody.v1";
 
+/// Reasons that are about who asks, whatever is asked for.
+const AT_THE_DOOR: [&str; 5] = [
+    "SESSION_REQUIRED",
+    "SESSION_ENDED",
+    "PIN_MUST_CHANGE",
+    "TERMINAL_REVOKED",
+    "CERTIFICATE_NOT_CURRENT",
+];
+
 /// Why something was refused, in the service's words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
@@ -53,7 +62,10 @@ pub fn meaning(status: &Status) -> Meaning {
         return Meaning::Unclear;
     };
     match status.code() {
+        // That is about the person, not about the terminal.
+        _ if refusal.reason == "SIGN_IN_REFUSED" => Meaning::Refused(refusal),
         Code::Unauthenticated | Code::PermissionDenied => Meaning::TurnedAway(refusal),
+        _ if AT_THE_DOOR.contains(&refusal.reason.as_str()) => Meaning::TurnedAway(refusal),
         Code::InvalidArgument
         | Code::FailedPrecondition
         | Code::NotFound

@@ -33,14 +33,13 @@ impl Till {
             let (terminal, center) = (before.terminal, before.center);
             bail!("this directory is that of terminal {terminal} of {center}; take another one");
         }
-        match (&enrol.code, &enrol.token_file) {
-            (Some(code), _) => {
-                if let Some(ending) = self.exchange(enrol, code).await? {
-                    return Ok(ending);
-                }
-            }
-            (None, Some(path)) => self.home.write(TOKEN, read_token(path)?.trim())?,
-            (None, None) => bail!("--code or --token-file"),
+        if let Some(code) = &enrol.code
+            && let Some(ending) = self.exchange(enrol, code).await?
+        {
+            return Ok(ending);
+        }
+        if let Some(path) = &enrol.token_file {
+            self.home.write(TOKEN, read_token(path)?.trim())?;
         }
         Line::to(&identity, &self.home, self.flags.answer)?;
         self.store.set_identity(&identity)?;

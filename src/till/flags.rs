@@ -58,6 +58,12 @@ impl Told {
 pub enum Verb {
     /// Tell the terminal which service it sells for, and who it is there.
     Enrol(Enrol),
+    /// Sign a detainee in with card and PIN. What is the detainee's is asked for in that session until `sign-out`.
+    SignIn(SignIn),
+    /// Set another PIN for whoever is signed in.
+    ChangePin(PinFrom),
+    /// End the session of whoever is signed in.
+    SignOut,
     /// Show what is on sale, and keep the products' names for receipts.
     Catalogue,
     /// Show a detainee's balances, and what of the month's limit is spent.
@@ -68,6 +74,9 @@ pub enum Verb {
     /// What is open from before is finished first. If that is the same sale (as when the power was cut and the command is typed
     /// again) it is not sold a second time, unless --request-id tells the two apart.
     Sell(Sell),
+    /// Sell without the network, within money that was set aside for this terminal before.
+    #[command(subcommand)]
+    Offline(Offline),
     /// Finish what is in the queue, and print what has not been printed.
     Resume(Resume),
     /// Show the queue: what is open, and what became of the rest.
@@ -80,7 +89,7 @@ pub enum Verb {
 
 /// The service and the terminal's place there.
 #[derive(Debug, Clone, Args)]
-#[command(group = clap::ArgGroup::new("credential").required(true).args(["code", "token_file"]))]
+#[command(group = clap::ArgGroup::new("credential").required(true).args(["terminal_server", "token_file"]))]
 pub struct Enrol {
     /// Where the service is, for example http://127.0.0.1:7443.
     #[arg(long, value_name = "URL")]
@@ -92,15 +101,16 @@ pub struct Enrol {
     #[arg(long, value_name = "TERMINAL", value_parser = TerminalId::parse)]
     pub terminal: TerminalId,
     /// The one-time code that an administrator was shown. The terminal makes a key of its own and gets a certificate for it.
-    #[arg(long, value_name = "CODE", requires = "terminal_server")]
+    #[arg(long, value_name = "CODE")]
     pub code: Option<String>,
-    /// Where the service listens for terminals that have a certificate, for example https://127.0.0.1:7444.
+    /// Where the service listens for terminals with a certificate, for example https://127.0.0.1:7444. From then on the terminal
+    /// calls there, and needs no token.
     #[arg(long, value_name = "URL", requires = "code")]
     pub terminal_server: Option<String>,
     /// SHA-256 of the authority's certificate, as the administrator was shown it with the code: it makes sure of the service.
     #[arg(long, value_name = "HEX", requires = "code")]
     pub authority: Option<String>,
-    /// Instead of a code: a file with a token of role terminal (`custody token issue`), or - for standard input.
+    /// Instead of a certificate: a file with a token of role terminal (`custody token issue`), or - for standard input.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// The time zone that receipts are printed in.
@@ -108,12 +118,33 @@ pub struct Enrol {
     pub time_zone: Zone,
 }
 
+/// A card.
+#[derive(Debug, Clone, Args)]
+pub struct SignIn {
+    /// The card's number.
+    #[arg(long, value_name = "NUMBER")]
+    pub card: String,
+    #[command(flatten)]
+    pub from: PinFrom,
+}
+
+/// Where PINs come from: by default the keyboard, where they are not shown.
+#[derive(Debug, Clone, Args)]
+pub struct PinFrom {
+    /// Read from this file descriptor, a line for each PIN (for `change-pin` the old one, then the new one).
+    #[arg(long, value_name = "NUMBER")]
+    pub pin_fd: Option<u16>,
+    /// The same from standard input.
+    #[arg(long, conflicts_with = "pin_fd")]
+    pub pin_stdin: bool,
+}
+
 /// Whose money it is about.
 #[derive(Debug, Clone, Args)]
 pub struct Whose {
-    /// The detainee.
+    /// The detainee. By default whoever is signed in.
     #[arg(long, value_name = "DETAINEE", value_parser = DetaineeId::parse)]
-    pub detainee: DetaineeId,
+    pub detainee: Option<DetaineeId>,
 }
 
 /// A sale.
@@ -125,7 +156,48 @@ pub struct Sell {
     #[arg(long, value_name = "UUID", value_parser = RequestId::parse)]
     pub request_id: Option<RequestId>,
     /// What: a product, or a product and how many, for example RICE*3 (quote the star in a shell, or write RICEx3 or RICE:3).
-    #[arg(value_name = "PRODUCT*COUNT", required = true, num_args = 1.., value_parser = Line::parse)]
+    #[arg(value_name = "PRODUCT*COUNT", required = true, num_args = 1..=50, value_parser = Line::parse)]
+    pub lines: Vec<Line>,
+}
+
+/// Selling without the network. The terminal has to be enrolled with a code: it signs what it sells with its key.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Offline {
+    /// Have money of a detainee set aside for this terminal, and learn the prices.
+    Reserve(Reserve),
+    /// Sell within it, and print the receipt. Nothing is sent.
+    Sell(OfflineSell),
+    /// Bring in what was sold; each sale is told what became of it.
+    ///
+    /// Exit code 3: the network broke; `offline upload` goes on with the first sale without an answer. 4: a sale was refused, or the
+    /// terminal was turned away; people of finance look at it.
+    Upload,
+    /// Bring in what was sold and end the allowances: what was not sold is the detainees' again.
+    End,
+    /// Show allowances and sales.
+    List,
+}
+
+/// What is to be set aside.
+#[derive(Debug, Clone, Args)]
+pub struct Reserve {
+    #[command(flatten)]
+    pub whose: Whose,
+    /// How much, in the center's currency.
+    #[arg(long, value_name = "AMOUNT")]
+    pub amount: String,
+    /// For how long, in hours.
+    #[arg(long, value_name = "HOURS", default_value = "8", value_parser = clap::value_parser!(u8).range(1..=168))]
+    pub hours: u8,
+}
+
+/// A sale without the network.
+#[derive(Debug, Clone, Args)]
+pub struct OfflineSell {
+    #[command(flatten)]
+    pub whose: Whose,
+    /// What: a product, or a product and how many, for example RICE*3.
+    #[arg(value_name = "PRODUCT*COUNT", required = true, num_args = 1..=50, value_parser = Line::parse)]
     pub lines: Vec<Line>,
 }
 

@@ -47,7 +47,8 @@ impl Till {
     /// Shows what a detainee has, and what of the month's limit is spent.
     pub async fn balance(&self, whose: &Whose) -> anyhow::Result<Ending> {
         let (identity, line) = self.enrolled()?;
-        let name = format!("centers/{}/detainees/{}", identity.center, whose.detainee);
+        let detainee = self.detainee(whose)?;
+        let name = format!("centers/{}/detainees/{detainee}", identity.center);
         let told = async { Ok((line.balances(name.clone()).await?, line.spending(name.clone()).await?)) };
         let (balances, spending) = match told.await {
             Ok(told) => told,
@@ -56,13 +57,12 @@ impl Till {
         let amount = |money: &Option<Money>| money.clone().unwrap_or_default().amount;
         let (spent, limit) = (amount(&spending.spent), amount(&spending.limit));
         let value = json!({
-            "detainee": whose.detainee.as_str(), "available": amount(&balances.available), "held": amount(&balances.held),
+            "detainee": detainee, "available": amount(&balances.available), "held": amount(&balances.held),
             "savings": amount(&balances.savings), "withheld": amount(&balances.withheld), "month": spending.month,
             "spent": spent, "limit": limit,
         });
         let sentence = format!(
-            "{}: available 可用 {}, held 冻结 {}, savings 储蓄 {}; spent in {} 本月已用 {spent} of {limit}",
-            whose.detainee,
+            "{detainee}: available 可用 {}, held 冻结 {}, savings 储蓄 {}; spent in {} 本月已用 {spent} of {limit}",
             amount(&balances.available),
             amount(&balances.held),
             amount(&balances.savings),

@@ -5,9 +5,11 @@
 //! - `flags`: what a user types. `run`: one verb. `shell`: the same verbs, one after the other.
 //! - `home`: the terminal's directory, which one process uses at a time. `store`: the database in it, with the queue, the
 //!   receipts and the products' names.
-//! - `enrol`: how it comes in. `line`: the connection and the credentials. `answer`: what an answer means for a sale. `pace`: when to ask again.
-//! - `basket`: reads `RICE*3`. `sell`: a sale from being written down to its outcome. `look`: the catalogue and balances.
-//! - `receipt`: the words of a receipt. `printing`: each printed once, or marked as a copy. `tell`: sentences or JSON.
+//! - `enrol`: how it comes in. `session`, `pin`: the person in front of it. `line`: the connection and the credentials. `answer`: what an answer means for a sale. `pace`: when to ask again.
+//! - `basket`: reads `RICE*3`. `sell`: a sale. `queue`: what the service is asked for, from being written down to its outcome.
+//!   `offline`: sales without the network.
+//! - `receipt`: the words of a receipt. `printing`: each printed once, or marked as a copy. `tell`: sentences or JSON. `look`: the
+//!   catalogue, balances, and what there is.
 //!
 //! # Rules
 //! 1. A sale is written down and synced, request id and body, before anything is sent. It keeps both for ever.
@@ -23,11 +25,15 @@ mod flags;
 mod home;
 mod line;
 mod look;
+mod offline;
 mod pace;
+mod pin;
 mod printing;
+mod queue;
 mod receipt;
 mod run;
 mod sell;
+mod session;
 mod shell;
 mod store;
 mod tell;

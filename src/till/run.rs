@@ -87,10 +87,14 @@ impl Till {
     pub async fn run(&mut self, verb: &Verb) -> anyhow::Result<Ending> {
         match verb {
             Verb::Enrol(enrol) => self.enrol(enrol).await,
+            Verb::SignIn(sign_in) => self.sign_in(sign_in).await,
+            Verb::ChangePin(from) => self.change_pin(from).await,
+            Verb::SignOut => self.sign_out().await,
             Verb::Catalogue => self.catalogue().await,
             Verb::Balance(whose) => self.balance(whose).await,
             Verb::Sell(sell) => self.sell(sell).await,
             Verb::Resume(resume) => self.resume(resume).await,
+            Verb::Offline(verb) => self.offline(verb).await,
             Verb::Queue => self.queue(),
             Verb::Receipts(which) => self.receipts(which),
             Verb::Shell => anyhow::bail!("this is a shell already"),
@@ -106,12 +110,17 @@ impl Till {
             .identity
             .as_ref()
             .context("the terminal was not enrolled; see `enrol`")?;
-        Ok((identity, line.clone()))
+        Ok((identity, line.clone().with(self.store.session()?)?))
     }
 
-    /// The terminal's own time, as it stands in the queue.
+    /// The terminal's own time.
+    pub fn time(&self) -> OffsetDateTime {
+        self.clock.now()
+    }
+
+    /// The same, as it stands in the queue.
     pub fn now(&self) -> anyhow::Result<String> {
-        self.printed_time(self.clock.now())
+        self.printed_time(self.time())
     }
 
     /// A time of the ledger's, as it stands on receipts.

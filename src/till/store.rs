@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{answer::Refusal, home::Home, receipt::Slip};
 
 /// Who the terminal is, under [`IDENTITY`].
-const SETTINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("settings");
+pub(super) const SETTINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("settings");
 /// Entries of the queue by their numbers, from 1.
 const QUEUE: TableDefinition<u64, &[u8]> = TableDefinition::new("queue");
 /// The numbers of entries whose outcome is not known.
@@ -27,7 +27,14 @@ const UNPRINTED: TableDefinition<u64, ()> = TableDefinition::new("unprinted");
 /// What is known of products, by their ids.
 const PRODUCTS: TableDefinition<&str, &[u8]> = TableDefinition::new("products");
 
+/// Allowances by their numbers, and sales without the network by theirs.
+pub(super) const ALLOWANCES: TableDefinition<i64, &[u8]> = TableDefinition::new("allowances");
+pub(super) const SALES: TableDefinition<i64, &[u8]> = TableDefinition::new("sales");
+/// The numbers of sales that have still to be brought in.
+pub(super) const UNSENT: TableDefinition<i64, ()> = TableDefinition::new("unsent");
+
 const IDENTITY: &str = "identity";
+const SESSION: &str = "session";
 /// How much of the file is kept in memory, in bytes: a terminal reads little.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -45,12 +52,25 @@ pub struct Identity {
     pub time_zone: String,
 }
 
+/// Whoever is signed in.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Session {
+    /// The bearer token: a secret.
+    pub token: String,
+    /// Who it is.
+    pub detainee: String,
+}
+
 /// What the service is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Call {
     /// CreatePurchase.
     Purchase,
+    /// ReserveAllowance.
+    Reserve,
+    /// EndAllowance.
+    End,
 }
 
 /// Something that the service is asked for exactly once.
@@ -136,7 +156,7 @@ pub struct Product {
 }
 
 /// The database.
-pub struct Store(Database);
+pub struct Store(pub(super) Database);
 
 impl Store {
     /// Opens it, or makes an empty one.
@@ -161,6 +181,9 @@ impl Store {
             tx.open_table(RECEIPTS)?;
             tx.open_table(UNPRINTED)?;
             tx.open_table(PRODUCTS)?;
+            tx.open_table(ALLOWANCES)?;
+            tx.open_table(SALES)?;
+            tx.open_table(UNSENT)?;
             tx.commit()?;
             Ok(())
         })?;
@@ -179,6 +202,25 @@ impl Store {
         self.write(|tx| {
             tx.open_table(SETTINGS)?
                 .insert(IDENTITY, serde_json::to_vec(identity)?.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Who is signed in, if anybody.
+    pub fn session(&self) -> anyhow::Result<Option<Session>> {
+        let tx = self.0.begin_read()?;
+        let found = tx.open_table(SETTINGS)?.get(SESSION)?;
+        found.map(|row| read(row.value())).transpose()
+    }
+
+    /// Tells it.
+    pub fn set_session(&self, session: Option<&Session>) -> anyhow::Result<()> {
+        self.write(|tx| {
+            let mut settings = tx.open_table(SETTINGS)?;
+            match session {
+                Some(session) => settings.insert(SESSION, serde_json::to_vec(session)?.as_slice())?,
+                None => settings.remove(SESSION)?,
+            };
             Ok(())
         })
     }
@@ -336,7 +378,7 @@ impl Store {
         found.map(|row| read(row.value())).transpose()
     }
 
-    fn write<T>(&self, work: impl FnOnce(&WriteTransaction) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    pub(super) fn write<T>(&self, work: impl FnOnce(&WriteTransaction) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let tx = self.0.begin_write()?;
         let done = work(&tx)?;
         tx.commit()?;
@@ -344,7 +386,7 @@ impl Store {
     }
 }
 
-fn read<T: DeserializeOwned>(row: &[u8]) -> anyhow::Result<T> {
+pub(super) fn read<T: DeserializeOwned>(row: &[u8]) -> anyhow::Result<T> {
     serde_json::from_slice(row).context("the terminal's store")
 }
 
@@ -354,7 +396,7 @@ fn put(tx: &WriteTransaction, entry: &Entry) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn end(tx: &WriteTransaction, entry: &Entry, state: State) -> anyhow::Result<()> {
+pub(super) fn end(tx: &WriteTransaction, entry: &Entry, state: State) -> anyhow::Result<()> {
     if tx.open_table(OPEN)?.remove(entry.number)?.is_none() {
         bail!("entry {} of the queue has ended before", entry.number);
     }
@@ -367,7 +409,7 @@ fn put_receipt(tx: &WriteTransaction, receipt: &Receipt) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn add_receipt(tx: &WriteTransaction, slip: Slip) -> anyhow::Result<u64> {
+pub(super) fn add_receipt(tx: &WriteTransaction, slip: Slip) -> anyhow::Result<u64> {
     let number = tx.open_table(RECEIPTS)?.last()?.map_or(0, |(number, _)| number.value()) + 1;
     let receipt = Receipt {
         number,

@@ -6,8 +6,9 @@ use custody_ledger::{
     access::{Role, Scope},
     ids::{CenterId, TerminalId},
     proto::{
-        GetTransactionRequest, ListPurchasesRequest, Purchase, Transaction,
-        commissary_service_client::CommissaryServiceClient, ledger_service_client::LedgerServiceClient,
+        CreateEnrolmentCodeRequest, CreateTerminalRequest, EnrolmentCode, GetTransactionRequest, ListPurchasesRequest,
+        Purchase, Transaction, commissary_service_client::CommissaryServiceClient,
+        ledger_service_client::LedgerServiceClient, terminal_service_client::TerminalServiceClient,
     },
 };
 use serde_json::Value;
@@ -55,6 +56,22 @@ impl Told {
 impl Device {
     /// A terminal that is enrolled with a token.
     pub async fn enrolled(service: &Service, id: &str, url: &str) -> Device {
+        Device::enrolled_with(service, id, url, &[]).await
+    }
+
+    /// A terminal that has a token, and a key that was certified for a code.
+    pub async fn with_a_key(service: &Service, id: &str, url: &str) -> Device {
+        let code = enrolment_code(service, id).await;
+        Device::enrolled_with(
+            service,
+            id,
+            url,
+            &["--code", &code.code, "--authority", &code.authority_sha256],
+        )
+        .await
+    }
+
+    async fn enrolled_with(service: &Service, id: &str, url: &str, more: &[&str]) -> Device {
         let device = Device {
             directory: tempfile::tempdir().unwrap(),
             id: id.to_owned(),
@@ -76,7 +93,7 @@ impl Device {
             id,
             "--token-file",
         ];
-        let arguments = [&arguments[..], &[token.to_str().unwrap()]].concat();
+        let arguments = [&arguments[..], &[token.to_str().unwrap()], more].concat();
         device.run(&arguments).await.ends_with(0);
         device
     }
@@ -129,6 +146,21 @@ pub async fn told(child: Child) -> Told {
 /// Ends a process as a power cut does.
 pub async fn kill(mut child: Child) {
     child.kill().await.unwrap();
+}
+
+/// A code for a terminal of the center, made by an administrator.
+pub async fn enrolment_code(service: &Service, id: &str) -> EnrolmentCode {
+    let admin = service.token_of("root", Role::Admin, Scope::default());
+    let mut client = TerminalServiceClient::new(service.channel().await);
+    let create = CreateTerminalRequest {
+        parent: "centers/C1".into(),
+        terminal_id: id.into(),
+        display_name: "Wing A".into(),
+    };
+    client.create_terminal(with_token(&admin, create)).await.unwrap();
+    let name = format!("centers/C1/terminals/{id}");
+    let asked = with_token(&admin, CreateEnrolmentCodeRequest { name });
+    client.create_enrolment_code(asked).await.unwrap().into_inner()
 }
 
 /// All purchases of the center, newest first.

@@ -2,13 +2,15 @@
 //!
 //! # Layout
 //! - `device` a terminal and its directory; `proxy` a bad network
-//! - `selling` what a user types and is told; `power_cuts` killed at every point; `many` eight at once, with cuts and kills
+//! - `selling` what a user types and is told; `power_cuts` killed at every point; `offline` without the network; `storm`
+//!   many at once, with cuts and kills
 
 mod device;
-mod many;
+mod offline;
 mod power_cuts;
 mod proxy;
 mod selling;
+mod storm;
 
 use custody_ledger::{clock::Clock, ledger::Center};
 
