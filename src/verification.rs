@@ -19,7 +19,7 @@ use crate::{
     refund::{RETURN_METHOD, RefundsCheck},
     remittance::RemittancesCheck,
     settlement::SettlementsCheck,
-    terminal::TerminalsCheck,
+    terminal::{SessionsCheck, TerminalsCheck},
     unmatched::UnmatchedCheck,
     work::WorkCheck,
 };
@@ -41,6 +41,7 @@ fn checks() -> Vec<Box<dyn Check>> {
         Box::<ContractsCheck>::default(),
         Box::<PaymentsCheck>::default(),
         Box::<TerminalsCheck>::default(),
+        Box::<SessionsCheck>::default(),
     ]
 }
 
