@@ -20,7 +20,7 @@ use crate::{
     refund::{RETURN_METHOD, RefundsCheck},
     remittance::RemittancesCheck,
     settlement::SettlementsCheck,
-    terminal::TerminalsCheck,
+    terminal::{SessionsCheck, TerminalsCheck},
     unmatched::UnmatchedCheck,
     work::WorkCheck,
 };
@@ -43,6 +43,7 @@ fn checks() -> Vec<Box<dyn Check>> {
         Box::<PaymentsCheck>::default(),
         Box::<OfflineSalesCheck>::default(),
         Box::<TerminalsCheck>::default(),
+        Box::<SessionsCheck>::default(),
     ]
 }
 

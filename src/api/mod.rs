@@ -3,6 +3,7 @@
 //! Wire types end here. Everything below takes domain types and answers with domain types or a `Refusal`.
 
 mod connection;
+pub mod dial;
 pub mod grpc;
 pub mod http;
 pub mod server;

@@ -30,7 +30,9 @@ pub use error::TerminalRefusal;
 use error::TerminalRefusal as R;
 use limiter::Limiter;
 pub use pin::Pins;
-pub use session::{Assertion, Begun, CHALLENGE_TTL, NewChallenge, SESSION_TTL, Seller, SessionPolicy, assertion_text};
+pub use session::{
+    Assertion, Begun, CHALLENGE_TTL, NewChallenge, SESSION_TTL, Seller, SessionPolicy, SessionsCheck, assertion_text,
+};
 use time::OffsetDateTime;
 pub use verify::TerminalsCheck;
 

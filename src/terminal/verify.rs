@@ -41,7 +41,8 @@ async fn codes(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
                join terminal_code c on c.center_id = t.center_id and c.terminal_id = t.terminal_id and c.code_no = t.code_no
                where t.center_id = $1
                window w as (partition by t.terminal_id, t.code_no order by t.try_no)) t
-           where t.try_no <> t.place or coalesce(t.was_right, false) or t.at < t.created_at or t.at >= t.expires_at
+           where t.try_no <> t.place or coalesce(t.was_right, false) or t.at < t.created_at - interval '1 minute'
+              or t.at >= t.expires_at
            order by t.terminal_id, t.code_no, t.try_no limit 1"#,
         page.center.no.0,
     )

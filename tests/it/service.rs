@@ -31,6 +31,8 @@ use crate::world;
 pub struct Service {
     pub directory: TempDir,
     pub address: String,
+    /// Where enrolled terminals call, if there is such a port.
+    pub terminal_address: Option<String>,
     child: Child,
     database_url: Option<String>,
     environment: Vec<(String, String)>,
@@ -56,10 +58,12 @@ impl Service {
 
     /// Starts it in a directory, with the settings that stand there as `custody.toml`, if they do.
     pub async fn start_in(directory: TempDir, database_url: Option<&str>, environment: &[(&str, &str)]) -> Service {
-        let (child, address) = launch(directory.path(), database_url, environment, "127.0.0.1:0").await;
+        let (child, (address, terminal_address)) =
+            launch(directory.path(), database_url, environment, "127.0.0.1:0").await;
         Service {
             directory,
             address,
+            terminal_address,
             child,
             clock: Clock::system(),
             database_url: database_url.map(str::to_owned),
@@ -73,7 +77,8 @@ impl Service {
     /// A service that was started otherwise, once it is ready.
     pub async fn over(directory: TempDir, mut child: Child, database_url: Option<&str>) -> Service {
         Service {
-            address: ready(&mut child).await,
+            address: ready(&mut child).await.0,
+            terminal_address: None,
             directory,
             child,
             database_url: database_url.map(str::to_owned),
@@ -101,8 +106,8 @@ impl Service {
             .collect();
         // Where it was before, as the gateway expects it to be.
         let (path, url) = (self.directory.path(), self.database_url.as_deref());
-        let (child, address) = launch(path, url, &environment, &self.address).await;
-        (self.child, self.address) = (child, address);
+        let (child, (address, terminal_address)) = launch(path, url, &environment, &self.address).await;
+        (self.child, self.address, self.terminal_address) = (child, address, terminal_address);
     }
 
     /// Starts it again with another time on its clock, by which its tokens go, too.
@@ -215,7 +220,7 @@ async fn launch(
     database_url: Option<&str>,
     environment: &[(&str, &str)],
     listen: &str,
-) -> (Child, String) {
+) -> (Child, (String, Option<String>)) {
     let mut command = command(directory, database_url, listen);
     let settings = directory.join("custody.toml");
     if settings.exists() {
@@ -232,10 +237,11 @@ async fn launch(
     (child, address)
 }
 
-/// Waits until a service is ready; where it listens.
-async fn ready(child: &mut Child) -> String {
+/// Waits until a service is ready; where it listens, and where for enrolled terminals.
+async fn ready(child: &mut Child) -> (String, Option<String>) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let deadline = Instant::now() + Duration::from_secs(90);
+    let mut terminals = None;
     loop {
         let line = tokio::time::timeout_at(deadline.into(), lines.next_line())
             .await
@@ -243,7 +249,10 @@ async fn ready(child: &mut Child) -> String {
             .unwrap();
         let line = line.expect("the service ended before it was ready");
         if let Some(address) = line.strip_prefix("custody ready on ") {
-            return address.to_owned();
+            return (address.to_owned(), terminals);
+        }
+        if let Some(address) = line.strip_prefix("terminals on ") {
+            terminals = Some(address.to_owned());
         }
     }
 }

@@ -1,14 +1,13 @@
 //! A database of its own for each test, with the domains over it.
 
 use std::{
+    path::Path,
     str::FromStr as _,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use custody_ledger::{
+    access::TokenKey,
     clock::Clock,
     commissary::{Category, Commissary, Details, NewProduct, OrderLine},
     custody::{Admission, Custody, NewCenter, Screening, Settings},
@@ -18,7 +17,7 @@ use custody_ledger::{
     money::{Amount, Currency},
     payer::{DocumentKind, Identity, Payers, PhoneNumber, Registration, Relationship, Vault},
     proto::{OutcomeFacts, TransactionKind, journal_record::Facts},
-    terminal::{Authority, Terminals},
+    terminal::{Authority, Pins, Terminals},
     verification,
 };
 use futures::future::{BoxFuture, FutureExt as _};
@@ -108,12 +107,15 @@ impl Process {
 /// The terminals of a process, with an authority of its own.
 pub fn terminals(process: &Process) -> Terminals {
     let directory = tempfile::tempdir().unwrap();
-    let authority = Authority::load(directory.path(), None).unwrap();
-    Terminals::new(
-        process.database.clone(),
-        process.lanes.clock().clone(),
-        Arc::new(authority),
-    )
+    terminals_with(process, directory.path())
+}
+
+/// The terminals of a process, with the keys of a data directory, where they are made if there are none.
+pub fn terminals_with(process: &Process, data_dir: &Path) -> Terminals {
+    let authority = Authority::load(data_dir, None).unwrap();
+    let key = TokenKey::load_or_create(data_dir).unwrap();
+    let (database, clock) = (process.database.clone(), process.lanes.clock().clone());
+    Terminals::new(database, clock, authority, key, Pins::load(data_dir).unwrap())
 }
 
 /// A center with a vendor, three products and a detainee, and a process over it.

@@ -207,8 +207,8 @@ impl Terminals {
         if card.end_reason.is_some() {
             return Ok(card);
         }
-        center::touch_rules_in_tx(&mut tx, center.no).await?;
-        let at = self.clock.now();
+        let head = center::touch_rules_in_tx(&mut tx, center.no).await?;
+        let at = self.clock.now().max(head.recorded_at);
         store::insert_end(&mut tx, center.no, id, reason, (at, by)).await?;
         sessions::end_of_card(&mut tx, center.no, (id, &card.detainee), "CARD_ENDED", (at, by)).await?;
         tx.commit().await?;
@@ -230,8 +230,8 @@ impl Terminals {
         if card.end_reason.is_some() {
             return Err(R::CardEnded { card: id.clone() }.into());
         }
-        center::touch_rules_in_tx(&mut tx, center.no).await?;
-        let at = self.clock.now();
+        let head = center::touch_rules_in_tx(&mut tx, center.no).await?;
+        let at = self.clock.now().max(head.recorded_at);
         let number = store::pin_no(&mut tx, center.no, id).await? + 1;
         store::insert_pin(&mut tx, center.no, id, (number, true), &hashed, (at, by)).await?;
         store::insert_try(&mut tx, center.no, &typed, Checked::Reset, (at, None)).await?;

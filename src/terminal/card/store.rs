@@ -265,7 +265,9 @@ pub(in crate::terminal) async fn insert_try(
         Checked::Right => ("RIGHT", 0),
         Checked::Reset => ("RESET", 0),
     };
-    let (number, _) = last_try(&mut *conn, center, card).await?;
+    let (number, last) = last_try(&mut *conn, center, card).await?;
+    // Clocks of processes may be apart; tries are in order all the same.
+    let at = last.map_or(at, |last| at.max(last.at));
     sqlx::query!(
         "insert into card_try (center_id, card_hash, number, outcome, failures, at, terminal_id)
          values ($1, $2, $3, $4, $5, $6, $7)",

@@ -3,6 +3,7 @@
 mod entity;
 mod room;
 pub(super) mod store;
+mod verify;
 
 use aws_lc_rs::{
     rand,
@@ -14,6 +15,7 @@ use secrecy::SecretString;
 pub use store::SessionPolicy;
 use time::OffsetDateTime;
 use uuid::Uuid;
+pub use verify::SessionsCheck;
 
 use super::{
     Terminals,
@@ -231,11 +233,11 @@ impl Terminals {
         {
             return Err(R::SignInRefused.into());
         }
-        center::touch_rules_in_tx(&mut tx, center.no).await?;
+        let head = center::touch_rules_in_tx(&mut tx, center.no).await?;
         // The session may have ended since it was looked at.
         let stored = store::sessions(&mut tx, center.no, &[session.id]).await?;
-        let now = self.clock.now();
-        seller.require_session(session, stored.get(&session.id), now)?;
+        seller.require_session(session, stored.get(&session.id), self.clock.now())?;
+        let now = self.clock.now().max(head.recorded_at);
         card::store::insert_pin(
             &mut tx,
             center.no,
@@ -257,8 +259,9 @@ impl Terminals {
     pub async fn sign_out(&self, center: &Center, (seller, by): (&Seller, &str)) -> Result<(), LedgerError> {
         let session = seller.session.as_ref().ok_or(R::SessionRequired)?;
         let mut tx = self.database.lane.begin().await?;
-        center::touch_rules_in_tx(&mut tx, center.no).await?;
-        let at = self.clock.now();
+        let head = center::touch_rules_in_tx(&mut tx, center.no).await?;
+        // Nothing that was bought in it may seem to have been bought after it.
+        let at = self.clock.now().max(head.recorded_at);
         store::insert_end(&mut tx, center.no, session.id, "SIGNED_OUT", (at, by)).await?;
         tx.commit().await?;
         Ok(())

@@ -1,19 +1,24 @@
 //! Terminals over real sockets: enrolment, certificates, and the people in front of them.
 
+mod certificates;
+mod clock;
 mod enrolment;
+mod sessions;
+
+use std::os::unix::fs::PermissionsExt as _;
 
 use custody_ledger::{
     access::{Role, Scope},
     api::status::reason_of,
     clock::Clock,
     ids::CenterId,
-    ledger::Center,
     proto::{
         CreateEnrolmentCodeRequest, CreateTerminalRequest, EnrolTerminalRequest, Enrolment, EnrolmentCode, Terminal,
-        terminal_service_client::TerminalServiceClient,
+        session_service_client::SessionServiceClient, terminal_service_client::TerminalServiceClient,
     },
 };
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
+use tempfile::TempDir;
 use tonic::{Status, transport::Channel};
 
 use crate::{
@@ -26,25 +31,54 @@ struct Post {
     service: Service,
     channel: Channel,
     db: TestDatabase,
-    process: Process,
-    center: Center,
 }
+
+/// Has a service listen for enrolled terminals, too.
+const TERMINAL_PORT: (&str, &str) = ("CUSTODY_TERMINALS_LISTEN", "127.0.0.1:0");
 
 impl Post {
     async fn open() -> Post {
+        Post::open_with(&[]).await
+    }
+
+    /// The same with a port for enrolled terminals.
+    async fn open_to_terminals() -> Post {
+        Post::open_with(&[TERMINAL_PORT]).await
+    }
+
+    async fn open_with(environment: &[(&str, &str)]) -> Post {
         let db = TestDatabase::create().await;
         let process = Process::over(&db.url, Clock::system(), 64);
         let center = world::new_center(&process, "C1").await;
         world::endow(&process, &center, "D1", "100.00").await;
         world::endow(&process, &center, "D2", "100.00").await;
-        let service = Service::start(Some(&db.url)).await;
+        let service = Service::start_with(Some(&db.url), environment).await;
         Post {
             channel: service.channel().await,
             service,
             db,
-            process,
-            center,
         }
+    }
+
+    /// A directory with the same keys, for another process.
+    fn keys_again(&self) -> TempDir {
+        let directory = Service::directory();
+        let (from, to) = (
+            self.service.directory.path().join("keys"),
+            directory.path().join("keys"),
+        );
+        std::fs::create_dir(&to).unwrap();
+        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o700)).unwrap();
+        for file in std::fs::read_dir(from).unwrap() {
+            let file = file.unwrap();
+            // The permissions go with it.
+            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+        directory
+    }
+
+    fn sessions(&self) -> SessionServiceClient<Channel> {
+        SessionServiceClient::new(self.channel.clone())
     }
 
     fn token(&self, role: Role) -> String {
