@@ -117,6 +117,12 @@ pub enum Permission {
     Review,
     /// Read whether the jobs run.
     ReadJobs,
+    /// Decide for a time what one detainee may spend, freeze their money, and say what a kit is.
+    ManageSpending,
+    /// Grant kits, and take them back.
+    GrantKits,
+    /// Read limits and measures, and which kits were granted.
+    ReadMeasures,
 }
 
 impl Permission {
@@ -124,7 +130,9 @@ impl Permission {
     pub fn roles(self) -> &'static [Role] {
         use Role::*;
         match self {
-            ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers => &[Admin],
+            ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers | ManageSpending => &[Admin],
+            GrantKits => &[Admin, Finance],
+            ReadMeasures => &[Admin, Finance, Auditor],
             DownloadPaymentFiles => &[Finance],
             ReadPaymentFiles => &[Admin, Finance, Auditor],
             ReadContracts => &[Admin, Finance, Auditor, Commissary],
@@ -319,6 +327,21 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.CatalogueService/ExportCatalogue", ReadCatalogueHistory),
     ("custody.v1.CatalogueService/GetBuyer", ReadBuyers),
     ("custody.v1.CatalogueService/UpdateBuyer", ManageBuyers),
+    ("custody.v1.SpendingService/ListSpendingVersions", ReadMeasures),
+    ("custody.v1.SpendingService/ListSpendingWindows", ReadMeasures),
+    ("custody.v1.SpendingService/ProposeLimitOverride", ManageSpending),
+    ("custody.v1.SpendingService/ProposeFreeze", ManageSpending),
+    ("custody.v1.SpendingService/ProposeFreezeEnd", ManageSpending),
+    ("custody.v1.SpendingService/RestrictCategories", ManageSpending),
+    ("custody.v1.SpendingService/EndSpendingMeasure", ManageSpending),
+    ("custody.v1.SpendingService/GetSpendingMeasure", ReadMeasures),
+    ("custody.v1.SpendingService/ListSpendingMeasures", ReadMeasures),
+    ("custody.v1.SpendingService/GetKit", ReadMeasures),
+    ("custody.v1.SpendingService/UpdateKit", ManageSpending),
+    ("custody.v1.SpendingService/GrantKit", GrantKits),
+    ("custody.v1.SpendingService/CancelKitGrant", GrantKits),
+    ("custody.v1.SpendingService/GetKitGrant", ReadMeasures),
+    ("custody.v1.SpendingService/ListKitGrants", ReadMeasures),
 ];
 
 /// The services that anyone may call without a token: whether the service is up, and what it offers.

@@ -17,7 +17,7 @@ use super::{
         contract::ContractApi, custody::CustodyApi, deadline, distribution::DistributionApi, ledger::LedgerApi,
         payer::PayerApi, payment::PaymentApi, reconciliation::ReconciliationApi, refund::RefundApi,
         remittance::RemittanceApi, remittance_view::Views, scope::Linked, settlement::SettlementApi,
-        unmatched::UnmatchedApi, work::WorkApi,
+        spending_service::SpendingApi, unmatched::UnmatchedApi, work::WorkApi,
     },
     http::{Notifications, OnRefund, OnUnknown},
     status::of_framework,
@@ -39,7 +39,8 @@ use crate::{
         payer_service_server::PayerServiceServer, payment_service_server::PaymentServiceServer,
         reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
         remittance_service_server::RemittanceServiceServer, settlement_service_server::SettlementServiceServer,
-        unmatched_service_server::UnmatchedServiceServer, work_service_server::WorkServiceServer,
+        spending_service_server::SpendingServiceServer, unmatched_service_server::UnmatchedServiceServer,
+        work_service_server::WorkServiceServer,
     },
     reconciliation::Reconciliations,
     refund::Refunds,
@@ -133,6 +134,7 @@ impl Doors {
         let custody = CustodyApi::new(self.custody.clone(), self.lanes.database().clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
         let catalogue = CatalogueApi::new(self.commissary.clone(), self.desk.clone(), self.custody.clone());
+        let spending = SpendingApi::new(self.commissary.clone(), self.desk.clone(), self.custody.clone());
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.stop.clone());
         let approval = ApprovalApi::new(self.desk.clone(), self.custody.clone());
         let unmatched = UnmatchedApi::new(self.unmatched.clone(), self.desk.clone(), self.custody.clone());
@@ -152,6 +154,7 @@ impl Doors {
             .add_service(WorkServiceServer::new(work).max_decoding_message_size(size_max))
             .add_service(ContractServiceServer::new(contract).max_decoding_message_size(size_max))
             .add_service(PaymentServiceServer::new(payment).max_decoding_message_size(size_max))
+            .add_service(SpendingServiceServer::new(spending).max_decoding_message_size(size_max))
     }
 }
 

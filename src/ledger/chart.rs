@@ -45,11 +45,13 @@ pub enum Code {
     OtherIncome = 4101,
     /// Fees that gateways kept.
     GatewayFees = 5101,
+    /// What the center grants to detainees who have nothing.
+    Grants = 5301,
 }
 
 impl Code {
     /// Every code, in the chart's order.
-    pub const ALL: [Code; 15] = [
+    pub const ALL: [Code; 16] = [
         Code::Bank,
         Code::GatewayClearing,
         Code::Advances,
@@ -65,6 +67,7 @@ impl Code {
         Code::CourtPayable,
         Code::OtherIncome,
         Code::GatewayFees,
+        Code::Grants,
     ];
 
     /// The number in the chart, for example 2101.
@@ -80,16 +83,17 @@ impl Code {
     /// The side on which its balance is positive.
     pub const fn side(self) -> Side {
         match self {
-            Code::Bank | Code::GatewayClearing | Code::Advances | Code::GatewayFees => Side::Debit,
+            Code::Bank | Code::GatewayClearing | Code::Advances | Code::GatewayFees | Code::Grants => Side::Debit,
             _ => Side::Credit,
         }
     }
 
     /// Whether its balance may never be below zero. A vendor's payable may be: goods can come back after the vendor was
-    /// paid, and the next settlement takes it off. Of the debit side, only what detainees owe is always something.
+    /// paid, and the next settlement takes it off. Of the debit side, only what detainees owe and what was granted is always
+    /// something.
     pub const fn never_negative(self) -> bool {
         match self.side() {
-            Side::Debit => matches!(self, Code::Advances),
+            Side::Debit => matches!(self, Code::Advances | Code::Grants),
             Side::Credit => !matches!(self, Code::VendorPayable),
         }
     }
@@ -112,6 +116,7 @@ impl Code {
             Code::CourtPayable => "court-ordered sums payable",
             Code::OtherIncome => "other income",
             Code::GatewayFees => "gateway fees",
+            Code::Grants => "grants to the indigent",
         }
     }
 
@@ -144,12 +149,13 @@ impl Code {
             Code::CourtPayable => "应付法院款",
             Code::OtherIncome => "其他收入",
             Code::GatewayFees => "网关手续费",
+            Code::Grants => "困难补助",
         }
     }
 }
 
 /// The accounts that every center has from its first day, under the same numbers everywhere.
-pub const CENTER_ACCOUNTS: [(AccountNo, Code); 8] = [
+pub const CENTER_ACCOUNTS: [(AccountNo, Code); 9] = [
     (BANK, Code::Bank),
     (SUSPENSE, Code::Suspense),
     (REFUNDS_IN_TRANSIT, Code::RefundsInTransit),
@@ -158,6 +164,7 @@ pub const CENTER_ACCOUNTS: [(AccountNo, Code); 8] = [
     (GATEWAY_FEES, Code::GatewayFees),
     (ADVANCES, Code::Advances),
     (OTHER_INCOME, Code::OtherIncome),
+    (GRANTS, Code::Grants),
 ];
 
 /// The center's bank account.
@@ -176,6 +183,8 @@ pub const GATEWAY_FEES: AccountNo = AccountNo(6);
 pub const ADVANCES: AccountNo = AccountNo(7);
 /// Income that is no sale.
 pub const OTHER_INCOME: AccountNo = AccountNo(8);
+/// What was granted to detainees who have nothing.
+pub const GRANTS: AccountNo = AccountNo(12);
 /// The first number given to accounts opened later.
 pub const FIRST_FREE: AccountNo = AccountNo(16);
 

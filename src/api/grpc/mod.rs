@@ -11,6 +11,7 @@ pub mod custody;
 pub mod deadline;
 pub mod distribution;
 mod identity;
+mod kit;
 pub mod ledger;
 pub mod name;
 mod notification;
@@ -26,6 +27,7 @@ mod remittance_watch;
 pub mod scope;
 pub mod settlement;
 pub mod spending;
+pub mod spending_service;
 pub mod unmatched;
 pub mod work;
 

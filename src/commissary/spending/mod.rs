@@ -26,14 +26,14 @@ mod window;
 
 use time::{Date, OffsetDateTime};
 
-pub(super) use verify::{SpentCheck, Told};
-pub use view::{Spending, WindowView};
 pub use limit::Limit;
-pub(super) use measure::{FreezeEndRunner, MeasureRunner, open_of};
 pub use measure::{
     FREEZE, FREEZE_DAYS_MAX, FREEZE_END, MEASURE_MAX, Measure, MeasureEnd, MeasureKind, MeasureState, NewFreeze,
     NewOverride, NewRestriction, OVERRIDE, require_not_frozen_in_tx,
 };
+pub(super) use measure::{FreezeEndRunner, MeasureRunner, open_of};
+pub(super) use verify::{SpentCheck, Told};
+pub use view::{Spending, WindowView};
 pub use window::{Spent, Window};
 
 use super::{

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::{
     db::Conn,
     ledger::verify::{Page, VerifyError},
-    proto::{JournalRecord, PurchaseFacts, ReturnFacts},
+    proto::{JournalRecord, PurchaseFacts, PurchaseLineFacts, ReturnFacts},
 };
 
 /// How many there are of each counted product, as far as it is replayed.
@@ -93,10 +93,28 @@ impl StockCheck {
         }
     }
 
-    /// Replays a purchase.
-    pub fn sold(&mut self, page: &Page<'_>, record: &JournalRecord, facts: &PurchaseFacts) -> Result<(), VerifyError> {
-        for line in &facts.lines {
+    /// Replays what was sold or granted.
+    pub fn sold(
+        &mut self,
+        page: &Page<'_>,
+        record: &JournalRecord,
+        lines: &[PurchaseLineFacts],
+    ) -> Result<(), VerifyError> {
+        for line in lines {
             self.line(page, record, &line.product, -i64::from(line.quantity), line.stock_after)?;
+        }
+        Ok(())
+    }
+
+    /// Replays a kit that was taken back.
+    pub fn put_back(
+        &mut self,
+        page: &Page<'_>,
+        record: &JournalRecord,
+        lines: &[PurchaseLineFacts],
+    ) -> Result<(), VerifyError> {
+        for line in lines {
+            self.line(page, record, &line.product, line.quantity.into(), line.stock_after)?;
         }
         Ok(())
     }

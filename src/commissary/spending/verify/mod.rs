@@ -80,7 +80,10 @@ impl SpentCheck {
                 _ => (self.within(told.detainee, window, date), counted),
             };
             if !moved.is_zero() && spent > limit {
-                let what = format!("{spent} are spent in the {}, more than the limit of {limit}", window.name());
+                let what = format!(
+                    "{spent} are spent in the {}, more than the limit of {limit}",
+                    window.name()
+                );
                 return Err(page.differs(record, what));
             }
             if window != Window::Order {
@@ -98,6 +101,14 @@ impl SpentCheck {
             let what = format!("records as windows {stored:?}, replay says {expected:?}");
             Err(page.differs(record, what))
         }
+    }
+
+    /// Who got a kit when a record was recorded: whoever had less than this for so many days.
+    pub fn grant_rule(&self, page: &Page<'_>, record: &JournalRecord) -> Result<(Decimal, i16), VerifyError> {
+        let rules = self.rules.as_ref();
+        let rules = rules.ok_or_else(|| page.differs(record, "the rules were not read"))?;
+        let spending = &rules.version(page, record)?.spending;
+        Ok((spending.grant_below.value(), spending.grant_days))
     }
 
     /// Takes what a record gives back from the date on which it was spent.

@@ -46,12 +46,18 @@ impl Rules {
         for measure in measure::measures(conn, page).await? {
             measures.entry(measure.detainee.to_string()).or_default().push(measure);
         }
-        let tiers = sqlx::query!("select detainee_id, tier from detainee where center_id = $1", page.center.no.0)
-            .fetch_all(&mut *conn)
-            .await?;
-        let products = sqlx::query!("select product_id, category from product where center_id = $1", page.center.no.0)
-            .fetch_all(conn)
-            .await?;
+        let tiers = sqlx::query!(
+            "select detainee_id, tier from detainee where center_id = $1",
+            page.center.no.0
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        let products = sqlx::query!(
+            "select product_id, category from product where center_id = $1",
+            page.center.no.0
+        )
+        .fetch_all(conn)
+        .await?;
         let mut categories = BTreeMap::new();
         for row in products {
             categories.insert(row.product_id, category_of(&row.category)?);
@@ -65,7 +71,7 @@ impl Rules {
     }
 
     /// The rules that a record was decided by.
-    fn version(&self, page: &Page<'_>, record: &JournalRecord) -> Result<&SpendingVersion, VerifyError> {
+    pub fn version(&self, page: &Page<'_>, record: &JournalRecord) -> Result<&SpendingVersion, VerifyError> {
         let found = self.versions.iter().find(|version| version.after.0 < record.seq);
         found.ok_or_else(|| page.differs(record, "there were no rules of spending yet"))
     }
@@ -87,10 +93,12 @@ impl Rules {
         detainee: &str,
         (window, date): (Window, Date),
     ) -> Result<Option<(Decimal, i64)>, VerifyError> {
-        let changed = self.held(detainee, instant(page, record)?).find_map(|measure| match &measure.kind {
-            MeasureKind::Override { window: its, amount } if *its == window => Some((amount.value(), measure.no)),
-            _ => None,
-        });
+        let changed = self
+            .held(detainee, instant(page, record)?)
+            .find_map(|measure| match &measure.kind {
+                MeasureKind::Override { window: its, amount } if *its == window => Some((amount.value(), measure.no)),
+                _ => None,
+            });
         if changed.is_some() {
             return Ok(changed);
         }
@@ -127,11 +135,13 @@ impl Rules {
         if counts != is_counted {
             return Ok(Some(format!("{product} counts otherwise than the rules say")));
         }
-        let against = self.held(detainee, instant(page, record)?).find(|measure| match &measure.kind {
-            MeasureKind::Restriction { categories } => categories.contains(category),
-            MeasureKind::Freeze { .. } => true,
-            MeasureKind::Override { .. } => false,
-        });
+        let against = self
+            .held(detainee, instant(page, record)?)
+            .find(|measure| match &measure.kind {
+                MeasureKind::Restriction { categories } => categories.contains(category),
+                MeasureKind::Freeze { .. } => true,
+                MeasureKind::Override { .. } => false,
+            });
         Ok(against.map(|measure| format!("{product} was bought although measure {} was in force", measure.no)))
     }
 }
