@@ -151,6 +151,12 @@ pub enum Permission {
     SignIn,
     /// Set another PIN and sign out, in one's own session.
     KeepSession,
+    /// Decide for a time what one detainee may spend, freeze their money, and say what a kit is.
+    ManageSpending,
+    /// Grant kits, and take them back.
+    GrantKits,
+    /// Read limits and measures, and which kits were granted.
+    ReadMeasures,
 }
 
 impl Permission {
@@ -159,10 +165,12 @@ impl Permission {
         use Role::*;
         match self {
             ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers | ManageTerminals | ManageOrdering
-            | ManageSessions => &[Admin],
+            | ManageSessions | ManageSpending => &[Admin],
             Deliver => &[Admin, Commissary],
             Dispute => &[Admin, Finance, Terminal, Detainee],
             ResolveDisputes => &[Admin, Finance],
+            GrantKits => &[Admin, Finance],
+            ReadMeasures => &[Admin, Finance, Auditor],
             DownloadPaymentFiles => &[Finance],
             ReadPaymentFiles => &[Admin, Finance, Auditor],
             ReadContracts => &[Admin, Finance, Auditor, Commissary],
@@ -412,6 +420,21 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.SessionService/SignInByAssertion", SignIn),
     ("custody.v1.SessionService/ChangePin", KeepSession),
     ("custody.v1.SessionService/SignOut", KeepSession),
+    ("custody.v1.SpendingService/ListSpendingVersions", ReadMeasures),
+    ("custody.v1.SpendingService/ListSpendingWindows", ReadMeasures),
+    ("custody.v1.SpendingService/ProposeLimitOverride", ManageSpending),
+    ("custody.v1.SpendingService/ProposeFreeze", ManageSpending),
+    ("custody.v1.SpendingService/ProposeFreezeEnd", ManageSpending),
+    ("custody.v1.SpendingService/RestrictCategories", ManageSpending),
+    ("custody.v1.SpendingService/EndSpendingMeasure", ManageSpending),
+    ("custody.v1.SpendingService/GetSpendingMeasure", ReadMeasures),
+    ("custody.v1.SpendingService/ListSpendingMeasures", ReadMeasures),
+    ("custody.v1.SpendingService/GetKit", ReadMeasures),
+    ("custody.v1.SpendingService/UpdateKit", ManageSpending),
+    ("custody.v1.SpendingService/GrantKit", GrantKits),
+    ("custody.v1.SpendingService/CancelKitGrant", GrantKits),
+    ("custody.v1.SpendingService/GetKitGrant", ReadMeasures),
+    ("custody.v1.SpendingService/ListKitGrants", ReadMeasures),
 ];
 
 /// The one method of ours that needs no token: whoever enrols has none yet, and is known by the code that an administrator made.

@@ -34,6 +34,7 @@ use super::{
         scope::Linked,
         session::SessionApi,
         settlement::SettlementApi,
+        spending_service::SpendingApi,
         terminal::TerminalApi,
         unmatched::UnmatchedApi,
         work::WorkApi,
@@ -61,8 +62,9 @@ use crate::{
         payer_service_server::PayerServiceServer, payment_service_server::PaymentServiceServer,
         reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
         remittance_service_server::RemittanceServiceServer, session_service_server::SessionServiceServer,
-        settlement_service_server::SettlementServiceServer, terminal_service_server::TerminalServiceServer,
-        unmatched_service_server::UnmatchedServiceServer, work_service_server::WorkServiceServer,
+        settlement_service_server::SettlementServiceServer, spending_service_server::SpendingServiceServer,
+        terminal_service_server::TerminalServiceServer, unmatched_service_server::UnmatchedServiceServer,
+        work_service_server::WorkServiceServer,
     },
     reconciliation::Reconciliations,
     refund::Refunds,
@@ -162,6 +164,7 @@ impl Doors {
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
         let order = OrderApi::new(self.commissary.clone(), self.custody.clone());
         let catalogue = CatalogueApi::new(self.commissary.clone(), self.desk.clone(), self.custody.clone());
+        let spending = SpendingApi::new(self.commissary.clone(), self.desk.clone(), self.custody.clone());
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.stop.clone());
         let approval = ApprovalApi::new(self.desk.clone(), self.custody.clone());
         let unmatched = UnmatchedApi::new(self.unmatched.clone(), self.desk.clone(), self.custody.clone());
@@ -188,6 +191,7 @@ impl Doors {
             .add_service(TerminalServiceServer::new(terminal).max_decoding_message_size(size_max))
             .add_service(OfflineSalesServiceServer::new(offline_sales).max_decoding_message_size(size_max))
             .add_service(SessionServiceServer::new(session).max_decoding_message_size(size_max))
+            .add_service(SpendingServiceServer::new(spending).max_decoding_message_size(size_max))
     }
 }
 

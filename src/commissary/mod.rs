@@ -5,6 +5,7 @@ mod catalogue;
 mod entity;
 mod error;
 mod exchange;
+mod kit;
 mod orders;
 mod posting;
 mod purchase;
@@ -27,6 +28,7 @@ pub use catalogue::{
 pub use entity::{Category, LINES_MAX, OrderLine, QUANTITY_MAX, Vendor};
 pub use error::CommissaryRefusal;
 pub use exchange::{COLUMNS, Imported, Intent, RowError};
+pub use kit::{Kit, KitGrant, KitLine};
 pub use orders::{
     ChangeOrder, CreateOrder, DAY_MINUTES, DeliveredLine, EndedOrders, Order, OrderRefusal, OrderState, OrderView,
     OrderedLine, OrderingRules, OrderingWindow, Verb as OrderVerb, Verdict, WINDOWS_MAX, end_orders_in_tx,

@@ -1,7 +1,12 @@
 //! What the commissary debits and credits.
 
 use super::orders::Moves;
-use crate::{custody::room::Standing, ids::AccountNo, ledger::Posting, money::Amount};
+use crate::{
+    custody::room::Standing,
+    ids::AccountNo,
+    ledger::{Posting, chart},
+    money::Amount,
+};
 
 /// Goods sold: Dr the detainee's available account, Cr what is owed to the vendor.
 pub(super) fn sold(available: AccountNo, payable: AccountNo, amount: Amount) -> Posting {
@@ -27,4 +32,14 @@ pub(super) fn order_changed((available, held): (AccountNo, AccountNo), moves: &M
     let released = moves.released.is_positive();
     let released = released.then(|| Posting::new(held, available, moves.released));
     captured.chain(contested).chain(released).collect()
+}
+
+/// Goods granted: Dr grants, Cr what is owed to the vendor.
+pub(super) fn granted(payable: AccountNo, amount: Amount) -> Posting {
+    Posting::new(chart::GRANTS, payable, amount)
+}
+
+/// A grant taken back: Dr what is owed to the vendor, Cr grants.
+pub(super) fn grant_cancelled(payable: AccountNo, amount: Amount) -> Posting {
+    Posting::new(payable, chart::GRANTS, amount)
 }

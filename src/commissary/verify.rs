@@ -6,6 +6,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 
 use super::{
     catalogue::Versions,
+    kit::KitCheck,
     orders::verify::{self as orders, OrdersCheck},
     spending::{SpentCheck, Told},
     stock::StockCheck,
@@ -26,6 +27,7 @@ pub struct CommissaryCheck {
     spent: SpentCheck,
     versions: Versions,
     stock: StockCheck,
+    kits: KitCheck,
 }
 
 impl Check for CommissaryCheck {
@@ -40,8 +42,8 @@ impl Check for CommissaryCheck {
                 match &record.facts {
                     Some(Facts::Purchase(facts)) => {
                         self.purchase(page, record, facts)?;
-                        self.stock.sold(page, record, facts)?;
-                        self.versions.purchase(conn, page, record, facts).await?;
+                        self.stock.sold(page, record, &facts.lines)?;
+                        self.versions.priced(conn, page, record, &facts.lines).await?;
                     }
                     Some(Facts::Return(facts)) if facts.of_order => {
                         let goods = ordered.goods(page, record, facts.purchase)?;
@@ -57,8 +59,17 @@ impl Check for CommissaryCheck {
                         let goods = facts.goods.as_ref();
                         let goods = goods.ok_or_else(|| page.differs(record, "an order without its goods"))?;
                         self.purchase(page, record, goods)?;
-                        self.stock.sold(page, record, goods)?;
-                        self.versions.purchase(conn, page, record, goods).await?;
+                        self.stock.sold(page, record, &goods.lines)?;
+                        self.versions.priced(conn, page, record, &goods.lines).await?;
+                    }
+                    Some(Facts::KitGrant(facts)) => {
+                        self.stock.sold(page, record, &facts.lines)?;
+                        self.versions.priced(conn, page, record, &facts.lines).await?;
+                        self.kits.granted(conn, page, record, (facts, &self.spent)).await?;
+                    }
+                    Some(Facts::KitCancel(facts)) => {
+                        self.stock.put_back(page, record, &facts.lines)?;
+                        self.kits.cancelled(page, record, facts)?;
                     }
                     Some(facts) => {
                         self.offline(page, record, facts)?;
@@ -80,6 +91,7 @@ impl Check for CommissaryCheck {
             vendors(conn, page).await?;
             self.versions.end(conn, page).await?;
             self.stock.end(conn, page).await?;
+            self.kits.end(conn, page).await?;
             self.spent.end(conn, page).await?;
             orders::end(conn, page).await
         }

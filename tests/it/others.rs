@@ -30,7 +30,9 @@ pub fn desk(process: &Process, refunds: &Refunds) -> Desk {
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
     let distributions = Distributions::new(lanes.clone(), custody);
     let runners = unmatched.runners().into_iter().chain(refunds.runners());
-    let runners = runners.chain(distributions.runners());
+    let runners = runners
+        .chain(distributions.runners())
+        .chain(process.commissary.runners());
     let settlements = Settlements::new(lanes.clone());
     let vendors = [
         settlements.runner(),

@@ -125,18 +125,15 @@ fn vendor_out(vendor: commissary::Vendor, center: &Center) -> Vendor {
     }
 }
 
-/// A purchase as its record tells it; `returned` is what has come back of each line since.
-fn purchase_out(
-    record: &JournalRecord,
+/// A line as a record tells it; `returned` is what has come back of each since.
+pub fn line_out(
+    (line, bought): (i32, &proto::PurchaseLineFacts),
     returned: &std::collections::HashMap<i32, i64>,
     leaf_hash: &[u8],
     center: &Center,
-) -> Result<Purchase, Status> {
-    let Some(Facts::Purchase(facts)) = &record.facts else {
-        return Err(crate::api::status::internal());
-    };
+) -> PurchaseLine {
     let id = center.id.as_str();
-    let line_out = |(line, bought): (i32, &proto::PurchaseLineFacts)| PurchaseLine {
+    PurchaseLine {
         line,
         product: ProductName {
             center: id,
@@ -157,7 +154,19 @@ fn purchase_out(
             .get(&line)
             .and_then(|count| i32::try_from(*count).ok())
             .unwrap_or_default(),
+    }
+}
+
+/// A purchase as its record tells it; `returned` is what has come back of each line since.
+fn purchase_out(
+    record: &JournalRecord,
+    returned: &std::collections::HashMap<i32, i64>,
+    center: &Center,
+) -> Result<Purchase, Status> {
+    let Some(Facts::Purchase(facts)) = &record.facts else {
+        return Err(crate::api::status::internal());
     };
+    let id = center.id.as_str();
     let parse = |text: &str| crate::money::Amount::parse(text, center.currency);
     let spending = facts.spending.as_ref().ok_or_else(crate::api::status::internal)?;
     let month = spending.windows.iter().find(|told| told.window == Window::Month.name());
@@ -174,7 +183,10 @@ fn purchase_out(
         }
         .to_string(),
         terminal: facts.terminal.clone(),
-        lines: (1..).zip(&facts.lines).map(line_out).collect(),
+        lines: (1..)
+            .zip(&facts.lines)
+            .map(|line| line_out(line, returned, center))
+            .collect(),
         total: money_text(&facts.total, center),
         counted: money_text(&spending.counted, center),
         available_after: record
