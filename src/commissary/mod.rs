@@ -27,9 +27,9 @@ pub use entity::{Category, LINES_MAX, OrderLine, QUANTITY_MAX, Vendor};
 pub use error::CommissaryRefusal;
 pub use exchange::{COLUMNS, Imported, Intent, RowError};
 pub use orders::{
-    ChangeOrder, CreateOrder, DAY_MINUTES, DeliveredLine, EndedOrders, Order, OrderRefusal, OrderState, OrderView, OrderedLine,
-    OrderingRules, OrderingWindow, Verb as OrderVerb, Verdict, WINDOWS_MAX, end_orders_in_tx, held_order_in_tx,
-    verify::changes_of as order_changes_of,
+    ChangeOrder, CreateOrder, DAY_MINUTES, DeliveredLine, EndedOrders, Order, OrderRefusal, OrderState, OrderView,
+    OrderedLine, OrderingRules, OrderingWindow, Verb as OrderVerb, Verdict, WINDOWS_MAX, end_orders_in_tx,
+    held_order_in_tx, verify::changes_of as order_changes_of,
 };
 pub use purchase::CreatePurchase;
 pub use returns::{CreateReturn, ReturnLine};

@@ -16,7 +16,8 @@ use crate::{
     db::Conn,
     ids::{AccountNo, DetaineeId, Seq},
     ledger::{
-        Center, Declined, Draft, JournalTx, LedgerError, Posted, RareCommand, Request, balance, chart, record, transaction,
+        Center, Declined, Draft, JournalTx, LedgerError, Posted, RareCommand, Request, balance, chart, record,
+        transaction,
     },
     money::Amount,
     proto::{

@@ -15,7 +15,7 @@ use crate::{
     debts::{debt_of, reversal_of},
     goods, life_over_the_wire,
     messages_from_text::Descriptors,
-    money_without_order,
+    money_without_order, orders,
     service::purchase_of,
     whole_service::{Hall, Refused, money, remittance_of},
 };
@@ -45,6 +45,7 @@ fn came_back(request_id: &str, quantity: i32, reason: &str) -> Vec<u8> {
         lines: vec![CreateReturnLine { line: 1, quantity }],
         reason: reason.into(),
         request_id: request_id.into(),
+        authorised_by: String::new(),
     }
     .encode_to_vec()
 }
@@ -172,7 +173,8 @@ fn requests() -> impl Iterator<Item = RequestRow> {
     let elsewhere = money_without_order::REQUESTS
         .into_iter()
         .chain(life_over_the_wire::REQUESTS)
-        .chain(goods::REQUESTS);
+        .chain(goods::REQUESTS)
+        .chain(orders::REQUESTS);
     REQUESTS.into_iter().chain(elsewhere)
 }
 
@@ -383,7 +385,7 @@ fn stranger(hall: &Hall, method: &str) -> String {
             terminal: Some(TerminalId::parse("T2").unwrap()),
         };
         hall.service.token(Role::Terminal, scope)
-    } else if method.starts_with("CatalogueService/") {
+    } else if method.starts_with("CatalogueService/") || method == "OrderService/ConfirmDelivery" {
         hall.token(Role::Commissary)
     } else {
         hall.token(Role::Finance)

@@ -22,6 +22,7 @@
 //! - `outcomes`, `own_ids` one request id, one outcome, and ids of the service's own; `suspense` money in suspense
 //! - `payers` registration, phones, links decided by another, and identity numbers that stay sealed
 //! - `goods` prices that two people raise, products listed twice, stock, the catalogue as a file
+//! - `orders` what is ordered, delivered, disputed and expires
 //! - `money_without_order`, `approvals` whose it is, and two people for one decision
 //! - `bad_input`, `bad_names`, `bad_bytes`, `bad_requests` what is refused at the door
 //! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
@@ -65,6 +66,7 @@ mod model;
 mod money_without_order;
 mod notifications;
 mod offline;
+mod orders;
 mod others;
 mod outcomes;
 mod own_ids;

@@ -33,9 +33,16 @@
 //! ask      A1  release  R2         ok    alice asks others to end a review; or `reject`; then `decide A1 bob executed`, or why not
 //! send-back 1                            so many payments go back by themselves
 //! back     F2  R2  30.00                 names the refund that did; `stands  R2  rejected`
+//! order    O1  D1  RICE*3 SOAP*1    ok    goods are held for; `held D1 11.50`; `stands-at O1 OPEN`, or where else
+//! deliver  V1  O1  1*2 2-1          ok    captured=5.00  released=4.00    2 pieces of line 1 come, 1 of line 2 will not
+//! give-up  G1  O1                   ok    it is cancelled; `expire 1`: so many holds are over
+//! dispute  X1  O1  1                ok    contested=5.00    line 1; then `resolve Y1 O1 1 vendor ok`, or `detainee`
+//! bring    B1  O1  1*1              ok    goods of an order come back
+//! ordering 2@8-12 3@0-24                 orders are taken on Tuesdays from 8 to 12, and on Wednesdays; without: at any time
 //! vendor   11.50  0.00                   owed to V1, in transit to it; `total 2401 30.00` on all accounts of a code
 //! ```
 
+mod ordering;
 mod reading;
 mod reviewing;
 
@@ -47,7 +54,7 @@ use std::{
 
 use custody_ledger::{
     approval::Person,
-    commissary::{MovementKind, ReturnLine},
+    commissary::{MovementKind, OrderVerb, ReturnLine},
     contract::NewTerms,
     distribution::{CourtOrderState, NewCourtOrder, NewDebt, NewPolicy, parse_percent},
     ids::{CourtOrderId, ProductId, RemittanceId, Seq, VendorId},
@@ -136,6 +143,14 @@ enum What {
         remittance: String,
         reversal: Seq,
         amount: String,
+    },
+    Order {
+        detainee: String,
+        lines: Vec<(String, u32)>,
+    },
+    Change {
+        order: Seq,
+        verb: OrderVerb,
     },
 }
 
@@ -230,7 +245,7 @@ impl Scenario {
             [outcome @ ("paid" | "failed"), name, expected @ ..] => {
                 self.end(name, *outcome == "failed", expected, at).await
             }
-            _ if self.review_step(words, at).await => {}
+            _ if self.review_step(words, at).await || self.order_step(words, at).await => {}
             _ => self.look_or_arrange(words, at).await,
         }
     }
@@ -420,6 +435,7 @@ impl Scenario {
                 let id = self.remittances[remittance].as_str();
                 economy.refund(request, id, amount).await
             }
+            What::Order { .. } | What::Change { .. } => self.send_order(asked).await,
             What::Settlement { date } => economy.close(request, *date).await,
             What::Release { detainee } => economy.release(request, detainee).await,
             What::Debt {

@@ -147,7 +147,10 @@ impl Hall {
     pub fn token_for(&self, method: &str) -> String {
         match method {
             "CustodyService/CreateCenter" => self.everywhere(),
-            "CommissaryService/CreatePurchase" | "CommissaryService/CreateReturn" => self.token(Role::Terminal),
+            "CommissaryService/CreatePurchase"
+            | "CommissaryService/CreateReturn"
+            | "OrderService/CreateOrder"
+            | "OrderService/CancelOrder" => self.token(Role::Terminal),
             "PaymentService/DownloadPaymentFile" => self.token(Role::Finance),
             _ => self.token(Role::Admin),
         }

@@ -18,11 +18,11 @@ use crate::{
     commissary::{Commissary, DeliveredLine, LINES_MAX, OrderVerb, Verdict},
     custody::Custody,
     ids::{DetaineeId, ProductId, Seq},
-    ledger::{Center, Refusal, Request as Asked},
+    ledger::{Center, LedgerError, Refusal, Request as Asked},
     proto::{
         CancelOrderRequest, ConfirmDeliveryLine, ConfirmDeliveryRequest, CreateOrderRequest, DisputeOrderLineRequest,
-        GetOrderRequest, GetOrderingRulesRequest, ListOrdersRequest, ListOrdersResponse, Order, OrderChange, OrderingRules,
-        ResolveOrderDisputeRequest, UpdateOrderingRulesRequest, order_service_server::OrderService,
+        GetOrderRequest, GetOrderingRulesRequest, ListOrdersRequest, ListOrdersResponse, Order, OrderChange,
+        OrderingRules, ResolveOrderDisputeRequest, UpdateOrderingRulesRequest, order_service_server::OrderService,
         resolve_order_dispute_request::Verdict as Told,
     },
 };
@@ -51,8 +51,12 @@ impl OrderApi {
         if actor.scope.terminal.is_none() {
             return Ok(());
         }
-        let view = self.commissary.ordered(center, order).await?;
-        require_own_terminal(actor, order_view::terminal_of(&view.placed))
+        match self.commissary.ordered(center, order).await {
+            Ok(view) => require_own_terminal(actor, order_view::terminal_of(&view.placed)),
+            // That there is none is told by whoever decides, and kept.
+            Err(LedgerError::Refused { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn change(

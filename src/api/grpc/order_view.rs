@@ -16,8 +16,8 @@ use crate::{
     ledger::{Center, Refusal},
     money::{Amount, MoneyError},
     proto::{
-        self, JournalRecord, Order, OrderChange, OrderChangeFacts, OrderChangeLine, OrderFacts, OrderedLine, PurchaseFacts,
-        TransactionKind, journal_record::Facts, order::State, order_change::Kind,
+        self, JournalRecord, Order, OrderChange, OrderChangeFacts, OrderChangeLine, OrderFacts, OrderedLine,
+        PurchaseFacts, TransactionKind, journal_record::Facts, order::State, order_change::Kind,
     },
 };
 

@@ -111,9 +111,8 @@ fn decided(
     let moves = order.moves(&changes, state.center().currency)?;
     let mut after = order.clone();
     after.change(&changes, how, at);
-    let sum = |parts: &[(AccountNo, Amount)]| {
-        Amount::sum(parts.iter().map(|(_, amount)| *amount), state.center().currency)
-    };
+    let sum =
+        |parts: &[(AccountNo, Amount)]| Amount::sum(parts.iter().map(|(_, amount)| *amount), state.center().currency);
     let facts = OrderChangeFacts {
         order: order.seq.0,
         detainee: order.detainee.to_string(),
@@ -265,7 +264,13 @@ impl ChangeOrder {
         Ok(Draft::new(TransactionKind::Return, postings, Facts::Return(facts)).reversing(order.seq))
     }
 
-    fn keep_return(&self, entry: &Entry, facts: &ReturnFacts, state: &mut State, rows: &mut Rows) -> Result<(), Declined> {
+    fn keep_return(
+        &self,
+        entry: &Entry,
+        facts: &ReturnFacts,
+        state: &mut State,
+        rows: &mut Rows,
+    ) -> Result<(), Declined> {
         let mut order = state.room::<OrderRoom>()?.get(self.order)?.clone();
         let currency = state.center().currency;
         for back in &facts.lines {

@@ -130,7 +130,10 @@ mod tests {
                 Err(opens_at) => assert_eq!(found, Err(OrderRefusal::Closed { opens_at }), "{now}"),
             }
         }
-        assert_eq!(OrderingRules::default().cut_off(zone, datetime!(2031-05-06 0:00 UTC)), Ok(None));
+        assert_eq!(
+            OrderingRules::default().cut_off(zone, datetime!(2031-05-06 0:00 UTC)),
+            Ok(None)
+        );
     }
 
     #[test]

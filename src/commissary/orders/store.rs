@@ -260,7 +260,11 @@ impl RowSet for OrderRows {
         args.add(rows().map(|row| row.detainee.as_str()).collect::<Vec<&str>>())?;
         args.add(rows().map(|row| row.effective_date).collect::<Vec<Date>>())?;
         args.add(rows().map(|row| row.placed_at).collect::<Vec<OffsetDateTime>>())?;
-        args.add(rows().map(|row| row.cut_off_at).collect::<Vec<Option<OffsetDateTime>>>())?;
+        args.add(
+            rows()
+                .map(|row| row.cut_off_at)
+                .collect::<Vec<Option<OffsetDateTime>>>(),
+        )?;
         args.add(rows().map(|row| row.expires_at).collect::<Vec<OffsetDateTime>>())?;
         args.add(
             rows()
