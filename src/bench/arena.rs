@@ -232,6 +232,7 @@ async fn open_center(custody: &Custody, commissary: &Commissary, name: &str) -> 
             name_zh,
             time_zone,
             settings,
+            by: "bench".into(),
         })
         .await?;
     let center = custody.center(&id).await?;

@@ -3,6 +3,7 @@
 use time::OffsetDateTime;
 
 use super::buyer::Limits;
+pub use crate::custody::Category;
 use crate::{
     ids::{AccountNo, ProductId, VendorId},
     money::{Amount, Currency, MoneyError},
@@ -30,57 +31,6 @@ pub struct Vendor {
     pub created_at: OffsetDateTime,
 }
 
-/// What kind of goods a product is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Category {
-    /// Anything else.
-    General,
-    /// Food and drink.
-    Food,
-    /// Daily needs.
-    Daily,
-    /// Medicine and aids.
-    Medical,
-    /// Books and papers.
-    Books,
-    /// What a defence needs.
-    Legal,
-}
-
-impl Category {
-    /// Every category.
-    pub const ALL: [Category; 6] = [
-        Category::General,
-        Category::Food,
-        Category::Daily,
-        Category::Medical,
-        Category::Books,
-        Category::Legal,
-    ];
-
-    /// As it is stored.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Category::General => "general",
-            Category::Food => "food",
-            Category::Daily => "daily",
-            Category::Medical => "medical",
-            Category::Books => "books",
-            Category::Legal => "legal",
-        }
-    }
-
-    /// Reads what is stored.
-    pub fn from_name(name: &str) -> Option<Category> {
-        Category::ALL.into_iter().find(|category| category.name() == name)
-    }
-
-    /// Whether it counts against the monthly limit; medical, books and legal items do not.
-    pub const fn is_counted(self) -> bool {
-        !matches!(self, Category::Medical | Category::Books | Category::Legal)
-    }
-}
-
 /// What a purchase needs to know of a product.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Offer {
@@ -90,8 +40,8 @@ pub(super) struct Offer {
     pub payable_no: AccountNo,
     /// Price of one.
     pub price: Amount,
-    /// Whether it counts against the monthly limit.
-    pub counted: bool,
+    /// What kind of goods it is.
+    pub category: Category,
     /// Whether it is on sale.
     pub available: bool,
     /// The version this price belongs to.
@@ -140,6 +90,5 @@ mod tests {
         let yuan = |text: &str| Amount::parse(text, Currency::parse("CNY").unwrap()).unwrap();
         let totals = totals(&[(yuan("120"), true), (yuan("80"), false)], yuan("0").currency()).unwrap();
         assert_eq!((totals.total, totals.counted), (yuan("200"), yuan("120")));
-        assert!(!Category::Medical.is_counted() && Category::Food.is_counted());
     }
 }

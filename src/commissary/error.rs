@@ -1,11 +1,18 @@
 //! Refusals of this domain, each with its facts.
 
-use super::{Match, SheetError};
+use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{Category, Match, SheetError, Window};
 use crate::{
-    ids::{ProductId, Seq, VendorId},
+    ids::{DetaineeId, ProductId, Seq, VendorId},
     ledger::{Declined, LedgerError, Reason, Refusal},
     money::Amount,
 };
+
+/// An instant as facts tell it.
+fn instant(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339).unwrap_or_else(|_| at.to_string())
+}
 
 /// Why the commissary refuses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -125,15 +132,71 @@ pub enum CommissaryRefusal {
         /// The limit.
         limit: Amount,
     },
-    /// Over what is left of the monthly limit.
-    #[error("{counted} is more than what is left of the monthly limit of {limit}")]
-    MonthlyLimit {
+    /// Over what is left of a limit of a day, a week or a month.
+    #[error("{counted} is more than the {remaining} that are left of {limit} a {} until {last}", .window.name().to_lowercase())]
+    WindowLimit {
+        /// The window.
+        window: Window,
         /// The limit.
         limit: Amount,
         /// What is spent.
         spent: Amount,
+        /// What would be accepted.
+        remaining: Amount,
         /// What would be spent.
         counted: Amount,
+        /// The window's last business date.
+        last: Date,
+    },
+    /// An authority has frozen the money.
+    #[error("the money of detainee {detainee} is frozen by written order {document} until {}", instant(*.until))]
+    Frozen {
+        /// The detainee.
+        detainee: DetaineeId,
+        /// The measure.
+        measure: i64,
+        /// The written order.
+        document: String,
+        /// Until when.
+        until: OffsetDateTime,
+    },
+    /// The detainee is restricted from the category.
+    #[error("product {product} is of the category {}, from which the detainee is restricted until {}", .category.name(), instant(*.until))]
+    CategoryRestricted {
+        /// The product.
+        product: ProductId,
+        /// Its category.
+        category: Category,
+        /// The measure.
+        measure: i64,
+        /// Until when.
+        until: OffsetDateTime,
+    },
+    /// No such measure.
+    #[error("measure {measure} does not exist")]
+    MeasureNotFound {
+        /// The number asked for.
+        measure: i64,
+    },
+    /// The measure does not hold any more.
+    #[error("measure {measure} was over at {}", instant(*.until))]
+    MeasureOver {
+        /// The measure.
+        measure: i64,
+        /// When.
+        until: OffsetDateTime,
+    },
+    /// A measure cannot last like this.
+    #[error("its end {what}")]
+    MeasureTime {
+        /// Why not.
+        what: &'static str,
+    },
+    /// One person cannot end a freeze.
+    #[error("two people end freeze {measure}: propose its end")]
+    FreezeNeedsApproval {
+        /// The measure.
+        measure: i64,
     },
     /// Over what is available.
     #[error("{required} is more than the available {available}")]
@@ -210,10 +273,49 @@ impl From<CommissaryRefusal> for Refusal {
             R::OrderLimit { total, limit } => because(Reason::OrderLimitExceeded)
                 .with_fact("total", total)
                 .with_fact("limit", limit),
-            R::MonthlyLimit { limit, spent, counted } => because(Reason::MonthlyLimitExceeded)
-                .with_fact("limit", limit)
-                .with_fact("spent", spent)
-                .with_fact("required", counted),
+            R::WindowLimit {
+                window,
+                limit,
+                spent,
+                remaining,
+                counted,
+                last,
+            } => because(match window {
+                Window::Day => Reason::DailyLimitExceeded,
+                Window::Week => Reason::WeeklyLimitExceeded,
+                Window::Order | Window::Month => Reason::MonthlyLimitExceeded,
+            })
+            .with_fact("limit", limit)
+            .with_fact("spent", spent)
+            .with_fact("remaining", remaining)
+            .with_fact("required", counted)
+            .with_fact("last_date", last),
+            R::Frozen {
+                detainee,
+                measure,
+                document,
+                until,
+            } => because(Reason::DetaineeFrozen)
+                .with_fact("detainee", detainee)
+                .with_fact("measure", measure)
+                .with_fact("document", document)
+                .with_fact("until", instant(*until)),
+            R::CategoryRestricted {
+                product,
+                category,
+                measure,
+                until,
+            } => because(Reason::CategoryRestricted)
+                .with_fact("product", product)
+                .with_fact("category", category.name())
+                .with_fact("measure", measure)
+                .with_fact("until", instant(*until)),
+            R::MeasureNotFound { measure } => because(Reason::NotFound).with_fact("measure", measure),
+            R::MeasureOver { measure, until } => because(Reason::MeasureOver)
+                .with_fact("measure", measure)
+                .with_fact("until", instant(*until)),
+            R::MeasureTime { .. } => because(Reason::InvalidField).about("end_time"),
+            R::FreezeNeedsApproval { measure } => because(Reason::FreezeNeedsApproval).with_fact("measure", measure),
             R::Funds { available, required } => because(Reason::InsufficientFunds)
                 .with_fact("available", available)
                 .with_fact("required", required),

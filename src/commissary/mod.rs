@@ -34,13 +34,11 @@ pub use orders::{
 pub use purchase::CreatePurchase;
 pub use returns::{CreateReturn, ReturnLine};
 pub use sheet::{FILE_BYTES_MAX, Format, SheetError};
-pub use spending::Window;
+pub use spending::{Spending, Window};
 pub use stock::{MOVED_MAX, MovementKind, NewMovement, StockMovement};
-use time::Date;
 pub use verify::CommissaryCheck;
 
 use crate::{
-    clock,
     custody::Custody,
     db::{self, Conn},
     ids::{DetaineeId, ProductId, Seq, TerminalId, VendorId},
@@ -48,7 +46,6 @@ use crate::{
         Center, Lanes, LedgerError, Posted, Request, center, record,
         transaction::{self, Transaction},
     },
-    money::Amount,
     proto::{JournalRecord, TransactionKind, journal_record::Facts},
 };
 
@@ -57,17 +54,6 @@ use crate::{
 pub struct Commissary {
     lanes: Lanes,
     custody: Custody,
-}
-
-/// What a detainee has spent in a month.
-#[derive(Debug, Clone, Copy)]
-pub struct Spending {
-    /// The first day of the month.
-    pub month: Date,
-    /// The limit.
-    pub limit: Amount,
-    /// What is spent of it.
-    pub spent: Amount,
 }
 
 impl Commissary {
@@ -250,33 +236,6 @@ impl Commissary {
             .await?
             .remove(&purchase)
             .unwrap_or_default())
-    }
-
-    /// What a detainee has spent in a month (the current one when none is told), and the limit that goes for it.
-    pub async fn spending(
-        &self,
-        center: &Center,
-        id: &DetaineeId,
-        month: Option<Date>,
-    ) -> Result<Spending, LedgerError> {
-        let detainee = self.custody.detainee(center, id).await?;
-        let month = month.unwrap_or_else(|| clock::month_of(center.zone.business_date(self.lanes.clock().now())));
-        let mut conn = self.lanes.database().read.acquire().await?;
-        let settings = crate::custody::settings_in_tx(&mut conn, center).await?;
-        let limit = settings
-            .monthly_limit(detainee.tier, month)
-            .ok()
-            .flatten()
-            .ok_or(LedgerError::Internal)?;
-        let mut found = store::spending(&mut conn, center, std::slice::from_ref(id)).await?;
-        let spent = found
-            .remove(id.as_str())
-            .and_then(|spent| spent.within(Window::Month, month).ok());
-        Ok(Spending {
-            month,
-            limit,
-            spent: spent.unwrap_or(Amount::zero(center.currency)),
-        })
     }
 }
 

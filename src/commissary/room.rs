@@ -4,7 +4,12 @@ use std::collections::HashMap;
 
 use futures::future::{BoxFuture, FutureExt as _};
 
-use super::{CommissaryRefusal, entity::Offer, spending::Spent, store};
+use super::{
+    CommissaryRefusal,
+    entity::Offer,
+    spending::{self, Measure, Spent},
+    store,
+};
 use crate::{
     db::{self, Conn},
     ids::{DetaineeId, ProductId, Seq},
@@ -51,21 +56,29 @@ impl Room for OfferRoom {
     }
 }
 
-/// What detainees have spent.
+/// What bounds one detainee's spending.
+pub(super) struct Spender {
+    /// What they have spent.
+    pub spent: Spent,
+    /// What is decided of it for a time: that which may still hold.
+    pub measures: Vec<Measure>,
+}
+
+/// What detainees have spent, and what is decided of it.
 #[derive(Default)]
-pub(super) struct SpendingRoom(Asked<DetaineeId, Spent>);
+pub(super) struct SpendingRoom(Asked<DetaineeId, Spender>);
 
 impl SpendingRoom {
     pub fn want(&mut self, id: &DetaineeId) {
         self.0.want(id);
     }
 
-    pub fn get(&self, id: &DetaineeId) -> Result<&Spent, Declined> {
+    pub fn get(&self, id: &DetaineeId) -> Result<&Spender, Declined> {
         let found = self.0.get(id);
         found.ok_or_else(|| Declined::Broken(format!("spending of {id} is not loaded")))
     }
 
-    pub fn get_mut(&mut self, id: &DetaineeId) -> Result<&mut Spent, Declined> {
+    pub fn get_mut(&mut self, id: &DetaineeId) -> Result<&mut Spender, Declined> {
         let found = self.0.get_mut(id);
         found.ok_or_else(|| Declined::Broken(format!("spending of {id} is not loaded")))
     }
@@ -82,9 +95,14 @@ impl Room for SpendingRoom {
         async move {
             let wanted = self.0.take_wanted();
             let mut found = store::spending(conn, center, &wanted).await?;
+            let mut measures = spending::open_of(conn, center, &wanted).await?;
             for id in wanted {
                 let spent = found.remove(id.as_str());
-                self.0.learn(id, spent.unwrap_or(Spent::none(center.currency)));
+                let spender = Spender {
+                    spent: spent.unwrap_or(Spent::none(center.currency)),
+                    measures: measures.remove(id.as_str()).unwrap_or_default(),
+                };
+                self.0.learn(id, spender);
             }
             Ok(())
         }

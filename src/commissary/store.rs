@@ -132,7 +132,7 @@ pub(super) async fn offers(
             vendor: VendorId::parse(&row.vendor_id).map_err(decoding)?,
             payable_no: AccountNo(row.payable_no),
             price: center.amount(row.price)?,
-            counted: category_of(&row.category)?.is_counted(),
+            category: category_of(&row.category)?,
             available: row.available,
             version: row.version,
             keeps_stock: row.keeps_stock,

@@ -7,7 +7,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use super::{
     catalogue::Versions,
     orders::verify::{self as orders, OrdersCheck},
-    spending::SpentCheck,
+    spending::{SpentCheck, Told},
     stock::StockCheck,
 };
 use crate::{
@@ -34,6 +34,7 @@ impl Check for CommissaryCheck {
             let bought = purchases(conn, page).await?;
             let ordered = OrdersCheck::page(conn, page).await?;
             self.stock.page(conn, page).await?;
+            self.spent.page(conn, page).await?;
             for record in page.records {
                 self.stock.until(page, record.seq)?;
                 match &record.facts {
@@ -89,9 +90,13 @@ impl CommissaryCheck {
         let vendors = facts.lines.iter().map(|line| Owner::vendor(&line.vendor));
         let parties: Vec<Owner> = [Owner::detainee(&facts.detainee)].into_iter().chain(vendors).collect();
         page.parties(record, &parties)?;
-        let told = facts.spending.as_ref();
-        let told = told.ok_or_else(|| page.differs(record, "its facts tell no spending"))?;
-        self.spent.spent(page, record, &facts.detainee, told)
+        let told = Told {
+            detainee: &facts.detainee,
+            total: &facts.total,
+            lines: &facts.lines,
+            spending: facts.spending.as_ref(),
+        };
+        self.spent.spent(page, record, told)
     }
 
     /// Something became of an order: what will not come is in stock again, and its headroom is back.

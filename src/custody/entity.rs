@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use time::{Date, OffsetDateTime};
 
+use super::SpendingRules;
 use crate::{
-    ids::{AccountNo, CenterId, DetaineeId},
+    ids::{AccountNo, CenterId, DetaineeId, Seq},
     money::{Amount, Currency, MoneyError},
 };
 
@@ -30,6 +31,31 @@ pub struct Settings {
     pub payment_count_max: i32,
     /// Which payments are held for review.
     pub screening: Screening,
+    /// The rules of spending beside the month's.
+    pub spending: SpendingRules,
+}
+
+/// A version of a center's rules of spending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpendingVersion {
+    /// 1, 2, 3 …
+    pub version: i64,
+    /// It holds for the transactions after this one.
+    pub after: Seq,
+    /// Most that one order may cost.
+    pub purchase_amount_max: Amount,
+    /// Monthly limit of each tier.
+    pub tier_limits: BTreeMap<i16, Amount>,
+    /// Added to it in a festival month.
+    pub festival_bonus: Amount,
+    /// The festival months, 1 to 12.
+    pub festival_months: Vec<i16>,
+    /// The others.
+    pub spending: SpendingRules,
+    /// When it was changed to them.
+    pub changed_at: OffsetDateTime,
+    /// By whom.
+    pub changed_by: String,
 }
 
 /// When a payment is held for review, and for how long. A most of [`Settings::UNLIMITED`] switches its rule off.
@@ -81,7 +107,17 @@ impl Settings {
                 party_days: 28,
                 review_hours: 72,
             },
+            spending: SpendingRules::defaults(currency)?,
         })
+    }
+
+    /// Whether other rules say the same of spending.
+    pub(super) fn spends_as(&self, other: &Settings) -> bool {
+        self.purchase_amount_max == other.purchase_amount_max
+            && self.tier_limits == other.tier_limits
+            && self.festival_bonus == other.festival_bonus
+            && self.festival_months == other.festival_months
+            && self.spending == other.spending
     }
 
     /// The monthly limit of a tier in the month of a business date; none when the tier does not exist.

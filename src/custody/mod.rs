@@ -1,8 +1,11 @@
 //! Centers, their rules, and the people held in them.
 
+mod category;
 mod entity;
 mod error;
 pub mod room;
+mod rules;
+mod spending;
 mod store;
 mod verify;
 
@@ -11,15 +14,17 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-pub use entity::{CenterProfile, Detainee, DetaineeState, Screening, Settings};
+pub use category::Category;
+pub use entity::{CenterProfile, Detainee, DetaineeState, Screening, Settings, SpendingVersion};
 pub use error::CustodyRefusal;
-use time::Date;
+pub use spending::{SpendingRules, TierWindows};
+use time::{Date, Duration, OffsetDateTime};
 pub use verify::DetaineesCheck;
 
 use crate::{
     clock::Clock,
     db::{self, Conn, Database},
-    ids::{CenterId, CenterNo, DetaineeId},
+    ids::{CenterId, CenterNo, DetaineeId, Seq},
     ledger::{Center, Declined, LedgerError, Refusal, center},
     money::Amount,
 };
@@ -45,6 +50,8 @@ pub struct NewCenter {
     pub time_zone: String,
     /// Its rules, which also tell its currency.
     pub settings: Settings,
+    /// Who creates it.
+    pub by: String,
 }
 
 /// What is told when a detainee is admitted.
@@ -101,6 +108,7 @@ impl Custody {
                 Err(CustodyRefusal::AlreadyExists.into())
             };
         }
+        let now = self.clock.now();
         let opened = center::open_in_tx(
             &mut tx,
             center::NewCenter {
@@ -109,7 +117,7 @@ impl Custody {
                 name_zh: &new.name_zh,
                 time_zone: &new.time_zone,
                 currency: new.settings.purchase_amount_max.currency(),
-                at: self.clock.now(),
+                at: now,
             },
         )
         .await;
@@ -122,6 +130,7 @@ impl Custody {
             opened => opened?,
         };
         store::insert_settings(&mut tx, no, &new.settings).await?;
+        rules::insert(&mut tx, no, &new.settings, (1, Seq::ZERO), (now, &new.by)).await?;
         tx.commit().await?;
         self.profile(&new.id).await
     }
@@ -140,8 +149,13 @@ impl Custody {
     }
 
     /// Replaces a center's rules. What is decided from now on is decided by the new ones.
-    pub async fn update_settings(&self, id: &CenterId, settings: Settings) -> Result<CenterProfile, LedgerError> {
-        self.change_settings(id, |_| Ok(settings)).await
+    pub async fn update_settings(
+        &self,
+        id: &CenterId,
+        by: &str,
+        settings: Settings,
+    ) -> Result<CenterProfile, LedgerError> {
+        self.change_settings(id, by, |_| Ok(settings)).await
     }
 
     /// Changes a center's rules to what `change` makes of those that hold. Nobody else can change them in between, so
@@ -149,12 +163,14 @@ impl Custody {
     pub async fn change_settings(
         &self,
         id: &CenterId,
+        by: &str,
         change: impl FnOnce(Settings) -> Result<Settings, Refusal>,
     ) -> Result<CenterProfile, LedgerError> {
         let center = self.center(id).await?;
         let mut tx = self.database.lane.begin().await?;
-        center::touch_rules_in_tx(&mut tx, center.no).await?;
-        let settings = change(store::settings(&mut tx, &center).await?)?;
+        let head = center::touch_rules_in_tx(&mut tx, center.no).await?;
+        let before = store::settings(&mut tx, &center).await?;
+        let settings = change(before.clone())?;
         if settings.purchase_amount_max.currency() != center.currency {
             return Err(CustodyRefusal::CurrencyMismatch {
                 expected: center.currency.code().to_owned(),
@@ -162,8 +178,29 @@ impl Custody {
             .into());
         }
         store::update_settings(&mut tx, center.no, &settings).await?;
+        if !settings.spends_as(&before) {
+            let version = rules::last_version(&mut tx, center.no).await? + 1;
+            let at = self.after(head.recorded_at);
+            rules::insert(&mut tx, center.no, &settings, (version, head.seq), (at, by)).await?;
+        }
         tx.commit().await?;
         self.profile(id).await
+    }
+
+    /// Now, but after the last transaction, whatever the clocks of other processes say.
+    fn after(&self, recorded_at: OffsetDateTime) -> OffsetDateTime {
+        self.clock.now().max(recorded_at + Duration::MICROSECOND)
+    }
+
+    /// Up to `limit` versions of a center's rules of spending before a version, newest first.
+    pub async fn spending_versions(
+        &self,
+        center: &Center,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<SpendingVersion>, LedgerError> {
+        let mut conn = self.database.read.acquire().await?;
+        Ok(spending_versions_in_tx(&mut conn, center, before, limit).await?)
     }
 
     /// What the ledger knows of a center; found once and kept.
@@ -346,6 +383,16 @@ pub async fn candidates_in_tx(
 /// A center's rules, inside the caller's transaction.
 pub async fn settings_in_tx(conn: &mut Conn, center: &Center) -> db::Result<Settings> {
     store::settings(conn, center).await
+}
+
+/// Up to `limit` versions of a center's rules of spending before a version, newest first, inside the caller's transaction.
+pub async fn spending_versions_in_tx(
+    conn: &mut Conn,
+    center: &Center,
+    before: Option<i64>,
+    limit: i64,
+) -> db::Result<Vec<SpendingVersion>> {
+    rules::versions(conn, center, before, limit).await
 }
 
 /// Moves a detainee to another state. The caller holds the journal's head, has it touch the rules, and commits.

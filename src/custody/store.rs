@@ -1,12 +1,12 @@
 //! All SQL of this domain.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::{Admission, CenterProfile, Detainee, DetaineeState, Screening, Settings, room::Standing};
+use super::{Admission, CenterProfile, Detainee, DetaineeState, Screening, Settings, room::Standing, rules};
 use crate::{
     clock::Zone,
     db::decoding,
@@ -92,18 +92,10 @@ pub(super) async fn list_profiles(
 
 pub(super) async fn settings(conn: &mut PgConnection, center: &Center) -> sqlx::Result<Settings> {
     let amount = |value: Decimal| center.amount(value);
-    let tiers = sqlx::query!(
-        "select tier, amount from tier_limit where center_id = $1 order by tier",
-        center.no.0
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    let mut tier_limits = BTreeMap::new();
-    for row in tiers {
-        tier_limits.insert(row.tier, amount(row.amount)?);
-    }
+    let version = rules::versions(conn, center, None, 1).await?.into_iter().next();
+    let version = version.ok_or_else(|| sqlx::Error::Decode("a center without rules of spending".into()))?;
     let row = sqlx::query!(
-        "select purchase_amount_max, festival_bonus, festival_months, remittance_amount_max, balance_cap, quote_ttl_s,
+        "select remittance_amount_max, balance_cap, quote_ttl_s,
                 payment_count_max, screening_payment_max, screening_payment_days, screening_payer_max,
                 screening_detainee_max, screening_party_days, review_hours
          from center_settings where center_id = $1",
@@ -112,10 +104,10 @@ pub(super) async fn settings(conn: &mut PgConnection, center: &Center) -> sqlx::
     .fetch_one(conn)
     .await?;
     Ok(Settings {
-        purchase_amount_max: amount(row.purchase_amount_max)?,
-        tier_limits,
-        festival_bonus: amount(row.festival_bonus)?,
-        festival_months: row.festival_months,
+        purchase_amount_max: version.purchase_amount_max,
+        tier_limits: version.tier_limits,
+        festival_bonus: version.festival_bonus,
+        festival_months: version.festival_months,
         remittance_amount_max: amount(row.remittance_amount_max)?,
         balance_cap: amount(row.balance_cap)?,
         quote_ttl_s: row.quote_ttl_s,
@@ -128,6 +120,7 @@ pub(super) async fn settings(conn: &mut PgConnection, center: &Center) -> sqlx::
             party_days: row.screening_party_days,
             review_hours: row.review_hours,
         },
+        spending: version.spending,
     })
 }
 
@@ -137,15 +130,11 @@ pub(super) async fn insert_settings(
     settings: &Settings,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into center_settings (center_id, purchase_amount_max, festival_bonus, festival_months,
-                                      remittance_amount_max, balance_cap, quote_ttl_s, payment_count_max,
+        "insert into center_settings (center_id, remittance_amount_max, balance_cap, quote_ttl_s, payment_count_max,
                                       screening_payment_max, screening_payment_days, screening_payer_max,
                                       screening_detainee_max, screening_party_days, review_hours)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         center.0,
-        settings.purchase_amount_max.value(),
-        settings.festival_bonus.value(),
-        &settings.festival_months,
         settings.remittance_amount_max.value(),
         settings.balance_cap.value(),
         settings.quote_ttl_s,
@@ -159,7 +148,7 @@ pub(super) async fn insert_settings(
     )
     .execute(&mut *conn)
     .await?;
-    upsert_tiers(conn, center, settings).await
+    insert_tiers(conn, center, settings).await
 }
 
 pub(super) async fn update_settings(
@@ -169,15 +158,11 @@ pub(super) async fn update_settings(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "update center_settings
-         set purchase_amount_max = $2, festival_bonus = $3, festival_months = $4, remittance_amount_max = $5,
-             balance_cap = $6, quote_ttl_s = $7, payment_count_max = $8, screening_payment_max = $9,
-             screening_payment_days = $10, screening_payer_max = $11, screening_detainee_max = $12,
-             screening_party_days = $13, review_hours = $14
+         set remittance_amount_max = $2, balance_cap = $3, quote_ttl_s = $4, payment_count_max = $5,
+             screening_payment_max = $6, screening_payment_days = $7, screening_payer_max = $8,
+             screening_detainee_max = $9, screening_party_days = $10, review_hours = $11
          where center_id = $1",
         center.0,
-        settings.purchase_amount_max.value(),
-        settings.festival_bonus.value(),
-        &settings.festival_months,
         settings.remittance_amount_max.value(),
         settings.balance_cap.value(),
         settings.quote_ttl_s,
@@ -191,18 +176,16 @@ pub(super) async fn update_settings(
     )
     .execute(&mut *conn)
     .await?;
-    upsert_tiers(conn, center, settings).await
+    insert_tiers(conn, center, settings).await
 }
 
 /// Tiers are never taken away: detainees may stand in them.
-async fn upsert_tiers(conn: &mut PgConnection, center: CenterNo, settings: &Settings) -> sqlx::Result<()> {
-    for (tier, limit) in &settings.tier_limits {
+async fn insert_tiers(conn: &mut PgConnection, center: CenterNo, settings: &Settings) -> sqlx::Result<()> {
+    for tier in settings.tier_limits.keys() {
         sqlx::query!(
-            "insert into tier_limit (center_id, tier, amount) values ($1, $2, $3)
-             on conflict (center_id, tier) do update set amount = excluded.amount",
+            "insert into tier_limit (center_id, tier) values ($1, $2) on conflict (center_id, tier) do nothing",
             center.0,
             tier,
-            limit.value(),
         )
         .execute(&mut *conn)
         .await?;

@@ -14,9 +14,9 @@ use crate::proto::{
     approval_service_client::ApprovalServiceClient, commissary_service_client::CommissaryServiceClient,
     contract_service_client::ContractServiceClient, custody_service_client::CustodyServiceClient,
     distribution_service_client::DistributionServiceClient, ledger_service_client::LedgerServiceClient,
-    order_service_client::OrderServiceClient, payment_service_client::PaymentServiceClient, reconciliation_service_client::ReconciliationServiceClient,
-    refund_service_client::RefundServiceClient, remittance_service_client::RemittanceServiceClient,
-    settlement_service_client::SettlementServiceClient,
+    order_service_client::OrderServiceClient, payment_service_client::PaymentServiceClient,
+    reconciliation_service_client::ReconciliationServiceClient, refund_service_client::RefundServiceClient,
+    remittance_service_client::RemittanceServiceClient, settlement_service_client::SettlementServiceClient,
 };
 
 /// A connection on which every call carries a token.

@@ -24,7 +24,7 @@ const IN_TRANSIT: i16 = 2302;
 
 async fn with(economy: &Economy, change: impl FnOnce(Settings) -> Settings) {
     let custody = &economy.world.process.custody;
-    let changed = custody.change_settings(&economy.world.center.id, |settings| Ok(change(settings)));
+    let changed = custody.change_settings(&economy.world.center.id, "admin/root", |settings| Ok(change(settings)));
     changed.await.unwrap();
 }
 

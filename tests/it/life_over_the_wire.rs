@@ -48,7 +48,7 @@ async fn with(hall: &Hall, change: impl FnOnce(Settings) -> Settings) {
     let changed = hall
         .process
         .custody
-        .change_settings(&hall.center.id, |settings| Ok(change(settings)));
+        .change_settings(&hall.center.id, "admin/root", |settings| Ok(change(settings)));
     changed.await.unwrap();
 }
 

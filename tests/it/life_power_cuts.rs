@@ -30,7 +30,7 @@ const OPEN: [i32; 3] = [1101, 2301, 2302];
 
 async fn with(hall: &Hall, change: impl FnOnce(Settings) -> Settings) {
     let custody = &hall.process.custody;
-    let changed = custody.change_settings(&hall.center.id, |settings| Ok(change(settings)));
+    let changed = custody.change_settings(&hall.center.id, "admin/root", |settings| Ok(change(settings)));
     changed.await.unwrap();
 }
 

@@ -317,7 +317,7 @@ async fn money_after_the_expiry_is_credited_and_after_the_release_is_in_suspense
     };
     hall.process
         .custody
-        .change_settings(&hall.center.id, hurry)
+        .change_settings(&hall.center.id, "admin/root", hurry)
         .await
         .unwrap();
     hall.remit("D3", "5.00").await;

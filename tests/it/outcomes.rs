@@ -48,7 +48,7 @@ async fn a_remittance_has_one_outcome_for_ever_also_when_it_is_refused() {
                     ..settings
                 })
             };
-            custody.change_settings(&center, change).await.unwrap();
+            custody.change_settings(&center, "admin/root", change).await.unwrap();
         }
     };
     capped("150").await;

@@ -294,7 +294,7 @@ async fn what_is_not_paid_in_time_is_closed_and_a_late_payment_is_still_taken() 
         .world
         .process
         .custody
-        .change_settings(&center.id, hurry)
+        .change_settings(&center.id, "admin/root", hurry)
         .await
         .unwrap();
     let remittance = bench.create("D1", "80").await;

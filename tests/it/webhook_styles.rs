@@ -77,6 +77,7 @@ impl Bench {
             name_zh: "中心".into(),
             time_zone: "Europe/London".into(),
             settings: Settings::defaults(Currency::parse(currency).unwrap()).unwrap(),
+            by: "admin/root".into(),
         };
         custody.create_center(new).await.unwrap();
         let center = custody.center(&id_of).await.unwrap();

@@ -232,6 +232,7 @@ pub async fn new_center(process: &Process, name: &str) -> Center {
         name_zh: "中心".into(),
         time_zone: "Asia/Shanghai".into(),
         settings: unscreened(),
+        by: "admin/root".into(),
     };
     process.custody.create_center(new).await.unwrap();
     let center = process.custody.center(&center_id).await.unwrap();

@@ -10,8 +10,9 @@ use super::{
     name::{CenterName, DetaineeName, OrderName, ProductName, PurchaseName, ReturnName, TransactionName, VendorName},
     order_view::order_name,
     page::Page,
-    product::{new_product_in, product_change_in, product_out},
+    product::{category_out, new_product_in, product_change_in, product_out},
     respond, scope,
+    spending::window_view_out,
 };
 use crate::{
     access::{Actor, Denied},
@@ -25,9 +26,9 @@ use crate::{
         self, CreateProductRequest, CreatePurchaseRequest, CreateReturnRequest, CreateVendorRequest, GetProductRequest,
         GetPurchaseRequest, GetReturnRequest, GetSpendingRequest, GetVendorRequest, JournalRecord, ListProductsRequest,
         ListProductsResponse, ListPurchasesRequest, ListPurchasesResponse, ListReturnsRequest, ListReturnsResponse,
-        ListVendorsRequest, ListVendorsResponse, Product, Purchase, PurchaseLine, Return, ReturnLine, Spending,
-        TransactionKind, UpdateProductRequest, Vendor, commissary_service_server::CommissaryService,
-        journal_record::Facts,
+        ListVendorsRequest, ListVendorsResponse, Product, Purchase, PurchaseLine, RestrictedCategory, Return,
+        ReturnLine, Spending, TransactionKind, UpdateProductRequest, Vendor,
+        commissary_service_server::CommissaryService, journal_record::Facts,
     },
 };
 
@@ -551,12 +552,25 @@ impl CommissaryService for CommissaryApi {
             month => Some(clock::parse_month(month).ok_or_else(|| invalid_field("month", "YYYY-MM"))?),
         };
         let spending = self.commissary.spending(&center, &detainee, month).await?;
+        let today = spending.windows.len() > 1;
+        let windows = spending.windows.iter();
+        let windows = windows.map(|view| window_view_out(view, today, &center));
         Ok(Response::new(Spending {
+            windows: windows.collect::<Result<_, _>>()?,
+            frozen_until: spending.frozen_until.and_then(timestamp),
+            restricted: spending
+                .restricted
+                .values()
+                .map(|(category, until)| RestrictedCategory {
+                    category: category_out(*category).into(),
+                    end_time: timestamp(*until),
+                })
+                .collect(),
             detainee: message.detainee.clone(),
             month: clock::month_text(spending.month),
             limit: money(spending.limit),
             spent: money(spending.spent),
-            remaining: spending.limit.checked_sub(spending.spent).ok().and_then(money),
+            remaining: spending.remaining()?.and_then(money),
         }))
     }
 }

@@ -11,11 +11,12 @@ use super::{
     name::{self, CenterName, DetaineeName, SettingsName, TransactionName},
     page::{Page, leg_cursor},
     scope::{self, Linked},
+    spending::{require_known_tiers, spending_in, spending_out},
 };
 use crate::{
     api::status::invalid_field,
     clock::Zone,
-    custody::{self, Admission, CenterProfile, Custody, DetaineeState, NewCenter, Screening, Settings},
+    custody::{self, Admission, CenterProfile, Custody, DetaineeState, NewCenter, Screening, Settings, SpendingRules},
     db::Database,
     ids::{AccountNo, CenterId, DetaineeId, Seq},
     ledger::{
@@ -79,15 +80,15 @@ fn settings_in(told: &CenterSettings, defaults: Settings, currency: Currency) ->
         screening: told.screening.or(base.screening),
         ..told.clone()
     };
-    let mut settings = whole_settings_in(&whole, currency)?;
+    let mut settings = whole_settings_in(&whole, currency, &defaults.spending)?;
     for (tier, limit) in defaults.tier_limits {
         settings.tier_limits.entry(tier).or_insert(limit);
     }
     Ok(settings)
 }
 
-/// Reads rules that replace others: all of them are told.
-fn whole_settings_in(told: &CenterSettings, currency: Currency) -> Result<Settings, Refusal> {
+/// Reads rules that replace others: all of them are told, but for those of `spending`, which stay if they are not.
+fn whole_settings_in(told: &CenterSettings, currency: Currency, spending: &SpendingRules) -> Result<Settings, Refusal> {
     let amount = |money: &Option<proto::Money>, field: &str| positive_amount_in(money.as_ref(), currency, field);
     let mut settings = Settings {
         purchase_amount_max: amount(&told.purchase_amount_max, "settings.purchase_amount_max")?,
@@ -106,6 +107,10 @@ fn whole_settings_in(told: &CenterSettings, currency: Currency) -> Result<Settin
         screening: screening_in(told.screening.as_ref())?,
         festival_months: Vec::new(),
         tier_limits: BTreeMap::new(),
+        spending: match &told.spending {
+            Some(told) => spending_in(told, currency)?,
+            None => spending.clone(),
+        },
     };
     for month in &told.festival_months {
         match i16::try_from(*month) {
@@ -121,6 +126,7 @@ fn whole_settings_in(told: &CenterSettings, currency: Currency) -> Result<Settin
             return Err(invalid_field(field("tier"), "is told twice"));
         }
     }
+    require_known_tiers(&settings)?;
     Ok(settings)
 }
 
@@ -194,6 +200,7 @@ fn settings_money(settings: &Settings) -> CenterSettings {
             party_days: settings.screening.party_days,
             review_hours: settings.screening.review_hours,
         }),
+        spending: Some(spending_out(&settings.spending)),
     }
 }
 
@@ -303,6 +310,7 @@ impl CustodyService for CustodyApi {
             name_zh: text(&told.display_name_zh, "center.display_name_zh")?,
             time_zone: zone.name().to_owned(),
             settings: settings_in(told.settings.as_ref().unwrap_or(&none), defaults, currency)?,
+            by: actor(&call)?.name(),
         };
         Ok(Response::new(center_out(&self.custody.create_center(new).await?)))
     }
@@ -348,11 +356,12 @@ impl CustodyService for CustodyApi {
                 let message = "the settings were changed since they were read";
                 return Err(Refusal::because(Reason::StaleEtag, message).about("settings.etag"));
             }
-            let after = whole_settings_in(told, center.currency)?;
+            let after = whole_settings_in(told, center.currency, &before.spending)?;
             require_tiers(&before, &after)?;
             Ok(after)
         };
-        let changed = self.custody.change_settings(&center.id, change).await?;
+        let by = actor(&call)?.name();
+        let changed = self.custody.change_settings(&center.id, &by, change).await?;
         Ok(Response::new(settings_out(&changed.id, &changed.settings)))
     }
 

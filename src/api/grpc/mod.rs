@@ -27,6 +27,7 @@ pub mod remittance_view;
 mod remittance_watch;
 pub mod scope;
 pub mod settlement;
+pub mod spending;
 pub mod unmatched;
 pub mod work;
 

@@ -263,6 +263,18 @@ number_name!(
     ReturnName, "centers/{center}/returns/{seq}", "returns" => seq: i64
 );
 number_name!(
+    /// `centers/{center}/spendingMeasures/{measure}`
+    MeasureName, "centers/{center}/spendingMeasures/{measure}", "spendingMeasures" => measure: i64
+);
+number_name!(
+    /// `centers/{center}/kitGrants/{seq}`
+    KitGrantName, "centers/{center}/kitGrants/{seq}", "kitGrants" => seq: i64
+);
+id_name!(
+    /// `centers/{center}/kit`
+    KitName, "centers/{center}/kit", "/kit", "centers" => center
+);
+number_name!(
     /// `centers/{center}/settlements/{seq}`
     SettlementName, "centers/{center}/settlements/{seq}", "settlements" => seq: i64
 );

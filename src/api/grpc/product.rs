@@ -15,9 +15,10 @@ use crate::{
     proto::{Product, ProductCategory},
 };
 
-fn category_in(category: ProductCategory) -> Result<Category, Refusal> {
+/// Reads a category; `field` names it in the refusal.
+pub fn category_in(category: ProductCategory, field: &str) -> Result<Category, Refusal> {
     Ok(match category {
-        ProductCategory::Unspecified => return Err(invalid_field("product.category", "is required")),
+        ProductCategory::Unspecified => return Err(invalid_field(field, "is required")),
         ProductCategory::General => Category::General,
         ProductCategory::Food => Category::Food,
         ProductCategory::Daily => Category::Daily,
@@ -27,7 +28,8 @@ fn category_in(category: ProductCategory) -> Result<Category, Refusal> {
     })
 }
 
-fn category_out(category: Category) -> ProductCategory {
+/// Writes a category.
+pub fn category_out(category: Category) -> ProductCategory {
     match category {
         Category::General => ProductCategory::General,
         Category::Food => ProductCategory::Food,
@@ -74,7 +76,7 @@ pub fn new_product_in(id: &str, product: Option<&Product>, center: &Center) -> R
     Ok(NewProduct {
         id: typed(ProductId::parse(id), "product_id")?,
         vendor: typed(VendorId::parse(vendor), "product.vendor")?,
-        category: category_in(product.category())?,
+        category: category_in(product.category(), "product.category")?,
         price: positive_amount_in(product.price.as_ref(), center.currency, "product.price")?,
         name: text(&product.display_name, "product.display_name")?,
         name_zh: text(&product.display_name_zh, "product.display_name_zh")?,

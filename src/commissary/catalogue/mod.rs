@@ -27,7 +27,10 @@ use store::Change;
 use time::OffsetDateTime;
 pub(super) use verify::Versions;
 
-use super::{Commissary, CommissaryRefusal};
+use super::{
+    Commissary, CommissaryRefusal,
+    spending::{FREEZE, FreezeEndRunner, MeasureRunner, OVERRIDE},
+};
 use crate::{
     approval::{Approval, Approvals, Asking, Runner},
     db::Conn,
@@ -280,10 +283,13 @@ impl Commissary {
     }
 
     /// What runs here when two people have allowed it.
-    pub fn runners(&self) -> [Arc<dyn Runner>; 2] {
+    pub fn runners(&self) -> [Arc<dyn Runner>; 5] {
         [
             Arc::new(ListingRunner(self.clone())),
             Arc::new(PriceRunner(self.clone())),
+            Arc::new(MeasureRunner(OVERRIDE, self.clone())),
+            Arc::new(MeasureRunner(FREEZE, self.clone())),
+            Arc::new(FreezeEndRunner(self.clone())),
         ]
     }
 }

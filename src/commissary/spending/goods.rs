@@ -1,10 +1,14 @@
 //! The lines: what they are, who may have them, how much there is, and what they cost.
 
+use time::OffsetDateTime;
+
 use super::{
     super::{buyer::BuyerRoom, entity::Offer, room::OfferRoom, stock},
-    Basket, CommissaryRefusal,
+    Basket, CommissaryRefusal, Measure,
+    measure::restriction,
 };
 use crate::{
+    custody::SpendingRules,
     ids::AccountNo,
     ledger::{Declined, State},
     money::Amount,
@@ -23,8 +27,34 @@ pub(super) struct Goods {
     stock: stock::Moved,
 }
 
+/// Refuses lines of a category that the detainee is restricted from. What does not exist is for the next check to say.
+pub(super) fn require_unrestricted(
+    state: &State,
+    basket: &Basket<'_>,
+    measures: &[Measure],
+    at: OffsetDateTime,
+) -> Result<(), Declined> {
+    if measures.is_empty() {
+        return Ok(());
+    }
+    let room = state.room::<OfferRoom>()?;
+    for line in basket.lines {
+        let Ok(offer) = room.get(&line.product) else { continue };
+        if let Some(restriction) = restriction(measures, offer.category, at) {
+            return Err(CommissaryRefusal::CategoryRestricted {
+                product: line.product.clone(),
+                category: offer.category,
+                measure: restriction.no,
+                until: restriction.until(),
+            }
+            .into());
+        }
+    }
+    Ok(())
+}
+
 /// Prices the lines from the catalogue, after checking product, who may have it, and stock.
-pub(super) fn price(state: &State, basket: &Basket<'_>) -> Result<Goods, Declined> {
+pub(super) fn price(state: &State, basket: &Basket<'_>, rules: &SpendingRules) -> Result<Goods, Declined> {
     let room = state.room::<OfferRoom>()?;
     let mut offers = Vec::with_capacity(basket.lines.len());
     for line in basket.lines {
@@ -46,7 +76,8 @@ pub(super) fn price(state: &State, basket: &Basket<'_>) -> Result<Goods, Decline
     for (line, offer) in basket.lines.iter().zip(&offers) {
         let stock_after = goods.take(state, &line.product, offer, line.quantity)?;
         let amount = offer.price.checked_mul(line.quantity)?;
-        goods.amounts.push((amount, offer.counted));
+        let counted = rules.counts(offer.category);
+        goods.amounts.push((amount, counted));
         goods.owe(offer.payable_no, amount)?;
         goods.facts.push(PurchaseLineFacts {
             product: line.product.to_string(),
@@ -55,7 +86,7 @@ pub(super) fn price(state: &State, basket: &Basket<'_>) -> Result<Goods, Decline
             quantity: i32::try_from(line.quantity).map_err(|_| Declined::Broken("quantity".into()))?,
             unit_price: offer.price.to_string(),
             amount: amount.to_string(),
-            counted: offer.counted,
+            counted,
             stock_after,
         });
     }

@@ -19,12 +19,21 @@
 
 mod goods;
 mod limit;
+mod measure;
 mod verify;
+mod view;
 mod window;
 
-use time::Date;
+use time::{Date, OffsetDateTime};
 
-pub(super) use verify::SpentCheck;
+pub use limit::Limit;
+pub use measure::{
+    FREEZE, FREEZE_DAYS_MAX, FREEZE_END, MEASURE_MAX, Measure, MeasureEnd, MeasureKind, MeasureState, NewFreeze,
+    NewOverride, NewRestriction, OVERRIDE, require_not_frozen_in_tx,
+};
+pub(super) use measure::{FreezeEndRunner, MeasureRunner, open_of};
+pub(super) use verify::{SpentCheck, Told};
+pub use view::{Spending, WindowView};
 pub use window::{Spent, Window};
 
 use super::{
@@ -98,16 +107,19 @@ pub fn want(state: &mut State, basket: &Basket<'_>) {
 
 /// Decides, in the order of checks above.
 ///
-/// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, PRODUCT_NOT_AVAILABLE, PRODUCT_RESTRICTED, OUT_OF_STOCK, ORDER_LIMIT_EXCEEDED,
-/// MONTHLY_LIMIT_EXCEEDED, INSUFFICIENT_FUNDS.
+/// Errors: NOT_FOUND, DETAINEE_NOT_ACTIVE, DETAINEE_FROZEN, CATEGORY_RESTRICTED, PRODUCT_NOT_AVAILABLE, PRODUCT_RESTRICTED,
+/// OUT_OF_STOCK, ORDER_LIMIT_EXCEEDED, DAILY_LIMIT_EXCEEDED, WEEKLY_LIMIT_EXCEEDED, MONTHLY_LIMIT_EXCEEDED, INSUFFICIENT_FUNDS.
 pub fn decide(state: &State, moment: &Moment, basket: &Basket<'_>) -> Result<Allowed, Declined> {
     let standing = state.room::<DetaineeRoom>()?.get_active(basket.detainee)?;
-    let goods = goods::price(state, basket)?;
-    let totals = totals(&goods.amounts, state.center().currency)?;
     let settings = state.room::<SettingsRoom>()?.get()?;
-    let spent = state.room::<SpendingRoom>()?.get(basket.detainee)?;
-    let limits = limit::in_force(settings, standing.tier, moment)?;
-    let spending = limit::check(&limits, spent, &totals, moment.effective_date)??;
+    let spender = state.room::<SpendingRoom>()?.get(basket.detainee)?;
+    refuse_frozen(basket.detainee, &spender.measures, moment.recorded_at)?;
+    goods::require_unrestricted(state, basket, &spender.measures, moment.recorded_at)?;
+    let goods = goods::price(state, basket, &settings.spending)?;
+    let totals = totals(&goods.amounts, state.center().currency)?;
+    let when = (moment.recorded_at, moment.effective_date);
+    let limits = limit::in_force(settings, standing.tier, &spender.measures, when)?;
+    let spending = limit::check(&limits, &spender.spent, &totals, moment.effective_date)??;
     let available = state.balance(standing.available())?;
     if totals.total.exceeds(available)? {
         return Err(CommissaryRefusal::Funds {
@@ -123,6 +135,19 @@ pub fn decide(state: &State, moment: &Moment, basket: &Basket<'_>) -> Result<All
         totals,
         spending,
     })
+}
+
+/// Refuses whose money an authority has frozen.
+fn refuse_frozen(detainee: &DetaineeId, measures: &[Measure], at: OffsetDateTime) -> Result<(), CommissaryRefusal> {
+    match measure::freeze(measures, at) {
+        None => Ok(()),
+        Some(freeze) => Err(CommissaryRefusal::Frozen {
+            detainee: detainee.clone(),
+            measure: freeze.no,
+            document: freeze.document.clone(),
+            until: freeze.until(),
+        }),
+    }
 }
 
 /// Enters what was decided: takes the goods off the stock, and counts what counts in the windows of its date.
@@ -177,7 +202,7 @@ fn count(
     date: Date,
     counted: Amount,
 ) -> Result<(), Declined> {
-    let spent = state.room_mut::<SpendingRoom>()?.get_mut(detainee)?;
+    let spent = &mut state.room_mut::<SpendingRoom>()?.get_mut(detainee)?.spent;
     spent.add(date, counted)?;
     if let Some(set) = rows.of::<SpendingRows>() {
         set.put(detainee, date, spent)?;

@@ -45,12 +45,29 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
     let came = deliver(play, &order, [(1, 2, 1), (2, 1, 0)]).await?;
     let paid = cny(noodles.0.price)?.checked_mul(2)?.checked_add(cny(soap.0.price)?)?;
     same("what came is paid", paid, text(came.captured.as_ref()))?;
-    same("what will not come is available", noodles.0.price, text(came.released.as_ref()))?;
-    rows.push(row(play, &customer, "2 of 3 come 缺一件", &order, &text(came.captured.as_ref())).await?);
+    same(
+        "what will not come is available",
+        noodles.0.price,
+        text(came.released.as_ref()),
+    )?;
+    rows.push(
+        row(
+            play,
+            &customer,
+            "2 of 3 come 缺一件",
+            &order,
+            &text(came.captured.as_ref()),
+        )
+        .await?,
+    );
 
     let disputed = dispute(play, &customer, &order).await?;
     let contested = cny(noodles.0.price)?.checked_mul(2)?;
-    same("what is disputed is held again", contested, text(disputed.contested.as_ref()))?;
+    same(
+        "what is disputed is held again",
+        contested,
+        text(disputed.contested.as_ref()),
+    )?;
     rows.push(row(play, &customer, "disputed 争议", &order, &format!("-{contested}")).await?);
 
     let resolved = resolve(play, &order).await?;
@@ -101,8 +118,15 @@ async fn place(play: &Play, customer: &Customer, goods: &[(&'static Product, u32
     };
     let terminal = play.stage.terminal(LAKESIDE.id, customer.terminal)?;
     let order = done("order", terminal.order().create_order(request).await)?;
-    same("all of it is held", text(order.total.as_ref()), text(order.held.as_ref()))?;
-    tell::say(format!("{} orders noodles and soap for the next delivery.", called(customer.detainee)));
+    same(
+        "all of it is held",
+        text(order.total.as_ref()),
+        text(order.held.as_ref()),
+    )?;
+    tell::say(format!(
+        "{} orders noodles and soap for the next delivery.",
+        called(customer.detainee)
+    ));
     Ok(order)
 }
 
@@ -152,7 +176,10 @@ async fn resolve(play: &Play, order: &Order) -> anyhow::Result<OrderChange> {
         request_id: request_id(&["resolve", &order.name]),
     };
     let finance = play.stage.finance(LAKESIDE.id)?;
-    done("the dispute's end", finance.order().resolve_order_dispute(request).await)
+    done(
+        "the dispute's end",
+        finance.order().resolve_order_dispute(request).await,
+    )
 }
 
 async fn row(play: &Play, customer: &Customer, what: &str, order: &Order, paid: &str) -> anyhow::Result<Row> {
@@ -165,7 +192,11 @@ async fn row(play: &Play, customer: &Customer, what: &str, order: &Order, paid: 
         detainee: order.detainee.clone(),
     };
     let balances = done("balances", terminal.custody().get_balances(request).await)?;
-    same("what is held is the order's", text(found.held.as_ref()), text(balances.held.as_ref()))?;
+    same(
+        "what is held is the order's",
+        text(found.held.as_ref()),
+        text(balances.held.as_ref()),
+    )?;
     let state = match found.state() {
         State::Open => "open 待送",
         State::Short => "short 缺货",

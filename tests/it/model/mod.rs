@@ -119,7 +119,7 @@ impl Trial {
         world
             .process
             .custody
-            .change_settings(&world.center.id, capped)
+            .change_settings(&world.center.id, "admin/root", capped)
             .await
             .unwrap();
         let percent = parse_percent(&SAVINGS_PERCENT.to_string()).unwrap();

@@ -248,7 +248,7 @@ async fn run(seed: u64, steps: usize) -> BTreeSet<String> {
     let clock = Clock::starting_at(FIRST);
     let world = World::build_with(clock.clone(), 4096).await;
     let mut random = SmallRng::seed_from_u64(seed);
-    let fen = random.random_range(10_000..40_000);
+    let fen = random.random_range(10_000..150_000);
     world.endow("D1", &yuan(fen)).await;
     goods::moved(&world.process, &world.center, "RICE", MovementKind::Received, 40)
         .await

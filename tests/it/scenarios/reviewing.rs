@@ -80,7 +80,7 @@ impl Scenario {
         world
             .process
             .custody
-            .change_settings(&world.center.id, change)
+            .change_settings(&world.center.id, "admin/root", change)
             .await
             .unwrap();
     }

@@ -1,7 +1,10 @@
 //! What was spent in every window, reckoned again from the journal.
 
+mod rules;
+
 use std::collections::BTreeMap;
 
+use rules::Rules;
 use rust_decimal::Decimal;
 use time::Date;
 
@@ -10,53 +13,94 @@ use crate::{
     clock,
     db::Conn,
     ledger::verify::{Page, VerifyError},
-    proto::{JournalRecord, SpendingFacts},
+    proto::{JournalRecord, PurchaseLineFacts, SpendingFacts},
 };
 
-/// What each detainee has spent on each day, and what came back of it.
+/// What each detainee has spent on each day, and what came back of it; and the limits that held.
 #[derive(Debug, Default)]
 pub(in crate::commissary) struct SpentCheck {
     days: BTreeMap<(String, Date), Decimal>,
+    rules: Option<Rules>,
+}
+
+/// What a record says was spent.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::commissary) struct Told<'a> {
+    /// By whom.
+    pub detainee: &'a str,
+    /// The whole.
+    pub total: &'a str,
+    /// For what.
+    pub lines: &'a [PurchaseLineFacts],
+    /// What it has spent of the limits; every record that spends tells it.
+    pub spending: Option<&'a SpendingFacts>,
 }
 
 impl SpentCheck {
-    /// Counts what a record spends, and compares every window that it tells of.
-    pub fn spent(
-        &mut self,
-        page: &Page<'_>,
-        record: &JournalRecord,
-        detainee: &str,
-        told: &SpendingFacts,
-    ) -> Result<(), VerifyError> {
-        let date = date_in(page, record, &told.date)?;
-        if told.date != record.effective_date {
-            return Err(page.differs(record, format!("it counts on {}", told.date)));
-        }
-        let counted = page.amount(record, &told.counted)?;
-        self.move_by(page, record, (detainee, date), counted)?;
-        for facts in &told.windows {
-            let window = Window::from_name(&facts.window)
-                .filter(|window| *window != Window::Order)
-                .ok_or_else(|| page.differs(record, format!("its facts tell the window {:?}", facts.window)))?;
-            let spent = self.within(detainee, window, date);
-            let told = page.amount(record, &facts.spent)?;
-            if told != spent {
-                let what = format!(
-                    "records that {told} are spent in the {}, replay says {spent}",
-                    facts.window
-                );
-                return Err(page.differs(record, what));
-            }
-            let limit = page.amount(record, &facts.limit)?;
-            if !counted.is_zero() && spent > limit {
-                let what = format!(
-                    "{spent} are spent in the {}, more than the limit of {limit}",
-                    facts.window
-                );
-                return Err(page.differs(record, what));
-            }
+    /// Reads the rules and the measures, once.
+    pub async fn page(&mut self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+        if self.rules.is_none() {
+            self.rules = Some(Rules::load(conn, page).await?);
         }
         Ok(())
+    }
+
+    /// Counts what a record spends, and compares every window, every limit, and what was bought with what held then.
+    pub fn spent(&mut self, page: &Page<'_>, record: &JournalRecord, told: Told<'_>) -> Result<(), VerifyError> {
+        let facts = told.spending;
+        let facts = facts.ok_or_else(|| page.differs(record, "its facts tell no spending"))?;
+        let date = date_in(page, record, &facts.date)?;
+        if facts.date != record.effective_date {
+            return Err(page.differs(record, format!("it counts on {}", facts.date)));
+        }
+        let mut counted = Decimal::ZERO;
+        for line in told.lines.iter().filter(|line| line.counted) {
+            counted += page.amount(record, &line.amount)?;
+        }
+        if counted != page.amount(record, &facts.counted)? {
+            return Err(page.differs(record, format!("{} counts, its lines say {counted}", facts.counted)));
+        }
+        self.move_by(page, record, (told.detainee, date), counted)?;
+        let rules = self.rules.as_ref();
+        let rules = rules.ok_or_else(|| page.differs(record, "the rules were not read"))?;
+        for line in told.lines {
+            let wrong = rules.wrong(page, record, told.detainee, (&line.product, line.counted))?;
+            if let Some(what) = wrong {
+                return Err(page.differs(record, what));
+            }
+        }
+        let total = page.amount(record, told.total)?;
+        let mut expected = Vec::new();
+        for window in Window::ALL {
+            let Some((limit, by)) = rules.limit(page, record, told.detainee, (window, date))? else {
+                continue;
+            };
+            let (spent, moved) = match window {
+                Window::Order => (total, total),
+                _ => (self.within(told.detainee, window, date), counted),
+            };
+            if !moved.is_zero() && spent > limit {
+                let what = format!(
+                    "{spent} are spent in the {}, more than the limit of {limit}",
+                    window.name()
+                );
+                return Err(page.differs(record, what));
+            }
+            if window != Window::Order {
+                expected.push((window.name(), spent, limit, by));
+            }
+        }
+        let mut stored = Vec::new();
+        for window in &facts.windows {
+            let (spent, limit) = (page.amount(record, &window.spent)?, page.amount(record, &window.limit)?);
+            stored.push((window.window.as_str(), spent, limit, window.r#override));
+        }
+        if stored == expected {
+            Ok(())
+        } else {
+            let what = format!("records as windows {stored:?}, replay says {expected:?}");
+            Err(page.differs(record, what))
+        }
     }
 
     /// Takes what a record gives back from the date on which it was spent.
