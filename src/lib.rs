@@ -9,7 +9,7 @@
 //! - [`approval`] two people for one decision; [`work`] what people have to look at
 //! - [`custody`] centers and detainees; [`terminal`] terminals, and the person in front of them
 //! - [`offline_sales`] allowances, and what terminals sold within them without the network
-//! - [`commissary`] vendors, products, purchases, returns; [`contract`] what is agreed with vendors
+//! - [`commissary`] vendors, products, purchases, orders, returns; [`contract`] what is agreed with vendors
 //! - [`distribution`] how credits are split; [`payer`] who pays, and for whom; [`remittance`] the money they send
 //! - [`unmatched`] money without an order, matched to its owner or returned
 //! - [`settlement`] what vendors are owed, closed and allowed; [`payment`] the files that pay it by the bank;

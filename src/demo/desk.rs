@@ -14,10 +14,10 @@ use crate::proto::{
     approval_service_client::ApprovalServiceClient, commissary_service_client::CommissaryServiceClient,
     contract_service_client::ContractServiceClient, custody_service_client::CustodyServiceClient,
     distribution_service_client::DistributionServiceClient, ledger_service_client::LedgerServiceClient,
-    offline_sales_service_client::OfflineSalesServiceClient, payment_service_client::PaymentServiceClient,
-    reconciliation_service_client::ReconciliationServiceClient, refund_service_client::RefundServiceClient,
-    remittance_service_client::RemittanceServiceClient, settlement_service_client::SettlementServiceClient,
-    terminal_service_client::TerminalServiceClient,
+    offline_sales_service_client::OfflineSalesServiceClient, order_service_client::OrderServiceClient,
+    payment_service_client::PaymentServiceClient, reconciliation_service_client::ReconciliationServiceClient,
+    refund_service_client::RefundServiceClient, remittance_service_client::RemittanceServiceClient,
+    settlement_service_client::SettlementServiceClient, terminal_service_client::TerminalServiceClient,
 };
 
 /// A connection on which every call carries a token.
@@ -64,6 +64,10 @@ impl Desk {
 
     pub fn commissary(&self) -> CommissaryServiceClient<Line> {
         CommissaryServiceClient::new(self.line.clone())
+    }
+
+    pub fn order(&self) -> OrderServiceClient<Line> {
+        OrderServiceClient::new(self.line.clone())
     }
 
     pub fn settlement(&self) -> SettlementServiceClient<Line> {

@@ -70,6 +70,12 @@ OfflineSalesService/SkipOfflineSales    terminal=centers/C1/terminals/T1 through
 RefundService/CreateRelease           parent=centers/C1 detainee=centers/C1/detainees/D1 destination=!$t request_id=$id
 RefundService/ConfirmRelease          name=centers/C1/releases/1 bank_reference=!$t request_id=$id
 RefundService/FailRelease             name=centers/C1/releases/1 reason=!$t request_id=$id
+CommissaryService/CreateReturn        parent=centers/C1 purchase=centers/C1/purchases/2 lines.line=1 lines.quantity=1 authorised_by=$t request_id=$id
+OrderService/CancelOrder              name=centers/C1/orders/1 reason=$t request_id=$id
+OrderService/ConfirmDelivery          name=centers/C1/orders/1 lines.line=1 lines.quantity=1 reason=$t request_id=$id
+OrderService/DisputeOrderLine         name=centers/C1/orders/1 line=1 reason=!$t request_id=$id
+OrderService/ResolveOrderDispute      name=centers/C1/orders/1 line=1 verdict=1 reason=!$t request_id=$id
+OrderService/UpdateOrderingRules      rules.name=centers/C1/orderingRules reason=!$t
 ";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,6 +161,14 @@ PayerService/RegisterPayer          parent=centers/C1 payer_id=P9 payer.display_
 PayerService/ChangePayerPhone       name=centers/C1/payers/P1 phone=  $empty 13800138000 +
 PayerService/VerifyPayerPhone       name=centers/C1/payers/P1 code=  $empty 12345 1234567 12345x ١٢٣٤٥٦
 PayerService/RequestPayerLink       parent=centers/C1/payers/P1 payer_link.detainee=centers/C1/detainees/D3 payer_link.relationship=  0 -1 9
+OrderService/CreateOrder            parent=centers/C1 detainee=centers/C1/detainees/D1 request_id=$id lines.product=centers/C1/products/RICE lines.quantity=  0 -1 1001
+OrderService/ConfirmDelivery        name=centers/C1/orders/1 request_id=$id lines.line=1 lines.quantity=  0 -1 1001
+OrderService/ConfirmDelivery        name=centers/C1/orders/1 request_id=$id lines.line=1 lines.quantity=1 lines.short_quantity=  -1 1001
+OrderService/ResolveOrderDispute    name=centers/C1/orders/1 line=1 reason=a request_id=$id verdict=  0 3 -1
+OrderService/UpdateOrderingRules    reason=a rules.name=centers/C1/orderingRules rules.hold_days=  -1 91
+OrderService/UpdateOrderingRules    reason=a rules.name=centers/C1/orderingRules rules.return_days=  -1 366
+OrderService/UpdateOrderingRules    reason=a rules.name=centers/C1/orderingRules rules.dispute_hours=  -1 721
+OrderService/UpdateOrderingRules    reason=a rules.name=centers/C1/orderingRules rules.etag=  x 1.5
 ";
     let (hall, descriptors) = (Hall::open().await, Descriptors::read());
     let before = hall.everything().await;

@@ -170,6 +170,15 @@ CommissaryService/CreateReturn         parent=^centers/C1 purchase=@centers/C1/p
 CommissaryService/GetReturn            name=!centers/C1/returns/1
 CommissaryService/ListReturns          parent=^centers/C1 purchase=?centers/C1/purchases/2
 CommissaryService/GetSpending          detainee=!centers/C1/detainees/D1
+OrderService/CreateOrder               parent=^centers/C1 detainee=@centers/C1/detainees/D1 lines.product=@centers/C1/products/RICE lines.quantity=1 request_id=$id
+OrderService/GetOrder                  name=!centers/C1/orders/1
+OrderService/ListOrders                parent=^centers/C1 detainee=?centers/C1/detainees/D1
+OrderService/CancelOrder               name=!centers/C1/orders/1 request_id=$id
+OrderService/ConfirmDelivery           name=!centers/C1/orders/1 lines.line=1 lines.quantity=1 request_id=$id
+OrderService/DisputeOrderLine          name=!centers/C1/orders/1 line=1 reason=torn request_id=$id
+OrderService/ResolveOrderDispute       name=!centers/C1/orders/1 line=1 verdict=1 reason=seen request_id=$id
+OrderService/GetOrderingRules          name=*centers/C1/orderingRules
+OrderService/UpdateOrderingRules       rules.name=*centers/C1/orderingRules reason=new
 LedgerService/GetAccount               name=!centers/C1/accounts/1
 LedgerService/ListAccounts             parent=^centers/C1
 LedgerService/GetTransaction           name=!centers/C1/transactions/1

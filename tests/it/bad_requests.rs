@@ -15,7 +15,7 @@ use crate::{
     debts::{debt_of, reversal_of},
     goods, life_over_the_wire,
     messages_from_text::Descriptors,
-    money_without_order, offline_sales,
+    money_without_order, offline_sales, orders,
     service::purchase_of,
     spending,
     whole_service::{Hall, Refused, money, remittance_of},
@@ -46,6 +46,7 @@ fn came_back(request_id: &str, quantity: i32, reason: &str) -> Vec<u8> {
         lines: vec![CreateReturnLine { line: 1, quantity }],
         reason: reason.into(),
         request_id: request_id.into(),
+        authorised_by: String::new(),
     }
     .encode_to_vec()
 }
@@ -175,7 +176,8 @@ fn requests() -> impl Iterator<Item = RequestRow> {
         .chain(life_over_the_wire::REQUESTS)
         .chain(goods::REQUESTS)
         .chain(offline_sales::REQUESTS)
-        .chain(spending::REQUESTS);
+        .chain(spending::REQUESTS)
+        .chain(orders::REQUESTS);
     REQUESTS.into_iter().chain(elsewhere)
 }
 
@@ -388,7 +390,7 @@ fn stranger(hall: &Hall, method: &str) -> String {
         hall.service.token(Role::Terminal, scope)
     } else if method.starts_with("SpendingService/") {
         hall.person("dana", Role::Admin)
-    } else if method.starts_with("CatalogueService/") {
+    } else if method.starts_with("CatalogueService/") || method == "OrderService/ConfirmDelivery" {
         hall.token(Role::Commissary)
     } else {
         hall.token(Role::Finance)

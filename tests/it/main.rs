@@ -25,6 +25,7 @@
 //! - `terminals` enrolment, certificates, and sessions of detainees
 //! - `offline_sales` allowances, signed sales brought in later, and what waits for finance
 //! - `goods` prices that two people raise, products listed twice, stock, the catalogue as a file
+//! - `orders` what is ordered, delivered, disputed and expires
 //! - `money_without_order`, `approvals` whose it is, and two people for one decision
 //! - `bad_input`, `bad_names`, `bad_bytes`, `bad_requests` what is refused at the door
 //! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
@@ -71,6 +72,7 @@ mod money_without_order;
 mod notifications;
 mod offline;
 mod offline_sales;
+mod orders;
 mod others;
 mod outcomes;
 mod own_ids;

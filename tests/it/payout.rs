@@ -283,6 +283,7 @@ async fn a_release_with_purchases_in_flight_pays_exactly_what_they_leave() {
         lines: vec![CreateReturnLine { line: 1, quantity: 1 }],
         reason: "torn".into(),
         request_id: new_id(),
+        authorised_by: String::new(),
     };
     let (channel, token) = (other.channel().await, other.terminal_token("C1"));
     let refused = [
@@ -418,6 +419,7 @@ async fn a_settlement_is_closed_once_and_ends_once() {
         lines: vec![CreateReturnLine { line: 1, quantity: 1 }],
         reason: "torn".into(),
         request_id: new_id(),
+        authorised_by: String::new(),
     };
     let _: Return = hall.ask("CommissaryService/CreateReturn", &back).await.unwrap();
 

@@ -39,10 +39,17 @@
 //! restrict D1  food  2031-05-20  ok         until a date; `lift D1 ok` ends the last restriction or override
 //! window   D1  DAY  10.00  60.00            spent and limit, `-` for none
 //! kit      RICE*2 SOAP*1                    what a kit is; `grant G1 D1 ok total=9.00` grants one, `cancel-kit G1 ok` takes it back
+//! order    O1  D1  RICE*3 SOAP*1    ok    goods are held for; `held D1 11.50`; `stands-at O1 OPEN`, or where else
+//! deliver  V1  O1  1*2 2-1          ok    captured=5.00  released=4.00    2 pieces of line 1 come, 1 of line 2 will not
+//! give-up  G1  O1                   ok    it is cancelled; `expire 1`: so many holds are over
+//! dispute  X1  O1  1                ok    contested=5.00    line 1; then `resolve Y1 O1 1 vendor ok`, or `detainee`
+//! bring    B1  O1  1*1              ok    goods of an order come back
+//! ordering 2@8-12 3@0-24                 orders are taken on Tuesdays from 8 to 12, and on Wednesdays; without: at any time
 //! vendor   11.50  0.00                   owed to V1, in transit to it; `total 2401 30.00` on all accounts of a code
 //! ```
 
 mod limiting;
+mod ordering;
 mod reading;
 mod reviewing;
 
@@ -54,7 +61,7 @@ use std::{
 
 use custody_ledger::{
     approval::Person,
-    commissary::{MovementKind, ReturnLine},
+    commissary::{MovementKind, OrderVerb, ReturnLine},
     contract::NewTerms,
     distribution::{CourtOrderState, NewCourtOrder, NewDebt, NewPolicy, parse_percent},
     ids::{CourtOrderId, ProductId, RemittanceId, Seq, VendorId},
@@ -143,6 +150,14 @@ enum What {
         remittance: String,
         reversal: Seq,
         amount: String,
+    },
+    Order {
+        detainee: String,
+        lines: Vec<(String, u32)>,
+    },
+    Change {
+        order: Seq,
+        verb: OrderVerb,
     },
 }
 
@@ -237,7 +252,7 @@ impl Scenario {
             [outcome @ ("paid" | "failed"), name, expected @ ..] => {
                 self.end(name, *outcome == "failed", expected, at).await
             }
-            _ if self.review_step(words, at).await => {}
+            _ if self.review_step(words, at).await || self.order_step(words, at).await => {}
             _ if self.limit_step(words, at).await => {}
             _ => self.look_or_arrange(words, at).await,
         }
@@ -428,6 +443,7 @@ impl Scenario {
                 let id = self.remittances[remittance].as_str();
                 economy.refund(request, id, amount).await
             }
+            What::Order { .. } | What::Change { .. } => self.send_order(asked).await,
             What::Settlement { date } => economy.close(request, *date).await,
             What::Release { detainee } => economy.release(request, detainee).await,
             What::Debt {

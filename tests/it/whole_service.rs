@@ -150,7 +150,9 @@ impl Hall {
             "CommissaryService/CreatePurchase"
             | "CommissaryService/CreateReturn"
             | "OfflineSalesService/ReserveAllowance"
-            | "OfflineSalesService/EndAllowance" => self.token(Role::Terminal),
+            | "OfflineSalesService/EndAllowance"
+            | "OrderService/CreateOrder"
+            | "OrderService/CancelOrder" => self.token(Role::Terminal),
             "PaymentService/DownloadPaymentFile" => self.token(Role::Finance),
             _ => self.token(Role::Admin),
         }

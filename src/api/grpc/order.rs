@@ -18,7 +18,7 @@ use crate::{
     commissary::{Commissary, DeliveredLine, LINES_MAX, OrderVerb, Verdict},
     custody::Custody,
     ids::{ProductId, Seq},
-    ledger::{Center, Refusal, Request as Asked},
+    ledger::{Center, LedgerError, Refusal, Request as Asked},
     proto::{
         CancelOrderRequest, ConfirmDeliveryLine, ConfirmDeliveryRequest, CreateOrderRequest, DisputeOrderLineRequest,
         GetOrderRequest, GetOrderingRulesRequest, ListOrdersRequest, ListOrdersResponse, Order, OrderChange,
@@ -51,12 +51,16 @@ impl OrderApi {
         if actor.scope.terminal.is_none() && actor.session.is_none() {
             return Ok(());
         }
-        let view = self.commissary.ordered(center, order).await?;
-        require_own_record(
-            actor,
-            view.order.detainee.as_str(),
-            order_view::terminal_of(&view.placed),
-        )
+        match self.commissary.ordered(center, order).await {
+            Ok(view) => require_own_record(
+                actor,
+                view.order.detainee.as_str(),
+                order_view::terminal_of(&view.placed),
+            ),
+            // That there is none is told by whoever decides, and kept.
+            Err(LedgerError::Refused { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn change(

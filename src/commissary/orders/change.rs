@@ -128,7 +128,8 @@ fn decided(
     Ok((facts, moves))
 }
 
-fn subject(order: Seq, dispute: Seq) -> String {
+/// What the work of a dispute is about.
+pub(super) fn subject(order: Seq, dispute: Seq) -> String {
     format!("orders/{order}/disputes/{dispute}")
 }
 

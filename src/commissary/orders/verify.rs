@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use rust_decimal::Decimal;
 use time::OffsetDateTime;
 
-use super::change::how_of;
+use super::change::{how_of, subject};
 use crate::{
     db::Conn,
     ids::{AccountNo, Seq},
@@ -14,6 +14,7 @@ use crate::{
         verify::{Owner, Page, VerifyError},
     },
     proto::{JournalRecord, OrderChangeFacts, OrderFacts, PurchaseFacts, TransactionKind, journal_record::Facts},
+    work::{self, WorkKind},
 };
 
 /// The orders that a page's records change, end or take back from.
@@ -308,7 +309,25 @@ async fn changes(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
 pub(in crate::commissary) async fn end(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     pieces(conn, page).await?;
     states(conn, page).await?;
+    disputes(conn, page).await?;
     held(conn, page).await
+}
+
+/// Every dispute waits for people, and nothing else does in its name.
+async fn disputes(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    let rows = sqlx::query!(
+        r#"select seq, dispute_seq as "dispute_seq!" from placed_order_line
+           where center_id = $1 and dispute_seq is not null"#,
+        page.center.no.0,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let open = rows
+        .into_iter()
+        .map(|row| (subject(Seq(row.seq), Seq(row.dispute_seq)), ()));
+    let waiting = work::open_subjects(conn, page.center.no, WorkKind::OrderDispute).await?;
+    let waiting = waiting.into_iter().map(|subject| (subject, ()));
+    page.same_rows("work_item_open", &open.collect(), &waiting.collect())
 }
 
 async fn pieces(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
@@ -326,7 +345,6 @@ async fn pieces(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
              select case when t.kind = 'ORDER_DISPUTED' then d.seq end as seq
              from placed_order_change d join journal_transaction t on t.center_id = $1 and t.seq = d.seq
              where d.center_id = $1 and d.order_seq = l.seq and d.line = l.line
-               and t.kind in ('ORDER_DISPUTED', 'ORDER_DISPUTE_RESOLVED', 'RELEASE_OPENED')
              order by d.seq desc limit 1) d on true
            where l.center_id = $1
              and (l.open, l.delivered, l.released, l.returned, l.disputed, l.dispute_seq) is distinct from
@@ -379,9 +397,8 @@ async fn held(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
            from account a
            join account_balance b on b.center_id = a.center_id and b.account_no = a.account_no
            left join (
-             select 'detainees/' || o.detainee_id as owner, sum(l.unit_price * (l.open + l.disputed)) as held
-             from placed_order o join placed_order_line l on l.center_id = o.center_id and l.seq = o.seq
-             where o.center_id = $1 and o.is_held group by o.detainee_id) h on h.owner = a.owner
+             select 'detainees/' || d.detainee_id as owner, sum(d.held) as held from detainee_hold d
+             where d.center_id = $1 group by d.detainee_id) h on h.owner = a.owner
            where a.center_id = $1 and a.code = $2 and b.balance <> coalesce(h.held, 0)
            order by a.account_no limit 1"#,
         page.center.no.0,
@@ -390,7 +407,7 @@ async fn held(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     .fetch_optional(conn)
     .await?;
     wrong.map_or(Ok(()), |row| {
-        let what = format!("{} are held, the orders hold {}", row.balance, row.held);
+        let what = format!("{} are held, what holds it comes to {}", row.balance, row.held);
         Err(page.row_differs("account_balance", row.account_no, what))
     })
 }

@@ -4,6 +4,7 @@ pub mod bill;
 pub mod buy;
 pub mod give_back;
 pub mod open;
+pub mod orders;
 mod pay_vendors;
 pub mod power_cut;
 pub mod proof;

@@ -34,6 +34,19 @@ pub(super) fn facts(record: &JournalRecord) -> BTreeMap<&'static str, String> {
             facts.insert("claimed", reversal.claimed.clone());
         }
         Some(Facts::KitGrant(kit)) => drop(facts.insert("total", kit.total.clone())),
+        Some(Facts::Order(order)) => {
+            let goods = order.goods.as_ref().unwrap();
+            facts.insert("total", goods.total.clone());
+            facts.insert("counted", goods.spending.as_ref().unwrap().counted.clone());
+        }
+        Some(Facts::OrderChange(change)) => {
+            facts.insert("captured", change.captured.clone());
+            facts.insert("released", change.released.clone());
+            facts.insert("contested", change.contested.clone());
+            facts.insert("counted", change.counted.clone());
+            facts.insert("state", change.state.clone());
+        }
+        Some(Facts::Return(returned)) => drop(facts.insert("total", returned.total.clone())),
         Some(Facts::Refund(refund)) => drop(facts.insert("unspent", refund.unspent.clone())),
         Some(Facts::Credit(credit)) => {
             facts.insert("excess", credit.excess.clone());
