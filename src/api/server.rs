@@ -13,9 +13,9 @@ use tracing::{Instrument as _, info_span};
 use super::{
     connection,
     grpc::{
-        approval::ApprovalApi, auth::AuthLayer, catalogue::CatalogueApi, commissary::CommissaryApi,
-        contract::ContractApi, custody::CustodyApi, deadline, distribution::DistributionApi, ledger::LedgerApi,
-        payer::PayerApi, payment::PaymentApi, reconciliation::ReconciliationApi, refund::RefundApi,
+        approval::ApprovalApi, auth::AuthLayer, beneficiary::BeneficiaryApi, catalogue::CatalogueApi,
+        commissary::CommissaryApi, contract::ContractApi, custody::CustodyApi, deadline, distribution::DistributionApi,
+        ledger::LedgerApi, payer::PayerApi, payment::PaymentApi, reconciliation::ReconciliationApi, refund::RefundApi,
         remittance::RemittanceApi, remittance_view::Views, scope::Linked, settlement::SettlementApi,
         unmatched::UnmatchedApi, work::WorkApi,
     },
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     approval::Desk,
+    beneficiary::Beneficiaries,
     commissary::Commissary,
     contract::Contracts,
     custody::Custody,
@@ -33,13 +34,14 @@ use crate::{
     payment::Payments,
     proto::{
         FILE_DESCRIPTOR_SET, approval_service_server::ApprovalServiceServer,
-        catalogue_service_server::CatalogueServiceServer, commissary_service_server::CommissaryServiceServer,
-        contract_service_server::ContractServiceServer, custody_service_server::CustodyServiceServer,
-        distribution_service_server::DistributionServiceServer, ledger_service_server::LedgerServiceServer,
-        payer_service_server::PayerServiceServer, payment_service_server::PaymentServiceServer,
-        reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
-        remittance_service_server::RemittanceServiceServer, settlement_service_server::SettlementServiceServer,
-        unmatched_service_server::UnmatchedServiceServer, work_service_server::WorkServiceServer,
+        beneficiary_service_server::BeneficiaryServiceServer, catalogue_service_server::CatalogueServiceServer,
+        commissary_service_server::CommissaryServiceServer, contract_service_server::ContractServiceServer,
+        custody_service_server::CustodyServiceServer, distribution_service_server::DistributionServiceServer,
+        ledger_service_server::LedgerServiceServer, payer_service_server::PayerServiceServer,
+        payment_service_server::PaymentServiceServer, reconciliation_service_server::ReconciliationServiceServer,
+        refund_service_server::RefundServiceServer, remittance_service_server::RemittanceServiceServer,
+        settlement_service_server::SettlementServiceServer, unmatched_service_server::UnmatchedServiceServer,
+        work_service_server::WorkServiceServer,
     },
     reconciliation::Reconciliations,
     refund::Refunds,
@@ -78,6 +80,8 @@ pub struct Doors {
     pub contracts: Contracts,
     /// Payment files.
     pub payments: Payments,
+    /// Bank accounts of payers and detainees.
+    pub beneficiaries: Beneficiaries,
     /// Refunds and release payouts.
     pub refunds: Refunds,
     /// Bills of the gateway.
@@ -123,6 +127,7 @@ impl Doors {
         let settlement = SettlementApi::new(self.settlements.clone(), self.desk.clone(), self.custody.clone());
         let contract = ContractApi::new(self.contracts.clone(), self.desk.clone(), self.custody.clone());
         let payment = PaymentApi::new(self.payments.clone(), self.custody.clone());
+        let beneficiary = BeneficiaryApi::new(self.beneficiaries.clone(), self.desk.clone(), self.custody.clone());
         let refund = RefundApi::new(
             self.refunds.clone(),
             self.desk.clone(),
@@ -152,6 +157,7 @@ impl Doors {
             .add_service(WorkServiceServer::new(work).max_decoding_message_size(size_max))
             .add_service(ContractServiceServer::new(contract).max_decoding_message_size(size_max))
             .add_service(PaymentServiceServer::new(payment).max_decoding_message_size(size_max))
+            .add_service(BeneficiaryServiceServer::new(beneficiary).max_decoding_message_size(size_max))
     }
 }
 

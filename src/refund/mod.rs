@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! - `unspent`: whose money is not spent yet. `entity`: numbers, states, decisions.
-//! - `create`: setting money aside. `outcome`: taking it to the gateway, and what becomes of it.
+//! - `create`: setting money aside. `outcome`: taking it to the gateway, and what becomes of it. `end`: the command that ends one.
+//! - `bank`: refunds that the bank pays, where the way that the money came is closed.
 //! - `ask`: what others have to allow, and what then runs.
 //! - `redirect`: refunds that the gateway cannot pay.
 //! - `release`: the whole balance of a person who leaves. `reverse`: a credit that should not have been made.
@@ -14,10 +15,13 @@
 //! 2. A refund has one outcome: its request id is made of the refund's number.
 //! 3. Money in suspense, and 500.00 and more, goes out by several people, or by itself when the rules say. Whoever creates a
 //!    release payout never says that it was paid.
-//! 4. Whatever is lost in between (an answer, a notification, a process) is found again by asking the gateway.
+//! 4. What a gateway paid to the center is still owed to the payer until the bank has paid it.
+//! 5. Whatever is lost in between (an answer, a notification, a process) is found again by asking the gateway.
 
 mod ask;
+pub mod bank;
 mod create;
+mod end;
 mod entity;
 mod error;
 mod journey;
@@ -35,6 +39,7 @@ mod words;
 
 use std::collections::HashMap;
 
+pub use ask::PUT_BACK_METHOD;
 pub use entity::{Refund, RefundState, Release, ReleaseEnd, parse_refund_number, refund_number};
 use entity::{RefundRow, credit_facts, payment_facts};
 pub use error::RefundRefusal;
@@ -114,6 +119,8 @@ pub struct NewRefund {
     pub allowed: Allowed,
     /// Whether this ends the review that the payment is held for. What is held is not refunded otherwise.
     pub ends_review: bool,
+    /// Whether the bank pays it, to the payer's verified account: only where the way that the money came is closed.
+    pub by_bank: bool,
 }
 
 /// On whose word money goes back.
@@ -146,6 +153,7 @@ impl NewRefund {
             reason: reason.into(),
             allowed: Allowed::ByOne,
             ends_review: false,
+            by_bank: false,
         }
     }
 }
@@ -297,6 +305,7 @@ impl Refunds {
             state: row.state,
             end,
             redirected_to: self.redirected_to(center, row.seq).await?,
+            steps: store::steps(&*self.lanes.database().read, center.no, row.seq).await?,
         })
     }
 

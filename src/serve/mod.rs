@@ -17,6 +17,7 @@ use crate::{
         server::{self, Doors},
     },
     approval::{Desk, Runner},
+    beneficiary::Beneficiaries,
     clock::Clock,
     commissary::Commissary,
     config::{Config, Server},
@@ -90,10 +91,17 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let runners = unmatched.runners().into_iter().chain(reviews).chain(refunds.runners());
     let runners = runners.chain(distributions.runners()).chain(commissary.runners());
     let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
-    let payments = Payments::new(lanes.clone(), settlements.clone(), banks::open(config)?);
+    let beneficiaries = Beneficiaries::new(lanes.clone(), payers.clone());
+    let paid = (settlements.clone(), refunds.clone(), beneficiaries.clone());
+    let payments = Payments::new(lanes.clone(), paid, banks::open(config)?);
     let desk = Desk::new(
         lanes.clone(),
-        runners.chain([settlements.runner(), contracts.runner(), payments.runner()]),
+        runners.chain([
+            settlements.runner(),
+            contracts.runner(),
+            payments.runner(),
+            beneficiaries.runner(),
+        ]),
     );
     let watched = Watched::new(database.clone(), clock);
     let router = server::router(Doors {
@@ -106,6 +114,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         settlements,
         contracts,
         payments,
+        beneficiaries,
         refunds: refunds.clone(),
         reconciliations,
         desk: desk.clone(),

@@ -113,6 +113,7 @@ const AMOUNTS: [AmountRow; 17] = [
         may_be_left_out: false,
         make: |amount| {
             CreateRefundRequest {
+                by_bank: false,
                 parent: "centers/C1".into(),
                 remittance: "centers/C1/remittances/R0000000000000001".into(),
                 amount,

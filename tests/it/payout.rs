@@ -35,6 +35,7 @@ fn new_id() -> String {
 
 fn refund_of(remittance: &str, amount: &str) -> CreateRefundRequest {
     CreateRefundRequest {
+        by_bank: false,
         parent: "centers/C1".into(),
         remittance: remittance.into(),
         amount: money(amount),

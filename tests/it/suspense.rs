@@ -17,6 +17,7 @@ use crate::whole_service::{self, Hall, money};
 
 fn refund_of(remittance: &str, transaction: &str, amount: &str) -> CreateRefundRequest {
     CreateRefundRequest {
+        by_bank: false,
         parent: "centers/C1".into(),
         remittance: remittance.into(),
         amount: money(amount),

@@ -40,6 +40,7 @@ fn new_id() -> String {
 
 fn refund_of(remittance: &str, transaction: &str, amount: &str) -> CreateRefundRequest {
     CreateRefundRequest {
+        by_bank: false,
         parent: "centers/C1".into(),
         remittance: remittance.into(),
         amount: money(amount),

@@ -30,8 +30,9 @@ use crate::{
         Approval, ConfirmReleaseRequest, CreateRefundRequest, CreateReleaseRequest, CreditReversal, FailReleaseRequest,
         GetCreditReversalRequest, GetRefundRequest, GetReleaseRequest, GetUnspentRequest, JournalRecord,
         ListRefundsRequest, ListRefundsResponse, ListReleasesRequest, ListReleasesResponse, OutcomeFacts,
-        RedirectRefundRequest, RefreshRefundRequest, Refund, Release, ReverseCreditRequest, TransactionKind, Unspent,
-        UnspentRemittance, journal_record::Facts, refund, refund_service_server::RefundService, release,
+        PutRefundBackRequest, RedirectRefundRequest, RefreshRefundRequest, Refund, RefundStep, Release,
+        ReverseCreditRequest, TransactionKind, Unspent, UnspentRemittance, journal_record::Facts, refund,
+        refund_service_server::RefundService, release,
     },
     refund::{self as domain, RefundState, Refunds},
 };
@@ -74,17 +75,27 @@ fn outcome(end: Option<&JournalRecord>) -> Result<OutcomeFacts, Status> {
     }
 }
 
+fn state_out(state: RefundState) -> refund::State {
+    match state {
+        RefundState::Requested => refund::State::Requested,
+        RefundState::Submitted => refund::State::Submitted,
+        RefundState::Abnormal => refund::State::Abnormal,
+        RefundState::Redirected => refund::State::Redirected,
+        RefundState::Succeeded => refund::State::Succeeded,
+        RefundState::Failed => refund::State::Failed,
+    }
+}
+
 fn refund_out(refund: &domain::Refund, center: &Center) -> Result<Refund, Status> {
     let requested = &refund.requested;
     let Some(Facts::Refund(facts)) = &requested.facts else {
         return Err(internal());
     };
-    let state = match refund.state {
-        RefundState::Requested => refund::State::Requested,
-        RefundState::Submitted => refund::State::Submitted,
-        RefundState::Succeeded => refund::State::Succeeded,
-        RefundState::Failed => refund::State::Failed,
-    };
+    let steps = refund.steps.iter().map(|(state, at, detail)| RefundStep {
+        state: state_out(*state).into(),
+        time: timestamp(*at),
+        detail: detail.clone(),
+    });
     let end = refund.end.as_ref();
     let outcome = outcome(end)?;
     let name = RefundName {
@@ -101,7 +112,7 @@ fn refund_out(refund: &domain::Refund, center: &Center) -> Result<Refund, Status
         amount: money_text(&facts.amount, center),
         unspent_before: money_text(&facts.unspent, center),
         reason: facts.reason.clone(),
-        state: state.into(),
+        state: state_out(refund.state).into(),
         gateway_reference: outcome.reference,
         failure_reason: outcome.reason,
         create_time: requested.recorded_at,
@@ -114,6 +125,7 @@ fn refund_out(refund: &domain::Refund, center: &Center) -> Result<Refund, Status
         },
         approval: approval_told(center, facts.rejection.as_ref().or(facts.approval.as_ref())),
         redirected_to: refund.redirected_to.clone().unwrap_or_default(),
+        steps: steps.collect(),
     })
 }
 
@@ -241,6 +253,7 @@ impl RefundService for RefundApi {
         )?;
         let new = domain::NewRefund {
             suspense: suspense.map(|name| Seq(name.seq)),
+            by_bank: message.by_bank,
             ..domain::NewRefund::of(remittance, amount, reason_told(&message.reason, "reason")?)
         };
         let answered = self
@@ -255,6 +268,7 @@ impl RefundService for RefundApi {
                     state: RefundState::Requested,
                     end: None,
                     redirected_to: None,
+                    steps: Vec::new(),
                 };
                 refund_out(&refund, &center)?
             }
@@ -339,11 +353,25 @@ impl RefundService for RefundApi {
         let center = scope::center(&self.custody, actor, name.center).await?;
         let method = "custody.v1.RefundService/RedirectRefund";
         let request = request(&message.request_id, method, message, actor)?;
-        let to = (Seq(name.seq), told(&message.destination, "destination")?);
         let reason = reason_told(&message.reason, "reason")?;
         let (approval, replayed) = self
             .refunds
-            .request_redirect(&center, request, Person::of(actor), to, reason)
+            .request_redirect(&center, request, Person::of(actor), Seq(name.seq), reason)
+            .await?;
+        Ok(respond(approval_out(&self.desk, &approval, &center), replayed))
+    }
+
+    async fn put_refund_back(&self, call: Request<PutRefundBackRequest>) -> Result<Response<Approval>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let name = RefundName::parse(&message.name, "name")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let method = "custody.v1.RefundService/PutRefundBack";
+        let request = request(&message.request_id, method, message, actor)?;
+        let reason = reason_told(&message.reason, "reason")?;
+        let (approval, replayed) = self
+            .refunds
+            .request_put_back(&center, request, Person::of(actor), Seq(name.seq), reason)
             .await?;
         Ok(respond(approval_out(&self.desk, &approval, &center), replayed))
     }

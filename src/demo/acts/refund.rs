@@ -35,6 +35,7 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
     let before = unspent(play, &payer, center, detainee).await?;
 
     let ask = |amount: &str, id: &str| CreateRefundRequest {
+        by_bank: false,
         parent: center_name(center),
         remittance: name.clone(),
         amount: money(amount),

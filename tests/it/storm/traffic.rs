@@ -189,6 +189,7 @@ async fn pay_back(caller: &Caller, lot: &Lot, center: &str, name: &str) {
         amount = money("0.50");
     }
     let asked = CreateRefundRequest {
+        by_bank: false,
         parent: format!("centers/{center}"),
         remittance: remittance.name.clone(),
         amount,
