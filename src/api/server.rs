@@ -125,7 +125,12 @@ impl Doors {
             linked.clone(),
         );
         let settlement = SettlementApi::new(self.settlements.clone(), self.desk.clone(), self.custody.clone());
-        let contract = ContractApi::new(self.contracts.clone(), self.desk.clone(), self.custody.clone());
+        let contract = ContractApi::new(
+            self.contracts.clone(),
+            self.desk.clone(),
+            self.custody.clone(),
+            self.payers.clone(),
+        );
         let payment = PaymentApi::new(self.payments.clone(), self.custody.clone());
         let beneficiary = BeneficiaryApi::new(self.beneficiaries.clone(), self.desk.clone(), self.custody.clone());
         let refund = RefundApi::new(

@@ -81,24 +81,28 @@ impl AccountQuestion {
     }
 
     async fn require_own(&self, conn: &mut Conn, center: &Center) -> Result<(), LedgerError> {
-        let owner = self.owner.to_string();
-        let missing = || R::OwnerNotFound { owner: owner.clone() };
-        let is_own = match &self.owner {
-            Owner::Payer(id) => {
-                let name = payer::name_in_tx(conn, center, id).await?.ok_or_else(missing)?;
-                is_holder(&self.account.holder, &[&name])
-            }
-            Owner::Detainee(id) => {
-                let found = custody::detainee_in_tx(conn, center, id).await?.ok_or_else(missing)?;
-                is_holder(&self.account.holder, &[&found.name, &found.name_zh])
-            }
-        };
-        if is_own {
-            Ok(())
-        } else {
-            Err(R::HolderDiffers { owner }.into())
+        let names = names_of(conn, center, &self.owner).await?;
+        if is_holder(&self.account.holder, &names) {
+            return Ok(());
         }
+        let owner = self.owner.to_string();
+        Err(R::HolderDiffers { owner }.into())
     }
+}
+
+/// The names that an owner is registered under.
+///
+/// Errors: NOT_FOUND.
+pub(super) async fn names_of(conn: &mut Conn, center: &Center, owner: &Owner) -> Result<Vec<String>, LedgerError> {
+    let names = match owner {
+        Owner::Payer(id) => payer::name_in_tx(conn, center, id).await?.map(|name| vec![name]),
+        Owner::Detainee(id) => {
+            let found = custody::detainee_in_tx(conn, center, id).await?;
+            found.map(|found| vec![found.name, found.name_zh])
+        }
+    };
+    let owner = owner.to_string();
+    names.ok_or_else(|| R::OwnerNotFound { owner }.into())
 }
 
 impl Question for AccountQuestion {

@@ -81,8 +81,11 @@ impl Beneficiaries {
     }
 
     /// The accounts of an owner that were verified, the latest first.
+    ///
+    /// Errors: NOT_FOUND.
     pub async fn list(&self, center: &Center, owner: &Owner) -> Result<Vec<BankAccount>, LedgerError> {
         let mut conn = self.lanes.database().read.acquire().await?;
+        ask::names_of(&mut conn, center, owner).await?;
         Ok(store::accounts(&mut conn, center.no, &owner.to_string(), None).await?)
     }
 

@@ -184,6 +184,7 @@ impl PayoutRunner {
             allowed: Allowed::By(approved.facts),
             ends_review: false,
             by_bank: told.by_bank,
+            consent: Some(told.consent_document).filter(|document| !document.is_empty()),
         };
         self.refunds.create(center, request, new).await
     }

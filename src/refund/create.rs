@@ -53,7 +53,7 @@ struct Source {
 }
 
 impl CreateRefund {
-    /// The remittance, and what the refund takes its money from, once it is known that it can. `through` is the last transaction
+    /// The remittance, and what the refund takes its money from, once it is known that it can: the detainee's only if they agree. `through` is the last transaction
     /// that counts.
     async fn source(&self, conn: &mut Conn, center: &Center, through: Seq) -> Result<(Remittance, Source), Declined> {
         let remittance = remittance::remittance_in_tx(conn, center, &self.new.remittance).await?;
@@ -80,6 +80,9 @@ impl CreateRefund {
                 self.of_suspense(payment)?
             }
         };
+        if !source.is_suspense && self.new.consent.is_none() {
+            return Err(R::NoConsent.into());
+        }
         self.check_review(&remittance, source.seq)?;
         Ok((remittance, source))
     }
@@ -142,6 +145,7 @@ impl CreateRefund {
             amount: amount.to_string(),
             reason: self.new.reason.clone(),
             by_bank: self.new.by_bank,
+            consent_document: self.new.consent.clone().unwrap_or_default(),
         };
         let by = account.map_or_else(String::new, |(_, account)| {
             format!(
@@ -227,6 +231,10 @@ impl CreateRefund {
             reason: self.new.reason.clone(),
             rejection,
             approval,
+            consent_document: match &self.new.consent {
+                Some(document) if !source.is_suspense => document.clone(),
+                _ => String::new(),
+            },
         };
         let facts = Facts::Refund(facts);
         let draft = Draft::new(TransactionKind::RefundRequested, vec![source.posting], facts);

@@ -104,6 +104,12 @@ pub enum RefundRefusal {
         /// Why not.
         why: &'static str,
     },
+    /// Nothing tells that the detainee agrees.
+    #[error("the money is the detainee's, who has to agree: tell the number of the signed paper")]
+    NoConsent,
+    /// A consent that cannot be checked is none.
+    #[error("what a session has signed cannot be checked here yet: tell the number of the signed paper")]
+    ConsentNotCheckable,
     /// Nobody has verified a bank account.
     #[error("{owner} has no bank account that was verified")]
     NoBankAccount {
@@ -199,6 +205,8 @@ impl From<RefundRefusal> for Refusal {
             R::RouteClosed { why } => because(Reason::RefundRouteClosed)
                 .with_fact("why", why)
                 .about("by_bank"),
+            R::NoConsent => because(Reason::ConsentRequired).about("consent"),
+            R::ConsentNotCheckable => because(Reason::ConsentNotCheckable).about("consent"),
             R::NoBankAccount { owner } => because(Reason::NoBankAccount).with_fact("owner", owner),
             R::NotACredit { transaction } => because(Reason::NotFound)
                 .with_fact("transaction", transaction)

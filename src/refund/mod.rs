@@ -90,6 +90,19 @@ pub struct UnspentRemittance {
     pub unspent: Amount,
     /// When it was credited.
     pub credited_at: OffsetDateTime,
+    /// Why no more is unspent: the transactions that used it, oldest first.
+    pub uses: Vec<Use>,
+}
+
+/// What a transaction took of a remittance's money. Goods that came back are taken off.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Use {
+    /// The transaction.
+    pub seq: Seq,
+    /// What for.
+    pub what: &'static str,
+    /// How much of this remittance's money.
+    pub amount: Amount,
 }
 
 /// What a detainee has not spent, remittance by remittance.
@@ -121,6 +134,8 @@ pub struct NewRefund {
     pub ends_review: bool,
     /// Whether the bank pays it, to the payer's verified account: only where the way that the money came is closed.
     pub by_bank: bool,
+    /// The number of the paper by which the detainee agreed; none of money in suspense.
+    pub consent: Option<String>,
 }
 
 /// On whose word money goes back.
@@ -154,7 +169,15 @@ impl NewRefund {
             allowed: Allowed::ByOne,
             ends_review: false,
             by_bank: false,
+            consent: None,
         }
+    }
+
+    /// With the detainee's consent, by the number of the paper.
+    #[must_use]
+    pub fn consented(mut self, document: impl Into<String>) -> NewRefund {
+        self.consent = Some(document.into());
+        self
     }
 }
 
@@ -193,7 +216,11 @@ impl Refunds {
         let mut remittances = Vec::new();
         let seqs: Vec<Seq> = layers.layers().iter().map(|layer| layer.seq).collect();
         let reversed = store::reversals(&mut *conn, center.no, &seqs).await?;
-        for layer in layers.layers() {
+        let meant: HashMap<Seq, &'static str> = movements
+            .iter()
+            .map(|movement| (movement.seq, movement.meaning.name()))
+            .collect();
+        for (index, layer) in layers.layers().iter().enumerate() {
             let (Some(remittance), Some(credit)) = (&layer.remittance, credits.get(&layer.seq.0)) else {
                 continue;
             };
@@ -224,6 +251,15 @@ impl Refunds {
                 refunded: sums().map_err(Declined::from)?,
                 unspent: layer.unspent,
                 credited_at: credited_at.ok_or(LedgerError::Internal)?,
+                uses: layers
+                    .uses(index)
+                    .into_iter()
+                    .map(|(seq, amount)| Use {
+                        seq,
+                        what: meant.get(&seq).copied().unwrap_or("SPENT"),
+                        amount,
+                    })
+                    .collect(),
             });
         }
         let total = Amount::sum(remittances.iter().map(|entry| entry.unspent), center.currency);

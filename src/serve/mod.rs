@@ -94,15 +94,9 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let beneficiaries = Beneficiaries::new(lanes.clone(), payers.clone());
     let paid = (settlements.clone(), refunds.clone(), beneficiaries.clone());
     let payments = Payments::new(lanes.clone(), paid, banks::open(config)?);
-    let desk = Desk::new(
-        lanes.clone(),
-        runners.chain([
-            settlements.runner(),
-            contracts.runner(),
-            payments.runner(),
-            beneficiaries.runner(),
-        ]),
-    );
+    let bank = [settlements.runner(), contracts.runner(), payments.runner()];
+    let runners = runners.chain(bank).chain([beneficiaries.runner()]);
+    let desk = Desk::new(lanes.clone(), runners);
     let watched = Watched::new(database.clone(), clock);
     let router = server::router(Doors {
         lanes: lanes.clone(),
@@ -126,13 +120,8 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     })
     .await?;
 
-    let polling = tokio::spawn(jobs::polling::run(
-        remittances,
-        refunds,
-        custody.clone(),
-        watched.clone(),
-        stop.clone(),
-    ));
+    let polling = jobs::polling::run(remittances, refunds, custody.clone(), watched.clone(), stop.clone());
+    let polling = tokio::spawn(polling);
     let deciding = tokio::spawn(jobs::approvals::run(desk, custody, watched, stop.clone()));
     let keeping = tokio::spawn(jobs::keys::run(channels, stop.clone()));
     announce(&format!("custody ready on {address}"))?;

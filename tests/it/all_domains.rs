@@ -228,7 +228,7 @@ impl Economy {
         let request = request_with(request, "test/Refund", format!("{remittance} {amount}").as_bytes());
         let remittance = RemittanceId::parse(remittance).unwrap();
         let refunds = &self.house.refunds;
-        let new = NewRefund::of(remittance, cny(amount), "wrong person");
+        let new = NewRefund::of(remittance, cny(amount), "wrong person").consented("C-1");
         let answered = refunds
             .request_refund(&self.world.center, request, others::maker(), new)
             .await;

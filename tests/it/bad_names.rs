@@ -394,6 +394,7 @@ async fn a_payer_reads_the_refunds_of_their_own_remittances() {
         let remittance = hall.remit(detainee, "20.00").await.name;
         let asked = CreateRefundRequest {
             by_bank: false,
+            consent: Some(custody_ledger::proto::DetaineeConsent::scanned("C-1")),
             parent: "centers/C1".into(),
             remittance: remittance.clone(),
             amount: money("5.00"),

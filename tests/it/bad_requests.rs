@@ -121,6 +121,7 @@ fn payment_file(request_id: &str, execution_date: &str) -> Vec<u8> {
 fn refund(request_id: &str, remittance: &str, amount: &str, reason: &str) -> Vec<u8> {
     CreateRefundRequest {
         by_bank: false,
+        consent: Some(custody_ledger::proto::DetaineeConsent::scanned("C-1")),
         parent: "centers/C1".into(),
         remittance: format!("centers/C1/remittances/{remittance}"),
         amount: money(amount),

@@ -243,6 +243,7 @@ async fn an_identity_number_told_by_mistake_is_refused_and_nowhere_kept() {
     };
     let refund = CreateRefundRequest {
         by_bank: false,
+        consent: Some(custody_ledger::proto::DetaineeConsent::scanned("C-1")),
         parent: "centers/C1".into(),
         remittance: remitted.name.clone(),
         amount: money("1"),
@@ -440,6 +441,7 @@ async fn a_payment_in_suspense_is_in_the_queue_as_long_as_it_is_there() {
     for (amount, failed, left) in [("20.00", false, 1), ("30.00", true, 1), ("30.00", false, 0)] {
         let ask = CreateRefundRequest {
             by_bank: false,
+            consent: Some(custody_ledger::proto::DetaineeConsent::scanned("C-1")),
             parent: "centers/C1".into(),
             remittance: order.name.clone(),
             amount: money(amount),

@@ -8,11 +8,11 @@ use custody_ledger::{
     ids::CenterId,
     money::Currency,
     proto::{
-        Approval, ApproveRequest, BankAccount, CreatePaymentFileRequest, CreateRefundRequest,
-        DownloadPaymentFileRequest, GetRefundRequest, ImportBankStatementRequest, ImportBankStatementResponse,
-        ImportPaymentStatusRequest, ImportPaymentStatusResponse, ListBankAccountsRequest, ListBankAccountsResponse,
-        ListRefundsRequest, ListRefundsResponse, PaymentFile, ProposeBankAccountRequest, Refund, approval,
-        payment_service_client::PaymentServiceClient, refund,
+        Approval, ApproveRequest, BankAccount, CreatePaymentFileRequest, CreateRefundRequest, DetaineeConsent,
+        DownloadPaymentFileRequest, GetRefundRequest, GetUnspentRequest, ImportBankStatementRequest,
+        ImportBankStatementResponse, ImportPaymentStatusRequest, ImportPaymentStatusResponse, ListBankAccountsRequest,
+        ListBankAccountsResponse, ListRefundsRequest, ListRefundsResponse, PaymentFile, ProposeBankAccountRequest,
+        Refund, Unspent, approval, detainee_consent::Kind, payment_service_client::PaymentServiceClient, refund,
     },
 };
 use prost::Message;
@@ -165,6 +165,7 @@ fn refund_of(remittance: &str, amount: &str, by_bank: bool) -> CreateRefundReque
         request_id: new_id(),
         suspense_transaction: String::new(),
         by_bank,
+        consent: Some(custody_ledger::proto::DetaineeConsent::scanned("C-1")),
     }
 }
 
@@ -198,7 +199,7 @@ async fn what_no_gateway_takes_back_goes_to_a_verified_account_once_whenever_the
     assert_eq!(asked.name, again.name);
     let mut other = propose.clone();
     other.account.as_mut().unwrap().number = "6222021001116245714".into();
-    assert_eq!(bench.refused::<Approval>(ACCOUNT, &other).await, "REQUEST_ID_REUSED");
+    assert_eq!(bench.refused::<Approval>(ACCOUNT, &other).await, "REQUEST_REUSED");
     let own = bench
         .ask_as::<Approval>(("ALICE", Role::Admin), "ApprovalService/Approve", &approve(&asked.name))
         .await;
@@ -291,5 +292,45 @@ async fn what_no_gateway_takes_back_goes_to_a_verified_account_once_whenever_the
         [refund::State::Requested as i32, refund::State::Succeeded as i32]
     );
     assert_eq!(hall.balances("D3").await[0], "70.00");
+    // Why no more is left, with the transaction that took it; what came back is no use.
+    let get = GetUnspentRequest {
+        detainee: "centers/C1/detainees/D3".into(),
+        payer: String::new(),
+    };
+    let unspent: Unspent = bench.ask("RefundService/GetUnspent", &get).await;
+    let uses = &unspent.remittances[0].uses;
+    assert_eq!(uses.len(), 1, "{uses:?}");
+    assert_eq!(
+        (uses[0].what.as_str(), &uses[0].transaction, uses[0].amount.clone()),
+        ("REFUNDED", &made.transaction, money("30.00"))
+    );
+    hall.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_detainee_s_money_goes_back_only_with_consent_that_can_be_checked() {
+    let hall = Hall::open().await;
+    let remitted = hall.remit("D3", "100.00").await.name;
+    for (consent, reason) in [
+        (None, "CONSENT_REQUIRED"),
+        (Some(DetaineeConsent { kind: None }), "CONSENT_REQUIRED"),
+        (
+            Some(DetaineeConsent {
+                kind: Some(Kind::SessionSignature(vec![1, 2])),
+            }),
+            "CONSENT_NOT_CHECKABLE",
+        ),
+        (Some(DetaineeConsent::scanned("")), "INVALID_FIELD"),
+    ] {
+        let ask = CreateRefundRequest {
+            consent,
+            ..refund_of(&remitted, "1.00", false)
+        };
+        let refused = hall.refused("consent", REFUND, ask.encode_to_vec()).await;
+        assert_eq!(refused.reason, reason);
+    }
+    let asked: Refund = hall.ask(REFUND, &refund_of(&remitted, "1.00", false)).await.unwrap();
+    assert_eq!(asked.consent_document, "C-1");
+    assert_eq!(hall.balances("D3").await[0], "99.00");
     hall.verified().await;
 }

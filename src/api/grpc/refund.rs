@@ -27,14 +27,14 @@ use crate::{
     ledger::{Center, LedgerError},
     money::Amount,
     proto::{
-        Approval, ConfirmReleaseRequest, CreateRefundRequest, CreateReleaseRequest, CreditReversal, FailReleaseRequest,
-        GetCreditReversalRequest, GetRefundRequest, GetReleaseRequest, GetUnspentRequest, JournalRecord,
-        ListRefundsRequest, ListRefundsResponse, ListReleasesRequest, ListReleasesResponse, OutcomeFacts,
-        PutRefundBackRequest, RedirectRefundRequest, RefreshRefundRequest, Refund, RefundStep, Release,
-        ReverseCreditRequest, TransactionKind, Unspent, UnspentRemittance, journal_record::Facts, refund,
-        refund_service_server::RefundService, release,
+        Approval, ConfirmReleaseRequest, CreateRefundRequest, CreateReleaseRequest, CreditReversal, DetaineeConsent,
+        FailReleaseRequest, GetCreditReversalRequest, GetRefundRequest, GetReleaseRequest, GetUnspentRequest,
+        JournalRecord, ListRefundsRequest, ListRefundsResponse, ListReleasesRequest, ListReleasesResponse, MoneyUse,
+        OutcomeFacts, PutRefundBackRequest, RedirectRefundRequest, RefreshRefundRequest, Refund, RefundStep, Release,
+        ReverseCreditRequest, TransactionKind, Unspent, UnspentRemittance, detainee_consent::Kind,
+        journal_record::Facts, refund, refund_service_server::RefundService, release,
     },
-    refund::{self as domain, RefundState, Refunds},
+    refund::{self as domain, RefundRefusal, RefundState, Refunds},
 };
 
 /// The service over its domain.
@@ -126,7 +126,25 @@ fn refund_out(refund: &domain::Refund, center: &Center) -> Result<Refund, Status
         approval: approval_told(center, facts.rejection.as_ref().or(facts.approval.as_ref())),
         redirected_to: refund.redirected_to.clone().unwrap_or_default(),
         steps: steps.collect(),
+        consent_document: facts.consent_document.clone(),
     })
+}
+
+/// The number of the paper by which a detainee agreed, if one is told.
+fn consent_in(told: Option<&DetaineeConsent>) -> Result<Option<String>, Status> {
+    match told.and_then(|consent| consent.kind.as_ref()) {
+        None => Ok(None),
+        Some(Kind::Document(document)) => Ok(Some(reason_told(document, "consent.document")?)),
+        Some(Kind::SessionSignature(_)) => Err(LedgerError::from(RefundRefusal::ConsentNotCheckable).into()),
+    }
+}
+
+fn use_out(used: &domain::Use, center: &Center) -> MoneyUse {
+    MoneyUse {
+        transaction: transaction_name(center, used.seq.0),
+        what: used.what.to_owned(),
+        amount: money(used.amount),
+    }
 }
 
 fn release_out(release: &domain::Release, center: &Center) -> Result<Release, Status> {
@@ -227,6 +245,11 @@ impl RefundService for RefundApi {
             refunded: money(entry.refunded),
             unspent: money(entry.unspent),
             credit_time: timestamp(entry.credited_at),
+            uses: match actor.confined_to_payer() {
+                // What a detainee bought is not their payers' business.
+                Some(_) => Vec::new(),
+                None => entry.uses.iter().map(|used| use_out(used, &center)).collect(),
+            },
         });
         Ok(Response::new(Unspent {
             detainee: message.detainee.clone(),
@@ -254,6 +277,7 @@ impl RefundService for RefundApi {
         let new = domain::NewRefund {
             suspense: suspense.map(|name| Seq(name.seq)),
             by_bank: message.by_bank,
+            consent: consent_in(message.consent.as_ref())?,
             ..domain::NewRefund::of(remittance, amount, reason_told(&message.reason, "reason")?)
         };
         let answered = self
