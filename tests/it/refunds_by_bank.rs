@@ -14,6 +14,7 @@ use custody_ledger::{
         ListBankAccountsResponse, ListRefundsRequest, ListRefundsResponse, PaymentFile, ProposeBankAccountRequest,
         Refund, Unspent, approval, detainee_consent::Kind, payment_service_client::PaymentServiceClient, refund,
     },
+    verification,
 };
 use prost::Message;
 use sqlx::{Connection as _, PgConnection};
@@ -304,6 +305,33 @@ async fn what_no_gateway_takes_back_goes_to_a_verified_account_once_whenever_the
         (uses[0].what.as_str(), &uses[0].transaction, uses[0].amount.clone()),
         ("REFUNDED", &made.transaction, money("30.00"))
     );
+    hall.verified().await;
+
+    // What the owner of the database changes is noticed.
+    for (change, undo, expected) in [
+        (
+            "update bank_account_asked set masked = '***************9999'",
+            "update bank_account_asked set masked = '***************5713'",
+            "bank_account payers/P2 1",
+        ),
+        (
+            "update payment_failure set approval_no = approval_no - 1",
+            "update payment_failure set approval_no = approval_no + 1",
+            "payment_failure 1-R",
+        ),
+        (
+            "update refund set approval_no = 1 where channel = 'bank' and amount = 30",
+            "update refund set approval_no = (select approval_no from refund_payout p where p.seq = refund.seq)
+             where channel = 'bank' and amount = 30",
+            "refund ",
+        ),
+    ] {
+        sqlx::raw_sql(change).execute(&mut owner).await.unwrap();
+        let found = verification::verify_snapshot(&hall.process.database, &hall.center).await;
+        let told = found.map(drop).expect_err(change).to_string();
+        assert!(told.contains(expected), "{change}: {told}");
+        sqlx::raw_sql(undo).execute(&mut owner).await.unwrap();
+    }
     hall.verified().await;
 }
 
