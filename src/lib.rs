@@ -27,6 +27,7 @@ pub mod api;
 pub mod approval;
 pub mod bank;
 pub mod bench;
+pub mod beneficiary;
 pub mod clock;
 pub mod commissary;
 pub mod config;

@@ -7,5 +7,14 @@
 
 tonic::include_proto!("custody.v1");
 
+impl DetaineeConsent {
+    /// By a paper that was signed and scanned.
+    pub fn scanned(document: &str) -> DetaineeConsent {
+        DetaineeConsent {
+            kind: Some(detainee_consent::Kind::Document(document.to_owned())),
+        }
+    }
+}
+
 /// The descriptors of everything above, for reflection and for naming the fields in which two requests differ.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/custody.bin"));

@@ -2,6 +2,7 @@
 
 use crate::{
     approval::{ApprovalsCheck, Need, is_large_payout},
+    beneficiary::BeneficiariesCheck,
     commissary::CommissaryCheck,
     contract::ContractsCheck,
     custody::DetaineesCheck,
@@ -17,7 +18,7 @@ use crate::{
     payment::PaymentsCheck,
     proto::{JournalRecord, TransactionKind, journal_record::Facts},
     reconciliation::FeesCheck,
-    refund::{RETURN_METHOD, RefundsCheck},
+    refund::{self, RETURN_METHOD, RefundsCheck},
     remittance::RemittancesCheck,
     settlement::SettlementsCheck,
     terminal::{SessionsCheck, TerminalsCheck},
@@ -44,6 +45,7 @@ fn checks() -> Vec<Box<dyn Check>> {
         Box::<OfflineSalesCheck>::default(),
         Box::<TerminalsCheck>::default(),
         Box::<SessionsCheck>::default(),
+        Box::<BeneficiariesCheck>::default(),
     ]
 }
 
@@ -64,11 +66,14 @@ fn need_of(record: &JournalRecord) -> Need<'_> {
         Some(Facts::OfflineSaleEnd(facts)) => {
             (record.kind() == TransactionKind::OfflineSaleWrittenOff, &facts.approval)
         }
+        // What a bank is said to have rejected is looked at by those who read its file: one approval for many transactions.
+        Some(Facts::Outcome(facts)) if record.method == refund::PUT_BACK_METHOD => (true, &facts.approval),
         Some(Facts::Release(facts)) => (is_large(&facts.amount), &facts.approval),
         Some(Facts::Refund(facts)) if facts.rejection.is_some() => (true, &facts.rejection),
         Some(Facts::Refund(facts)) => {
             let by_itself = record.method == RETURN_METHOD;
-            let needs = !by_itself && (record.reverses != 0 || is_large(&facts.amount));
+            let by_bank = facts.channel == refund::bank::CHANNEL;
+            let needs = !by_itself && (by_bank || record.reverses != 0 || is_large(&facts.amount));
             (needs, &facts.approval)
         }
         _ => return Need::Nobody,

@@ -15,6 +15,7 @@ use super::{
     grpc::{
         approval::ApprovalApi,
         auth::AuthLayer,
+        beneficiary::BeneficiaryApi,
         catalogue::CatalogueApi,
         commissary::CommissaryApi,
         contract::ContractApi,
@@ -45,6 +46,7 @@ use super::{
 };
 use crate::{
     approval::Desk,
+    beneficiary::Beneficiaries,
     commissary::Commissary,
     contract::Contracts,
     custody::Custody,
@@ -55,16 +57,16 @@ use crate::{
     payment::Payments,
     proto::{
         FILE_DESCRIPTOR_SET, approval_service_server::ApprovalServiceServer,
-        catalogue_service_server::CatalogueServiceServer, commissary_service_server::CommissaryServiceServer,
-        contract_service_server::ContractServiceServer, custody_service_server::CustodyServiceServer,
-        distribution_service_server::DistributionServiceServer, ledger_service_server::LedgerServiceServer,
-        offline_sales_service_server::OfflineSalesServiceServer, order_service_server::OrderServiceServer,
-        payer_service_server::PayerServiceServer, payment_service_server::PaymentServiceServer,
-        reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
-        remittance_service_server::RemittanceServiceServer, session_service_server::SessionServiceServer,
-        settlement_service_server::SettlementServiceServer, spending_service_server::SpendingServiceServer,
-        terminal_service_server::TerminalServiceServer, unmatched_service_server::UnmatchedServiceServer,
-        work_service_server::WorkServiceServer,
+        beneficiary_service_server::BeneficiaryServiceServer, catalogue_service_server::CatalogueServiceServer,
+        commissary_service_server::CommissaryServiceServer, contract_service_server::ContractServiceServer,
+        custody_service_server::CustodyServiceServer, distribution_service_server::DistributionServiceServer,
+        ledger_service_server::LedgerServiceServer, offline_sales_service_server::OfflineSalesServiceServer,
+        order_service_server::OrderServiceServer, payer_service_server::PayerServiceServer,
+        payment_service_server::PaymentServiceServer, reconciliation_service_server::ReconciliationServiceServer,
+        refund_service_server::RefundServiceServer, remittance_service_server::RemittanceServiceServer,
+        session_service_server::SessionServiceServer, settlement_service_server::SettlementServiceServer,
+        spending_service_server::SpendingServiceServer, terminal_service_server::TerminalServiceServer,
+        unmatched_service_server::UnmatchedServiceServer, work_service_server::WorkServiceServer,
     },
     reconciliation::Reconciliations,
     refund::Refunds,
@@ -104,6 +106,8 @@ pub struct Doors {
     pub contracts: Contracts,
     /// Payment files.
     pub payments: Payments,
+    /// Bank accounts of payers and detainees.
+    pub beneficiaries: Beneficiaries,
     /// Refunds and release payouts.
     pub refunds: Refunds,
     /// Bills of the gateway.
@@ -151,8 +155,14 @@ impl Doors {
             linked.clone(),
         );
         let settlement = SettlementApi::new(self.settlements.clone(), self.desk.clone(), self.custody.clone());
-        let contract = ContractApi::new(self.contracts.clone(), self.desk.clone(), self.custody.clone());
+        let contract = ContractApi::new(
+            self.contracts.clone(),
+            self.desk.clone(),
+            self.custody.clone(),
+            self.payers.clone(),
+        );
         let payment = PaymentApi::new(self.payments.clone(), self.custody.clone());
+        let beneficiary = BeneficiaryApi::new(self.beneficiaries.clone(), self.desk.clone(), self.custody.clone());
         let refund = RefundApi::new(
             self.refunds.clone(),
             self.desk.clone(),
@@ -192,6 +202,7 @@ impl Doors {
             .add_service(OfflineSalesServiceServer::new(offline_sales).max_decoding_message_size(size_max))
             .add_service(SessionServiceServer::new(session).max_decoding_message_size(size_max))
             .add_service(SpendingServiceServer::new(spending).max_decoding_message_size(size_max))
+            .add_service(BeneficiaryServiceServer::new(beneficiary).max_decoding_message_size(size_max))
     }
 }
 

@@ -314,6 +314,9 @@ pub(super) fn check(name: &str, channel: &Channel, taken: Option<&str>) -> Resul
         );
         return Err(invalid(name, "kind", problem));
     }
+    if name == "bank" {
+        return Err(invalid(name, "kind", "refunds that the bank pays have this name"));
+    }
     if taken == Some(name) {
         return Err(invalid(name, "kind", "the channel of [gateway] has this name"));
     }

@@ -58,6 +58,11 @@ pub trait Channel: Send + Sync {
         })
     }
 
+    /// How long and how often the gateway pays money of one order back.
+    fn refund_limits(&self) -> RefundLimits {
+        RefundLimits::default()
+    }
+
     /// Fetches the gateway's bill of one of its business days, as the gateway wrote it.
     fn fetch_bill(&self, date: Date) -> BoxFuture<'_, Result<Vec<u8>, GatewayError>>;
 
@@ -84,6 +89,15 @@ pub trait Channel: Send + Sync {
 
     /// The HTTP answer that tells this channel's gateway what we made of its notification.
     fn notification_answer(&self, verdict: NotificationVerdict) -> NotificationAnswer;
+}
+
+/// How long and how often a gateway pays money of one order back; nothing is told where there is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RefundLimits {
+    /// For how many days after the payment.
+    pub days: Option<i64>,
+    /// How many refunds of one order.
+    pub parts: Option<i64>,
 }
 
 /// An order to open at the gateway.

@@ -24,7 +24,8 @@ pub mod wechat_pay;
 pub use bill::{BillError, BillKind, BillRow};
 pub use channel::{
     Channel, NewPayment, NewRefund, Notification, NotificationAnswer, NotificationVerdict, OtherNotice, Payment,
-    PaymentMethod, PaymentNotice, PaymentState, RefundNotice, RefundRedirect, RefundState, RefundedAmount,
+    PaymentMethod, PaymentNotice, PaymentState, RefundLimits, RefundNotice, RefundRedirect, RefundState,
+    RefundedAmount,
 };
 pub use channels::{ChannelSet, Channels, Gate};
 pub use error::{GatewayError, NotificationError};

@@ -35,6 +35,8 @@ pub use sms::{SECRET_HEADER, SmsError, SmsSender};
 pub use vault::{CODE_DIGITS, Sealed, Vault, VaultError};
 pub use verify::PayersCheck;
 
+use time::OffsetDateTime;
+
 use crate::{
     clock::Clock,
     db::{self, Conn, Database},
@@ -79,6 +81,12 @@ pub async fn standing_in_tx(
     detainee: &DetaineeId,
 ) -> db::Result<Option<Standing>> {
     store::standing(conn, center.no, payer, detainee).await
+}
+
+/// The name that a payer is registered under, inside the caller's transaction.
+pub async fn name_in_tx(conn: &mut Conn, center: &Center, payer: &PayerId) -> db::Result<Option<String>> {
+    let found = store::payer(conn, center.no, payer).await?;
+    Ok(found.map(|payer| payer.name))
 }
 
 /// What was registered could not be sealed. It is logged without saying what it was.
@@ -193,6 +201,31 @@ impl Payers {
             return Err(LedgerError::Internal);
         }
         Ok(store::insert_identity_key(tx, sealing, by.at).await?)
+    }
+
+    /// Seals the number of a bank account, and makes sure that every process knows the key: its id, and what it sealed.
+    pub async fn seal_number_in_tx(
+        &self,
+        tx: &mut Conn,
+        center: &Center,
+        owner: &str,
+        number: &str,
+        at: OffsetDateTime,
+    ) -> Result<(String, Vec<u8>), LedgerError> {
+        self.use_key(tx, By { actor: "", at }).await?;
+        let sealed = self.vault.seal_number(number, center.id.as_str(), owner);
+        sealed.map_err(|error| broken(&error))
+    }
+
+    /// The number of a bank account; none if this process does not have the key, or anything was changed.
+    pub fn open_number(&self, center: &Center, owner: &str, key_id: &str, sealed: &[u8]) -> Option<String> {
+        self.vault.open_number(key_id, sealed, center.id.as_str(), owner)
+    }
+
+    /// A keyed hash of a bank account's number, in hexadecimal.
+    pub fn number_hash(&self, number: &str) -> Result<String, LedgerError> {
+        let hashed = self.vault.number_hash(number).map_err(|error| broken(&error))?;
+        Ok(hex::encode(hashed.hash))
     }
 
     async fn add_phone(

@@ -20,6 +20,8 @@ use crate::access::{KeyError, read_or_create_secret, read_secret};
 const FILE: &str = "identity.aes256.hex";
 /// The bytes of a data key.
 const KEY_BYTES: usize = 32;
+/// What sealed and hashed numbers of bank accounts are told apart by.
+const BANK_ACCOUNT: &str = "bank account";
 /// The bytes of a key's id.
 const ID_BYTES: usize = 8;
 /// The digits of a one-time code.
@@ -243,6 +245,34 @@ impl Vault {
         let number = key.seal.open_in_place(nonce, aad, &mut bytes).ok()?;
         let number = String::from_utf8(number.to_vec()).ok()?;
         Some(Identity::stored(sealed.kind, number))
+    }
+
+    /// Seals the number of a bank account for one owner of one center: nowhere else can it be opened. The key's id, and nonce,
+    /// ciphertext and tag.
+    pub(super) fn seal_number(&self, number: &str, center: &str, owner: &str) -> Result<(String, Vec<u8>), VaultError> {
+        let key = self.0.first().ok_or(VaultError::Library)?;
+        let mut bytes = number.as_bytes().to_vec();
+        let aad = Aad::from(joined(&[center, owner, BANK_ACCOUNT]));
+        let nonce = key.seal.seal_in_place_append_tag(aad, &mut bytes);
+        let nonce = nonce.map_err(|_| VaultError::Library)?;
+        Ok((key.id.clone(), [nonce.as_ref().as_slice(), &bytes].concat()))
+    }
+
+    /// Opens the number of a bank account; none if the key is not there, or anything was changed.
+    pub(super) fn open_number(&self, key_id: &str, sealed: &[u8], center: &str, owner: &str) -> Option<String> {
+        let key = self.0.iter().find(|key| key.id == key_id)?;
+        let (nonce, bytes) = sealed.split_at_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let aad = Aad::from(joined(&[center, owner, BANK_ACCOUNT]));
+        let mut bytes = bytes.to_vec();
+        let number = key.seal.open_in_place(nonce, aad, &mut bytes).ok()?;
+        String::from_utf8(number.to_vec()).ok()
+    }
+
+    /// The keyed hash of a bank account's number, under the key that seals.
+    pub(super) fn number_hash(&self, number: &str) -> Result<Hashed, VaultError> {
+        let key = self.0.first().ok_or(VaultError::Library)?;
+        Ok(key.hashed(&[BANK_ACCOUNT, number]))
     }
 
     /// The hashes by which a document is found again, under every key.

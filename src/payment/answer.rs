@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use time::{Date, Duration, OffsetDateTime};
 
 use super::{
-    PaymentRefusal as R, Payments, SentPayment,
+    Paying, PaymentRefusal as R, Payments, SentPayment,
     entity::{Effect, Told, effects, number_in},
     failure::{self, Message},
     store,
@@ -15,10 +15,11 @@ use crate::{
     approval::{Person, unreadable},
     bank::{PaymentReport, PaymentStatus, StatementEntry, StatusReport},
     db::Conn,
-    ids::{RequestId, Seq},
+    ids::RequestId,
     ledger::{Center, LedgerError, Reason, Request, center},
     money::Amount,
     proto::{ApprovalFacts, PaymentContradictionWork, WorkFacts, work_facts::Facts},
+    refund,
     settlement::{End, payouts},
     work::{self, NewItem, WorkKind},
 };
@@ -38,7 +39,7 @@ pub struct StatusRead {
     /// How many payments it says are paid, rejected and under way.
     pub counts: [usize; 3],
     /// Of which it says the opposite of what is known.
-    pub contradictions: Vec<Seq>,
+    pub contradictions: Vec<Paying>,
     /// The approval by which others allow that what was rejected is owed again, if anything is.
     pub approval: Option<i64>,
 }
@@ -57,7 +58,7 @@ pub struct StatementRead {
     /// How many payments it books, and how many it gives back.
     pub counts: [usize; 2],
     /// Of which it says the opposite of what is known.
-    pub contradictions: Vec<Seq>,
+    pub contradictions: Vec<Paying>,
     /// The approval by which others allow that what came back is owed again, if anything is.
     pub approval: Option<i64>,
 }
@@ -65,7 +66,7 @@ pub struct StatementRead {
 /// What reading a file has done.
 struct Taken {
     repeated: bool,
-    contradictions: Vec<Seq>,
+    contradictions: Vec<Paying>,
     approval: Option<i64>,
 }
 
@@ -183,7 +184,7 @@ impl Payments {
         let mut contradictions = Vec::new();
         for (one, effect) in told.iter().zip(&effects) {
             if let Effect::Contradicts(known) = effect {
-                contradictions.push(one.payment.settlement);
+                contradictions.push(one.payment.paying);
                 if is_new {
                     work::raise_in_tx(&mut tx, center.no, &contradiction(one, *known, now)).await?;
                 }
@@ -192,7 +193,7 @@ impl Payments {
         tx.commit().await?;
         for (one, effect) in told.iter().zip(&effects) {
             if *effect == Effect::Ends(End::Paid) && !self.end(center, one, End::Paid, None).await? {
-                contradictions.push(one.payment.settlement);
+                contradictions.push(one.payment.paying);
             }
         }
         let message = Message { no, sha256 };
@@ -228,10 +229,18 @@ impl Payments {
             End::Failed if told.reason.is_empty() => (String::new(), "rejected by the bank".to_owned()),
             End::Failed => (String::new(), told.reason.clone()),
         };
-        let ended = self
-            .settlements
-            .end_by_bank(center, request, payment.settlement, end, words, allowed)
-            .await;
+        let ended = match payment.paying {
+            Paying::Settlement(seq) => {
+                let settlements = &self.settlements;
+                settlements.end_by_bank(center, request, seq, end, words, allowed).await
+            }
+            Paying::Refund(seq) => {
+                let is_paid = end == End::Paid;
+                self.refunds
+                    .end_by_bank(center, request, seq, is_paid, words, allowed)
+                    .await
+            }
+        };
         match ended {
             Ok(_) => Ok(true),
             // Somebody else was faster.
@@ -239,8 +248,8 @@ impl Payments {
                 let mut tx = self.lanes.database().lane.begin().await?;
                 let head = center::head(&mut tx, center.no, true).await?;
                 let now = self.lanes.clock().now().max(head.recorded_at);
-                let row = payouts::get(&mut tx, center, payment.settlement).await?;
-                let known = row.and_then(|row| row.end).ok_or(LedgerError::Internal)?.1;
+                let known = end_of(&mut tx, center, payment.paying).await?;
+                let known = known.ok_or(LedgerError::Internal)?;
                 if known == end {
                     return Ok(true);
                 }
@@ -259,8 +268,8 @@ async fn file_of(conn: &mut Conn, center: &Center, report: &StatusReport) -> Res
     let (what, number) = match (&report.message_id, first) {
         (Some(id), _) => (id.clone(), number_in(center.no.0, id)),
         (None, Some(id)) => {
-            let number = store::file_with(conn, center.no, &id).await?;
-            (id, number)
+            let payment = store::payment(conn, center, &id).await?;
+            (id, payment.map(|payment| payment.file))
         }
         (None, None) => (String::new(), None),
     };
@@ -349,18 +358,36 @@ fn booked(payment: SentPayment, entry: &StatementEntry) -> Result<Told, R> {
 async fn known_now(conn: &mut Conn, center: &Center, told: &[Told]) -> Result<Vec<Told>, LedgerError> {
     let mut known = Vec::with_capacity(told.len());
     for one in told {
-        let row = payouts::get(conn, center, one.payment.settlement).await?;
         let mut one = one.clone();
-        one.payment.end = row.and_then(|row| row.end).map(|(_, end)| end);
+        one.payment.end = end_of(conn, center, one.payment.paying).await?;
         known.push(one);
     }
     Ok(known)
 }
 
+/// How what a payment pays has ended, if it has.
+async fn end_of(conn: &mut Conn, center: &Center, paying: Paying) -> Result<Option<End>, LedgerError> {
+    Ok(match paying {
+        Paying::Settlement(seq) => {
+            let row = payouts::get(conn, center, seq).await?;
+            row.and_then(|row| row.end).map(|(_, end)| end)
+        }
+        Paying::Refund(seq) => {
+            let paid = refund::bank::payouts::end(conn, center, seq).await?;
+            paid.map(|paid| if paid { End::Paid } else { End::Failed })
+        }
+    })
+}
+
 fn contradiction(told: &Told, known: End, at: OffsetDateTime) -> NewItem {
     let payment = &told.payment;
+    let [settlement, refund] = match payment.paying {
+        Paying::Settlement(seq) => [seq.0, 0],
+        Paying::Refund(seq) => [0, seq.0],
+    };
     let facts = PaymentContradictionWork {
-        settlement: payment.settlement.0,
+        settlement,
+        refund,
         payment_file: payment.file,
         end_to_end_id: payment.end_to_end_id.clone(),
         amount: payment.amount.to_string(),
@@ -374,6 +401,5 @@ fn contradiction(told: &Told, known: End, at: OffsetDateTime) -> NewItem {
     let facts = WorkFacts {
         facts: Some(Facts::PaymentContradiction(facts)),
     };
-    let subject = format!("settlements/{}", payment.settlement);
-    NewItem::new(WorkKind::PaymentContradiction, subject, facts, at)
+    NewItem::new(WorkKind::PaymentContradiction, payment.paying.subject(), facts, at)
 }

@@ -7,30 +7,33 @@ use sha2::{Digest as _, Sha256};
 use time::{Date, Duration};
 
 use super::{
-    PaymentRefusal as R,
+    Paying, PaymentRefusal as R,
     entity::{end_to_end_id, message_id},
     store,
 };
 use crate::{
     approval,
     bank::{CenterBank, PAYMENTS_MAX, Party, Payment, PaymentOrder},
+    beneficiary::Beneficiaries,
     commissary,
     contract::{self, VendorAccount},
     ids::VendorId,
-    ledger::{Center, Declined, Draft, JournalTx, RareCommand, Request},
+    ledger::{Center, Declined, Draft, JournalTx, RareCommand, Request, chart},
     money::Amount,
     proto::{PaymentFacts, PaymentFileFacts, TransactionKind, journal_record::Facts},
+    refund,
     settlement::{Row, payouts},
 };
 
 /// What was allowed goes into a file. It is written by the transaction that records it, which holds the journal's head: two
 /// processes at once make one file, and what a power cut leaves is all of it or nothing.
-#[derive(Debug)]
 pub(super) struct MakeFile {
     /// What identifies it.
     pub request: Request,
     /// The center's bank, if it is known.
     pub bank: Option<CenterBank>,
+    /// Where payers are paid to.
+    pub beneficiaries: Beneficiaries,
     /// When the bank is to pay, if not today.
     pub execution_date: Option<Date>,
 }
@@ -40,8 +43,13 @@ const AHEAD_MAX: Duration = Duration::days(30);
 
 /// One payment, with what the ledger knows of it.
 struct Payout {
-    row: Row,
-    account: VendorAccount,
+    paying: Paying,
+    /// Whom: `vendors/V1` or `payers/P1`.
+    payee: String,
+    account_version: i64,
+    approval: Option<i64>,
+    /// Of a settlement.
+    row: Option<Row>,
     payment: Payment,
 }
 
@@ -99,29 +107,70 @@ impl MakeFile {
         let limit = i64::try_from(PAYMENTS_MAX).unwrap_or(i64::MAX);
         let waiting = payouts::waiting(tx.conn(), center, limit).await?;
         let first = waiting.first().map(|row| (row.vendor.clone(), row.seq));
-        let (vendor, settlement) = first.ok_or(R::NothingToPay)?;
         let (mut found, at) = (Vec::with_capacity(waiting.len()), tx.moment().recorded_at);
         for row in waiting {
-            let Some(account) = contract::account_in_tx(tx.conn(), center, &row.vendor, at).await? else {
-                continue;
-            };
-            let payment = Payment {
-                end_to_end_id: end_to_end_id(center.no.0, row.seq),
-                amount: row.total,
-                creditor: Party {
-                    holder: account.account.holder.clone(),
-                    number: account.account.number.clone(),
-                    bank_code: account.account.bank_code.clone(),
-                    bank_name: account.account.bank_name.clone(),
-                },
-                purpose: format!("Settlement {} of {}", row.seq, center.id),
-            };
-            found.push(Payout { row, account, payment });
+            if let Some(account) = contract::account_in_tx(tx.conn(), center, &row.vendor, at).await? {
+                found.push(of_settlement(center, row, account));
+            }
         }
-        if found.is_empty() {
-            return Err(R::NoVendorAccount { vendor, settlement }.into());
+        let left = limit.saturating_sub(i64::try_from(found.len()).unwrap_or(limit));
+        for refund in refund::bank::payouts::waiting(tx.conn(), center, left).await? {
+            found.push(self.of_refund(tx, center, refund).await?);
         }
-        Ok(found)
+        match (first, found.is_empty()) {
+            (_, false) => Ok(found),
+            (Some((vendor, settlement)), true) => Err(R::NoVendorAccount { vendor, settlement }.into()),
+            (None, true) => Err(R::NothingToPay.into()),
+        }
+    }
+
+    async fn of_refund(
+        &self,
+        tx: &mut JournalTx,
+        center: &Center,
+        refund: refund::bank::payouts::Payout,
+    ) -> Result<Payout, Declined> {
+        let (paying, version) = (Paying::Refund(refund.refund), refund.account_version);
+        let party = self
+            .beneficiaries
+            .party_in_tx(tx.conn(), center, &refund.owner, version)
+            .await;
+        let creditor = party.map_err(|error| Declined::Broken(format!("the account of {}: {error}", refund.owner)))?;
+        Ok(Payout {
+            payment: Payment {
+                end_to_end_id: end_to_end_id(center.no.0, paying),
+                amount: refund.amount,
+                creditor,
+                purpose: format!("Refund {} of {}", refund.refund, center.id),
+            },
+            paying,
+            payee: refund.owner,
+            account_version: version,
+            approval: Some(refund.approval),
+            row: None,
+        })
+    }
+}
+
+fn of_settlement(center: &Center, row: Row, account: VendorAccount) -> Payout {
+    let paying = Paying::Settlement(row.seq);
+    Payout {
+        payment: Payment {
+            end_to_end_id: end_to_end_id(center.no.0, paying),
+            amount: row.total,
+            creditor: Party {
+                holder: account.account.holder,
+                number: account.account.number,
+                bank_code: account.account.bank_code,
+                bank_name: account.account.bank_name,
+            },
+            purpose: format!("Settlement {} of {}", row.seq, center.id),
+        },
+        paying,
+        payee: format!("vendors/{}", row.vendor),
+        account_version: account.version,
+        approval: row.approval,
+        row: Some(row),
     }
 }
 
@@ -135,13 +184,18 @@ impl RareCommand for MakeFile {
     }
 }
 
-/// The sum of the payments, once it is sure that each is what its lines come to, and that for every vendor the ledger has in
-/// transit what its open settlements say.
+/// The sum of the payments, once it is sure that each settlement is what its lines come to, and that for every vendor, and for all
+/// refunds together, the ledger has in transit what has not ended.
 async fn require_in_transit(tx: &mut JournalTx, center: &Center, payouts: &[Payout]) -> Result<Amount, Declined> {
+    let zero = Amount::zero(center.currency);
     let mut vendors: BTreeMap<&VendorId, Amount> = BTreeMap::new();
-    let mut total = Amount::zero(center.currency);
+    let (mut total, mut refunds) = (zero, zero);
     for payout in payouts {
-        let row = &payout.row;
+        total = total.checked_add(payout.payment.amount)?;
+        let Some(row) = &payout.row else {
+            refunds = refunds.checked_add(payout.payment.amount)?;
+            continue;
+        };
         let lines = payouts::of_lines(tx.conn(), center, row).await?;
         if lines != Some(row.total) {
             return Err(alarm(
@@ -149,8 +203,7 @@ async fn require_in_transit(tx: &mut JournalTx, center: &Center, payouts: &[Payo
                 format!("settlement {} is {}, its lines come to {lines:?}", row.seq, row.total),
             ));
         }
-        total = total.checked_add(row.total)?;
-        let sum = vendors.entry(&row.vendor).or_insert(Amount::zero(center.currency));
+        let sum = vendors.entry(&row.vendor).or_insert(zero);
         *sum = sum.checked_add(row.total)?;
     }
     for (vendor, paid) in vendors {
@@ -158,13 +211,21 @@ async fn require_in_transit(tx: &mut JournalTx, center: &Center, payouts: &[Payo
         let found = commissary::vendor_in_tx(tx.conn(), center, vendor).await?;
         let found = found.ok_or_else(|| Declined::Broken(format!("vendor {vendor} is gone")))?;
         let ledger = tx.balance(found.transit_no).await?;
-        if ledger != told || paid.exceeds(ledger)? {
-            let what =
-                format!("{ledger} is in transit to {vendor}, its settlements come to {told}, {paid} would be paid");
-            return Err(alarm(center, what));
-        }
+        require_same_sums(center, &format!("vendor {vendor}"), [ledger, told, paid])?;
     }
+    let told = refund::bank::payouts::in_transit(tx.conn(), center).await?;
+    let ledger = tx.balance(chart::REFUNDS_IN_TRANSIT).await?;
+    require_same_sums(center, "payers", [ledger, told, refunds])?;
     Ok(total)
+}
+
+fn require_same_sums(center: &Center, whom: &str, [ledger, told, paid]: [Amount; 3]) -> Result<(), Declined> {
+    if ledger != told || paid.exceeds(ledger)? {
+        let what =
+            format!("{ledger} is in transit to {whom}, what has not ended comes to {told}, {paid} would be paid");
+        return Err(alarm(center, what));
+    }
+    Ok(())
 }
 
 /// The file, read back, says what was to be written.
@@ -187,16 +248,25 @@ fn alarm(center: &Center, what: String) -> Declined {
 }
 
 async fn facts_of(tx: &mut JournalTx, center: &Center, payout: &Payout) -> Result<PaymentFacts, Declined> {
-    let (row, payment) = (&payout.row, &payout.payment);
-    let broken = || Declined::Broken(format!("settlement {} has no approval", row.seq));
-    let approval = approval::find_in_tx(tx.conn(), center, row.approval.ok_or_else(broken)?).await?;
+    let payment = &payout.payment;
+    let broken = || Declined::Broken(format!("{:?} has no approval", payout.paying));
+    let approval = approval::find_in_tx(tx.conn(), center, payout.approval.ok_or_else(broken)?).await?;
     let approval = approval.filter(approval::Approval::is_approved).ok_or_else(broken)?;
+    let ([settlement, refund], owner) = match payout.paying {
+        Paying::Settlement(seq) => ([seq.0, 0], String::new()),
+        Paying::Refund(seq) => ([0, seq.0], payout.payee.clone()),
+    };
     Ok(PaymentFacts {
-        settlement: row.seq.0,
-        vendor: row.vendor.to_string(),
-        amount: row.total.to_string(),
+        settlement,
+        vendor: payout
+            .row
+            .as_ref()
+            .map_or_else(String::new, |row| row.vendor.to_string()),
+        amount: payment.amount.to_string(),
         end_to_end_id: payment.end_to_end_id.clone(),
-        account_version: payout.account.version,
+        account_version: payout.account_version,
         approval: Some(approval.facts()),
+        refund,
+        owner,
     })
 }

@@ -3,7 +3,34 @@
 use std::collections::HashMap;
 
 use super::SentPayment;
-use crate::{bank::PaymentStatus, ids::Seq, settlement::End};
+use crate::{bank::PaymentStatus, ids::Seq, proto::PaymentFacts, settlement::End};
+
+/// What a payment of a file pays, by the transaction that set its money aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Paying {
+    /// A vendor's settlement.
+    Settlement(Seq),
+    /// A refund to a payer.
+    Refund(Seq),
+}
+
+impl Paying {
+    /// What a record says of it.
+    pub(super) fn of(facts: &PaymentFacts) -> Paying {
+        match facts.refund {
+            0 => Paying::Settlement(Seq(facts.settlement)),
+            refund => Paying::Refund(Seq(refund)),
+        }
+    }
+
+    /// What work is about, relative to the center.
+    pub(super) fn subject(self) -> String {
+        match self {
+            Paying::Settlement(seq) => format!("settlements/{seq}"),
+            Paying::Refund(seq) => format!("refunds/{seq}"),
+        }
+    }
+}
 
 /// What the bank says of one payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +58,10 @@ pub(super) enum Effect {
 
 /// What follows from each of them, in order: what one says is known to the next.
 pub(super) fn effects(told: &[Told]) -> Vec<Effect> {
-    let mut known: HashMap<Seq, End> = HashMap::new();
+    let mut known: HashMap<Paying, End> = HashMap::new();
     let mut effects = Vec::with_capacity(told.len());
     for one in told {
-        let before = known.get(&one.payment.settlement).copied().or(one.payment.end);
+        let before = known.get(&one.payment.paying).copied().or(one.payment.end);
         let now = match one.status {
             PaymentStatus::Pending => None,
             PaymentStatus::Paid => Some(End::Paid),
@@ -43,7 +70,7 @@ pub(super) fn effects(told: &[Told]) -> Vec<Effect> {
         effects.push(match (before, now) {
             (_, None) => Effect::Nothing,
             (None, Some(end)) => {
-                known.insert(one.payment.settlement, end);
+                known.insert(one.payment.paying, end);
                 Effect::Ends(end)
             }
             (Some(before), Some(end)) if before == end => Effect::Nothing,
@@ -54,8 +81,11 @@ pub(super) fn effects(told: &[Told]) -> Vec<Effect> {
 }
 
 /// By what the bank's answers name a payment. At most 31 characters.
-pub(super) fn end_to_end_id(center_no: i32, settlement: Seq) -> String {
-    format!("{center_no}-S{settlement}")
+pub(super) fn end_to_end_id(center_no: i32, paying: Paying) -> String {
+    match paying {
+        Paying::Settlement(seq) => format!("{center_no}-S{seq}"),
+        Paying::Refund(seq) => format!("{center_no}-R{seq}"),
+    }
 }
 
 /// By what the bank's answers name a file. At most 31 characters.
@@ -72,19 +102,16 @@ pub(super) fn number_in(center_no: i32, message_id: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        ids::VendorId,
-        money::{Amount, Currency},
-    };
+    use crate::money::{Amount, Currency};
 
     fn told(settlement: i64, end: Option<End>, status: PaymentStatus) -> Told {
         Told {
             payment: SentPayment {
-                settlement: Seq(settlement),
+                paying: Paying::Settlement(Seq(settlement)),
                 file: 1,
-                vendor: VendorId::parse("V1").unwrap(),
+                payee: "vendors/V1".into(),
                 amount: Amount::parse("1.00", Currency::parse("CNY").unwrap()).unwrap(),
-                end_to_end_id: end_to_end_id(1, Seq(settlement)),
+                end_to_end_id: end_to_end_id(1, Paying::Settlement(Seq(settlement))),
                 account_version: 1,
                 end,
             },
@@ -127,7 +154,8 @@ mod tests {
         for other in ["1-F1", "12-F01", "12-F+1", "12-S1", "12-F", "F1", ""] {
             assert_eq!(number_in(12, other), None, "{other}");
         }
-        let longest = end_to_end_id(i32::MIN, Seq(i64::MAX));
-        assert!(longest.len() <= crate::bank::ID_CHARS_MAX);
+        for paying in [Paying::Settlement(Seq(i64::MAX)), Paying::Refund(Seq(i64::MAX))] {
+            assert!(end_to_end_id(i32::MIN, paying).len() <= crate::bank::ID_CHARS_MAX);
+        }
     }
 }

@@ -8,7 +8,7 @@
 //! 1. A file's total is what its lines come to and what the ledger has in transit: compared before the file exists, and once
 //!    more with the file read back.
 //! 2. Files are numbered 1, 2, 3 …; number, hash and bytes are written by the transaction that records the file, or not at all.
-//! 3. A settlement stands in one file, once, and only if two people have allowed it.
+//! 3. A settlement or refund stands in one file, once, and only if two people have allowed it.
 //! 4. What the bank rejects is owed again, to the last cent, when another than who brought the bank's file has allowed it; what it
 //!    paid is paid. Told again, nothing changes; told otherwise,
 //!    nothing changes either, and somebody has to look at it.
@@ -27,6 +27,7 @@ use time::{Date, OffsetDateTime};
 
 pub use answer::{StatementRead, StatusRead};
 use command::MakeFile;
+pub use entity::Paying;
 pub use error::PaymentRefusal;
 pub use failure::FAILURE;
 use failure::FailureRunner;
@@ -35,9 +36,11 @@ pub use verify::PaymentsCheck;
 use crate::{
     approval::{Approvals, Runner},
     bank::{Banks, CenterBank},
-    ids::{Seq, VendorId},
+    beneficiary::Beneficiaries,
+    ids::Seq,
     ledger::{Center, Lanes, LedgerError, Posted, Request},
     money::Amount,
+    refund::Refunds,
     settlement::{End, Settlements},
 };
 
@@ -46,6 +49,8 @@ use crate::{
 pub struct Payments {
     lanes: Lanes,
     settlements: Settlements,
+    refunds: Refunds,
+    beneficiaries: Beneficiaries,
     approvals: Approvals,
     banks: Banks,
 }
@@ -74,29 +79,35 @@ pub struct PaymentFile {
 /// One payment of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentPayment {
-    /// The settlement it pays.
-    pub settlement: Seq,
+    /// What it pays.
+    pub paying: Paying,
     /// The number of the file.
     pub file: i64,
-    /// Whom.
-    pub vendor: VendorId,
+    /// Whom, relative to the center: `vendors/V1` or `payers/P1`.
+    pub payee: String,
     /// How much.
     pub amount: Amount,
     /// By what the bank's answers name it.
     pub end_to_end_id: String,
-    /// Which version of the vendor's account.
+    /// Which version of their account.
     pub account_version: i64,
     /// How it ended, if it did.
     pub end: Option<End>,
 }
 
 impl Payments {
-    /// The domain over its journals and banks.
-    pub fn new(lanes: Lanes, settlements: Settlements, banks: Banks) -> Payments {
+    /// The domain over its journals, what is paid and to whom, and banks.
+    pub fn new(
+        lanes: Lanes,
+        (settlements, refunds, beneficiaries): (Settlements, Refunds, Beneficiaries),
+        banks: Banks,
+    ) -> Payments {
         Payments {
             approvals: Approvals::new(lanes.clone()),
             lanes,
             settlements,
+            refunds,
+            beneficiaries,
             banks,
         }
     }
@@ -118,6 +129,7 @@ impl Payments {
         let command = MakeFile {
             request,
             bank: self.banks.of(&center.id).cloned(),
+            beneficiaries: self.beneficiaries.clone(),
             execution_date,
         };
         self.lanes.submit_rare(center, command).await

@@ -3,10 +3,9 @@
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::{PaymentFile, SentPayment};
+use super::{Paying, PaymentFile, SentPayment};
 use crate::{
-    db::decoding,
-    ids::{CenterNo, Seq, VendorId},
+    ids::{CenterNo, Seq},
     ledger::{Center, Moment},
     money::Amount,
     proto::{PaymentFacts, PaymentFileFacts},
@@ -59,6 +58,19 @@ pub(super) async fn insert_sent(
     line: i32,
     payment: &PaymentFacts,
 ) -> sqlx::Result<()> {
+    if let Paying::Refund(refund) = Paying::of(payment) {
+        sqlx::query!(
+            "insert into refund_sent (center_id, seq, file_no, line_no, end_to_end_id) values ($1, $2, $3, $4, $5)",
+            center.0,
+            refund.0,
+            number,
+            line,
+            payment.end_to_end_id,
+        )
+        .execute(conn)
+        .await?;
+        return Ok(());
+    }
     sqlx::query!(
         "insert into settlement_sent (center_id, seq, file_no, line_no, end_to_end_id, account_version)
          values ($1, $2, $3, $4, $5, $6)",
@@ -148,12 +160,22 @@ async fn sent(
     end_to_end_id: Option<&str>,
 ) -> sqlx::Result<Vec<SentPayment>> {
     let rows = sqlx::query!(
-        r#"select f.seq, f.file_no, f.end_to_end_id, f.account_version, s.vendor_id, s.total, e.state as "state?"
+        r#"select f.seq as "seq!", false as "is_refund!", f.file_no as "file_no!", f.line_no as "line_no!",
+                  f.end_to_end_id as "end_to_end_id!", f.account_version as "account_version!",
+                  'vendors/' || s.vendor_id as "payee!", s.total as "amount!", e.state as "state?"
            from settlement_sent f
            join settlement s on s.center_id = f.center_id and s.seq = f.seq
            left join settlement_end e on e.center_id = f.center_id and e.seq = f.seq
            where f.center_id = $1 and ($2::bigint is null or f.file_no = $2) and ($3::text is null or f.end_to_end_id = $3)
-           order by f.line_no"#,
+           union all
+           select f.seq, true, f.file_no, f.line_no, f.end_to_end_id, p.account_version, p.owner, r.amount,
+                  case l.state when 'SUCCEEDED' then 'PAID' else l.state end
+           from refund_sent f
+           join refund_payout p on p.center_id = f.center_id and p.seq = f.seq
+           join refund r on r.center_id = f.center_id and r.seq = f.seq
+           left join refund_leg l on l.center_id = f.center_id and l.seq = f.seq and l.end_seq is not null
+           where f.center_id = $1 and ($2::bigint is null or f.file_no = $2) and ($3::text is null or f.end_to_end_id = $3)
+           order by 4"#,
         center.no.0,
         number,
         end_to_end_id,
@@ -163,31 +185,20 @@ async fn sent(
     rows.into_iter()
         .map(|row| {
             Ok(SentPayment {
-                settlement: Seq(row.seq),
+                paying: if row.is_refund {
+                    Paying::Refund(Seq(row.seq))
+                } else {
+                    Paying::Settlement(Seq(row.seq))
+                },
                 file: row.file_no,
-                vendor: VendorId::parse(&row.vendor_id).map_err(decoding)?,
-                amount: center.amount(row.total)?,
+                payee: row.payee,
+                amount: center.amount(row.amount)?,
                 end_to_end_id: row.end_to_end_id,
                 account_version: row.account_version,
                 end: row.state.as_deref().and_then(End::from_name),
             })
         })
         .collect()
-}
-
-/// The file in which a payment stands.
-pub(super) async fn file_with(
-    conn: &mut PgConnection,
-    center: CenterNo,
-    end_to_end_id: &str,
-) -> sqlx::Result<Option<i64>> {
-    sqlx::query_scalar!(
-        "select file_no from settlement_sent where center_id = $1 and end_to_end_id = $2",
-        center.0,
-        end_to_end_id,
-    )
-    .fetch_optional(conn)
-    .await
 }
 
 /// Keeps what the bank sent; its number, and whether it was not there before. The caller holds the journal's head.

@@ -80,18 +80,15 @@ impl PaymentsCheck {
             let found = approval::find_in_tx(conn, page.center, approval).await?;
             let allowed = found.filter(approval::Approval::is_approved).map(|found| found.facts());
             if allowed != payment.approval {
-                let what = format!("settlement {} was not allowed as it says", payment.settlement);
+                let what = format!("{} was not allowed as it says", payment.end_to_end_id);
                 return Err(page.differs(record, what));
             }
             let end_to_end_id = payment.end_to_end_id.clone();
-            let row = (
-                payment.settlement,
-                payment.vendor.clone(),
-                amount,
-                end_to_end_id,
-                payment.account_version,
-                approval,
-            );
+            let (paid, payee) = match payment.refund {
+                0 => (payment.settlement, format!("vendors/{}", payment.vendor)),
+                refund => (refund, payment.owner.clone()),
+            };
+            let row = (paid, payee, amount, end_to_end_id, payment.account_version, approval);
             told.insert(line, row);
         }
         if page.amount(record, &facts.total)? != total {
@@ -101,17 +98,26 @@ impl PaymentsCheck {
     }
 }
 
-/// Settlement, vendor, amount, end-to-end id, version of the account and approval.
+/// Settlement or refund, payee, amount, end-to-end id, version of the account and approval.
 type Line = (i64, String, Decimal, String, i64, i64);
 
 async fn sent(conn: &mut Conn, center: &Center, number: i64) -> sqlx::Result<BTreeMap<i32, Line>> {
     let rows = sqlx::query!(
-        "select f.line_no, f.seq, f.end_to_end_id, f.account_version, s.vendor_id, s.total, a.approval_no
-         from settlement_sent f
-         join settlement s on s.center_id = f.center_id and s.seq = f.seq
-         join settlement_approval a on a.center_id = f.center_id and a.seq = f.seq
-         join vendor_account v on v.center_id = f.center_id and v.vendor_id = s.vendor_id and v.version = f.account_version
-         where f.center_id = $1 and f.file_no = $2",
+        r#"select f.line_no as "line_no!", f.seq as "seq!", f.end_to_end_id as "end_to_end_id!",
+                  f.account_version as "account_version!", 'vendors/' || s.vendor_id as "payee!", s.total as "total!",
+                  a.approval_no as "approval_no!"
+           from settlement_sent f
+           join settlement s on s.center_id = f.center_id and s.seq = f.seq
+           join settlement_approval a on a.center_id = f.center_id and a.seq = f.seq
+           join vendor_account v
+             on v.center_id = f.center_id and v.vendor_id = s.vendor_id and v.version = f.account_version
+           where f.center_id = $1 and f.file_no = $2
+           union all
+           select f.line_no, f.seq, f.end_to_end_id, p.account_version, p.owner, r.amount, p.approval_no
+           from refund_sent f
+           join refund_payout p on p.center_id = f.center_id and p.seq = f.seq
+           join refund r on r.center_id = f.center_id and r.seq = f.seq
+           where f.center_id = $1 and f.file_no = $2"#,
         center.no.0,
         number,
     )
@@ -122,7 +128,7 @@ async fn sent(conn: &mut Conn, center: &Center, number: i64) -> sqlx::Result<BTr
         .map(|row| {
             let line = (
                 row.seq,
-                row.vendor_id,
+                row.payee,
                 row.total,
                 row.end_to_end_id,
                 row.account_version,
@@ -136,12 +142,17 @@ async fn sent(conn: &mut Conn, center: &Center, number: i64) -> sqlx::Result<BTr
 /// What stood in a file and failed was allowed by others, who were told of that payment; and the record says so.
 async fn failures(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     let rows = sqlx::query!(
-        r#"select f.end_to_end_id, e.end_seq, n.approval_no as "approval_no?"
-           from settlement_end e
-           join settlement_sent f on f.center_id = e.center_id and f.seq = e.seq
+        r#"select f.end_to_end_id as "end_to_end_id!", e.end_seq as "end_seq!", n.approval_no as "approval_no?"
+           from (select center_id, seq, end_seq, 'S' as kind from settlement_end where center_id = $1 and state = 'FAILED'
+                 union all
+                 select center_id, seq, end_seq, 'R' from refund_leg where center_id = $1 and state = 'FAILED') e
+           join (select center_id, seq, end_to_end_id, 'S' as kind from settlement_sent where center_id = $1
+                 union all
+                 select center_id, seq, end_to_end_id, 'R' from refund_sent where center_id = $1) f
+             on f.center_id = e.center_id and f.seq = e.seq and f.kind = e.kind
            left join payment_failure n on n.center_id = e.center_id and n.end_seq = e.end_seq
                and n.end_to_end_id = f.end_to_end_id
-           where e.center_id = $1 and e.state = 'FAILED' and e.end_seq > $2 and e.end_seq <= $3"#,
+           where e.end_seq > $2 and e.end_seq <= $3"#,
         page.center.no.0,
         page.after.0,
         page.through.0,

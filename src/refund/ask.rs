@@ -13,6 +13,9 @@ use crate::{
     proto::{CreateRefundCommand, ReleaseFacts, ReverseCreditCommand},
 };
 
+/// The method of what puts an abnormal refund back. No caller can call it.
+pub const PUT_BACK_METHOD: &str = "custody.v1.RefundService/RunPutBack";
+
 /// What others may have to allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Payout {
@@ -24,6 +27,8 @@ pub(super) enum Payout {
     Reversal,
     /// A refund that the gateway cannot pay goes to a bank account.
     Redirect,
+    /// A refund that the gateway cannot pay is put back to where its money came from.
+    PutBack,
 }
 
 impl Payout {
@@ -49,16 +54,22 @@ impl Payout {
                 title: "pay an abnormal refund by the bank",
                 title_zh: "异常退款改退银行账户",
             },
+            Payout::PutBack => Kind {
+                name: "refund.put_back",
+                title: "put an abnormal refund back to where its money came from",
+                title_zh: "异常退款撤回",
+            },
         }
     }
 
     /// The method that the run's request names. No caller can call it.
-    const fn method(self) -> &'static str {
+    pub const fn method(self) -> &'static str {
         match self {
             Payout::Refund => "custody.v1.RefundService/RunRefund",
             Payout::Release => "custody.v1.RefundService/RunRelease",
             Payout::Reversal => "custody.v1.RefundService/RunReversal",
             Payout::Redirect => "custody.v1.RefundService/RunRedirect",
+            Payout::PutBack => PUT_BACK_METHOD,
         }
     }
 }
@@ -141,8 +152,15 @@ impl Refunds {
     }
 
     /// What runs here when others have allowed it.
-    pub fn runners(&self) -> [Arc<dyn Runner>; 4] {
-        [Payout::Refund, Payout::Release, Payout::Reversal, Payout::Redirect].map(|payout| {
+    pub fn runners(&self) -> [Arc<dyn Runner>; 5] {
+        let kinds = [
+            Payout::Refund,
+            Payout::Release,
+            Payout::Reversal,
+            Payout::Redirect,
+            Payout::PutBack,
+        ];
+        kinds.map(|payout| {
             let refunds = self.clone();
             Arc::new(PayoutRunner { payout, refunds }) as Arc<dyn Runner>
         })
@@ -165,6 +183,8 @@ impl PayoutRunner {
             reason: told.reason,
             allowed: Allowed::By(approved.facts),
             ends_review: false,
+            by_bank: told.by_bank,
+            consent: Some(told.consent_document).filter(|document| !document.is_empty()),
         };
         self.refunds.create(center, request, new).await
     }
@@ -199,6 +219,7 @@ impl PayoutRunner {
             Payout::Release => self.release(center, request, approved).await?,
             Payout::Reversal => self.reverse(center, request, approved).await?,
             Payout::Redirect => return self.refunds.redirect(center, &approved).await,
+            Payout::PutBack => self.refunds.put_back(center, approved).await?,
         };
         Ok(Done::Transaction(posted.seq()))
     }

@@ -6,6 +6,7 @@ use time::{Duration, OffsetDateTime};
 use super::{
     Allowed, NewRefund, RefundRefusal as R,
     ask::Payout,
+    bank,
     entity::{self, RefundRow, RefundState, next_ask, refund_number},
     posting,
     reverse::require_another,
@@ -14,6 +15,7 @@ use super::{
 };
 use crate::{
     approval::{NewApproval, Question, VALID, is_large_payout},
+    beneficiary::{BankAccount, Owner},
     commissary::spending,
     custody,
     db::Conn,
@@ -26,6 +28,7 @@ use crate::{
         self, LegState, Remittance,
         suspense::{self, SuspendedPayment},
     },
+    work,
 };
 
 /// The time within which refunds of one detainee's money count as parts of one payout.
@@ -51,7 +54,7 @@ struct Source {
 }
 
 impl CreateRefund {
-    /// The remittance, and what the refund takes its money from, once it is known that it can. `through` is the last transaction
+    /// The remittance, and what the refund takes its money from, once it is known that it can: the detainee's only if they agree. `through` is the last transaction
     /// that counts.
     async fn source(
         &self,
@@ -61,7 +64,7 @@ impl CreateRefund {
     ) -> Result<(Remittance, Source), Declined> {
         let remittance = remittance::remittance_in_tx(conn, center, &self.new.remittance).await?;
         let remittance = remittance.ok_or_else(|| self.not_there())?;
-        if self.channels.get(&remittance.channel).is_none() {
+        if self.channels.get(&remittance.channel).is_none() && !self.new.by_bank {
             return Err(R::ChannelNotFound {
                 channel: remittance.channel.clone(),
             }
@@ -83,8 +86,34 @@ impl CreateRefund {
                 self.of_suspense(payment)?
             }
         };
+        if !source.is_suspense && self.new.consent.is_none() {
+            return Err(R::NoConsent.into());
+        }
         self.check_review(&remittance, source.seq)?;
         Ok((remittance, source))
+    }
+
+    /// The account that the bank pays it to; nothing when it goes back the way the money came, and can.
+    ///
+    /// Errors: REFUND_ROUTE_OPEN, REFUND_ROUTE_CLOSED, NO_BANK_ACCOUNT.
+    async fn route(
+        &self,
+        conn: &mut Conn,
+        center: &Center,
+        remittance: &Remittance,
+        now: OffsetDateTime,
+    ) -> Result<Option<(Owner, BankAccount)>, Declined> {
+        let by_bank = self.new.by_bank;
+        let closed = bank::closed_route(conn, center, &self.channels, remittance, now, !by_bank).await?;
+        match (by_bank, closed) {
+            (false, None) => Ok(None),
+            (false, Some(why)) => Err(R::RouteClosed { why }.into()),
+            (true, None) => Err(R::RouteOpen {
+                channel: remittance.channel.clone(),
+            }
+            .into()),
+            (true, Some(_)) => bank::require_account(conn, center, &remittance.payer).await.map(Some),
+        }
     }
 
     /// Whether one person may not do it alone. What was refunded of the same detainee's money by one person within a day counts:
@@ -97,7 +126,7 @@ impl CreateRefund {
         source: &Source,
         now: OffsetDateTime,
     ) -> Result<bool, Declined> {
-        if source.is_suspense || is_large_payout(self.new.amount) {
+        if self.new.by_bank || source.is_suspense || is_large_payout(self.new.amount) {
             return Ok(true);
         }
         let before = store::refunded_by_one(conn, center, &remittance.detainee, now - ALONE_WITHIN).await?;
@@ -111,6 +140,7 @@ impl CreateRefund {
         now: OffsetDateTime,
     ) -> Result<Option<NewApproval>, LedgerError> {
         let (remittance, source) = self.source(conn, center, (Seq(i64::MAX), now)).await?;
+        let account = self.route(conn, center, &remittance, now).await?;
         if !self.needs_others(conn, center, &remittance, &source, now).await? {
             return Ok(None);
         }
@@ -120,7 +150,15 @@ impl CreateRefund {
             suspense: self.new.suspense.map_or(0, |seq| seq.0),
             amount: amount.to_string(),
             reason: self.new.reason.clone(),
+            by_bank: self.new.by_bank,
+            consent_document: self.new.consent.clone().unwrap_or_default(),
         };
+        let by = account.map_or_else(String::new, |(_, account)| {
+            format!(
+                " by the bank to {} {} {}",
+                account.bank_name, account.masked, account.holder
+            )
+        });
         let (subject, place) = if source.is_suspense {
             (format!("transactions/{}", source.seq), "in suspense".to_owned())
         } else {
@@ -134,7 +172,7 @@ impl CreateRefund {
             subject,
             command: record::canonical(&command),
             summary: format!(
-                "Refund {amount} {} {place} to payer {}, of remittance {id}.",
+                "Refund {amount} {} {place} to payer {}, of remittance {id}{by}.",
                 center.currency, remittance.payer
             ),
             amount: Some(amount),
@@ -148,6 +186,7 @@ impl CreateRefund {
         let (remittance, source) = self.source(tx.conn(), &center, when).await?;
         let allowed = &self.new.allowed;
         let at = moment.recorded_at;
+        let account = self.route(tx.conn(), &center, &remittance, at).await?;
         if matches!(allowed, Allowed::ByOne) && self.needs_others(tx.conn(), &center, &remittance, &source, at).await? {
             return Err(R::NotAllowedAlone.into());
         }
@@ -155,7 +194,11 @@ impl CreateRefund {
             seq: moment.seq,
             remittance: remittance.id.clone(),
             detainee: remittance.detainee.clone(),
-            channel: remittance.channel.clone(),
+            channel: if self.new.by_bank {
+                bank::CHANNEL.to_owned()
+            } else {
+                remittance.channel.clone()
+            },
             credit: source.seq,
             from_suspense: source.is_suspense,
             amount: self.new.amount,
@@ -165,6 +208,20 @@ impl CreateRefund {
         let (at, ask_at) = (moment.recorded_at, next_ask(0, moment.recorded_at));
         store::insert_refund(tx.conn(), center.no, &row, allowed, at, ask_at).await?;
         let approval = allowed.approval().cloned();
+        if let (Some((owner, account)), Some(approval)) = (&account, &approval) {
+            let account = (&*owner.to_string(), account.version);
+            bank::insert_payout(tx.conn(), center.no, row.seq, account, approval.approval).await?;
+            let item = bank::item(
+                row.seq,
+                row.remittance.as_str(),
+                remittance.payer.as_str(),
+                row.amount,
+                at,
+            );
+            work::raise_in_tx(tx.conn(), center.no, &item).await?;
+        } else if account.is_some() {
+            return Err(R::NotAllowedAlone.into());
+        }
         let (rejection, approval) = if self.new.ends_review {
             (approval, None)
         } else {
@@ -174,13 +231,17 @@ impl CreateRefund {
             remittance: remittance.id.to_string(),
             payer: remittance.payer.to_string(),
             detainee: remittance.detainee.to_string(),
-            channel: remittance.channel,
+            channel: row.channel,
             refund_number: refund_number(center.no, moment.seq),
             amount: self.new.amount.to_string(),
             unspent: source.unspent.to_string(),
             reason: self.new.reason.clone(),
             rejection,
             approval,
+            consent_document: match &self.new.consent {
+                Some(document) if !source.is_suspense => document.clone(),
+                _ => String::new(),
+            },
         };
         let facts = Facts::Refund(facts);
         let draft = Draft::new(TransactionKind::RefundRequested, vec![source.posting], facts);

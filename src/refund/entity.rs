@@ -24,6 +24,10 @@ pub enum RefundState {
     Requested,
     /// The gateway has it.
     Submitted,
+    /// The gateway cannot pay it to where the money came from, and waits to be told what to do.
+    Abnormal,
+    /// The gateway has paid it to the center instead; the bank has still to pay the payer.
+    Redirected,
     /// The payer has the money.
     Succeeded,
     /// The money is again where it was: the detainee's, or in suspense.
@@ -31,9 +35,11 @@ pub enum RefundState {
 }
 
 impl RefundState {
-    const ALL: [RefundState; 4] = [
+    const ALL: [RefundState; 6] = [
         RefundState::Requested,
         RefundState::Submitted,
+        RefundState::Abnormal,
+        RefundState::Redirected,
         RefundState::Succeeded,
         RefundState::Failed,
     ];
@@ -43,6 +49,8 @@ impl RefundState {
         match self {
             RefundState::Requested => "REQUESTED",
             RefundState::Submitted => "SUBMITTED",
+            RefundState::Abnormal => "ABNORMAL",
+            RefundState::Redirected => "REDIRECTED",
             RefundState::Succeeded => "SUCCEEDED",
             RefundState::Failed => "FAILED",
         }
@@ -68,8 +76,10 @@ pub struct Refund {
     pub state: RefundState,
     /// The transaction that ended it.
     pub end: Option<JournalRecord>,
-    /// The bank account that it goes to instead of where the money came from.
+    /// The bank account that it goes to instead of where the money came from, masked.
     pub redirected_to: Option<String>,
+    /// The states it has reached: when, and what was told.
+    pub steps: Vec<(RefundState, OffsetDateTime, String)>,
 }
 
 /// A refund as it is stored.

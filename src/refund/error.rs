@@ -92,6 +92,30 @@ pub enum RefundRefusal {
         /// The refund.
         refund: Seq,
     },
+    /// Money can go back the way it came.
+    #[error("money can go back through {channel}, the way it came")]
+    RouteOpen {
+        /// The channel.
+        channel: String,
+    },
+    /// Money cannot go back the way it came any more.
+    #[error("the gateway does not pay it back any more: {why}; the bank can")]
+    RouteClosed {
+        /// Why not.
+        why: &'static str,
+    },
+    /// Nothing tells that the detainee agrees.
+    #[error("the money is the detainee's, who has to agree: tell the number of the signed paper")]
+    NoConsent,
+    /// A consent that cannot be checked is none.
+    #[error("what a session has signed cannot be checked here yet: tell the number of the signed paper")]
+    ConsentNotCheckable,
+    /// Nobody has verified a bank account.
+    #[error("{owner} has no bank account that was verified")]
+    NoBankAccount {
+        /// Whose it would be.
+        owner: String,
+    },
     /// No remittance was credited by this transaction.
     #[error("transaction {transaction} credited no remittance")]
     NotACredit {
@@ -175,6 +199,15 @@ impl From<RefundRefusal> for Refusal {
                 .with_fact("balance", balance),
             R::CreatedBySame { release } => because(Reason::MakerIsChecker).with_fact("release", release),
             R::NotAbnormal { refund } => because(Reason::RefundNotAbnormal).with_fact("refund", refund),
+            R::RouteOpen { channel } => because(Reason::RefundRouteOpen)
+                .with_fact("channel", channel)
+                .about("by_bank"),
+            R::RouteClosed { why } => because(Reason::RefundRouteClosed)
+                .with_fact("why", why)
+                .about("by_bank"),
+            R::NoConsent => because(Reason::ConsentRequired).about("consent"),
+            R::ConsentNotCheckable => because(Reason::ConsentNotCheckable).about("consent"),
+            R::NoBankAccount { owner } => because(Reason::NoBankAccount).with_fact("owner", owner),
             R::NotACredit { transaction } => because(Reason::NotFound)
                 .with_fact("transaction", transaction)
                 .about("credit"),

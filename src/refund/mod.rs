@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! - `unspent`: whose money is not spent yet. `entity`: numbers, states, decisions.
-//! - `create`: setting money aside. `outcome`: taking it to the gateway, and what becomes of it.
+//! - `create`: setting money aside. `outcome`: taking it to the gateway, and what becomes of it. `end`: the command that ends one.
+//! - `bank`: refunds that the bank pays, where the way that the money came is closed.
 //! - `ask`: what others have to allow, and what then runs.
 //! - `redirect`: refunds that the gateway cannot pay.
 //! - `release`: the whole balance of a person who leaves. `reverse`: a credit that should not have been made.
@@ -14,10 +15,13 @@
 //! 2. A refund has one outcome: its request id is made of the refund's number.
 //! 3. Money in suspense, and 500.00 and more, goes out by several people, or by itself when the rules say. Whoever creates a
 //!    release payout never says that it was paid.
-//! 4. Whatever is lost in between (an answer, a notification, a process) is found again by asking the gateway.
+//! 4. What a gateway paid to the center is still owed to the payer until the bank has paid it.
+//! 5. Whatever is lost in between (an answer, a notification, a process) is found again by asking the gateway.
 
 mod ask;
+pub mod bank;
 mod create;
+mod end;
 mod entity;
 mod error;
 mod journey;
@@ -35,6 +39,7 @@ mod words;
 
 use std::collections::HashMap;
 
+pub use ask::PUT_BACK_METHOD;
 pub use entity::{Refund, RefundState, Release, ReleaseEnd, parse_refund_number, refund_number};
 use entity::{RefundRow, credit_facts, payment_facts};
 pub use error::RefundRefusal;
@@ -85,6 +90,19 @@ pub struct UnspentRemittance {
     pub unspent: Amount,
     /// When it was credited.
     pub credited_at: OffsetDateTime,
+    /// Why no more is unspent: the transactions that used it, oldest first.
+    pub uses: Vec<Use>,
+}
+
+/// What a transaction took of a remittance's money. Goods that came back are taken off.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Use {
+    /// The transaction.
+    pub seq: Seq,
+    /// What for.
+    pub what: &'static str,
+    /// How much of this remittance's money.
+    pub amount: Amount,
 }
 
 /// What a detainee has not spent, remittance by remittance.
@@ -114,6 +132,10 @@ pub struct NewRefund {
     pub allowed: Allowed,
     /// Whether this ends the review that the payment is held for. What is held is not refunded otherwise.
     pub ends_review: bool,
+    /// Whether the bank pays it, to the payer's verified account: only where the way that the money came is closed.
+    pub by_bank: bool,
+    /// The number of the paper by which the detainee agreed; none of money in suspense.
+    pub consent: Option<String>,
 }
 
 /// On whose word money goes back.
@@ -146,7 +168,16 @@ impl NewRefund {
             reason: reason.into(),
             allowed: Allowed::ByOne,
             ends_review: false,
+            by_bank: false,
+            consent: None,
         }
+    }
+
+    /// With the detainee's consent, by the number of the paper.
+    #[must_use]
+    pub fn consented(mut self, document: impl Into<String>) -> NewRefund {
+        self.consent = Some(document.into());
+        self
     }
 }
 
@@ -185,7 +216,11 @@ impl Refunds {
         let mut remittances = Vec::new();
         let seqs: Vec<Seq> = layers.layers().iter().map(|layer| layer.seq).collect();
         let reversed = store::reversals(&mut *conn, center.no, &seqs).await?;
-        for layer in layers.layers() {
+        let meant: HashMap<Seq, &'static str> = movements
+            .iter()
+            .map(|movement| (movement.seq, movement.meaning.name()))
+            .collect();
+        for (index, layer) in layers.layers().iter().enumerate() {
             let (Some(remittance), Some(credit)) = (&layer.remittance, credits.get(&layer.seq.0)) else {
                 continue;
             };
@@ -216,6 +251,15 @@ impl Refunds {
                 refunded: sums().map_err(Declined::from)?,
                 unspent: layer.unspent,
                 credited_at: credited_at.ok_or(LedgerError::Internal)?,
+                uses: layers
+                    .uses(index)
+                    .into_iter()
+                    .map(|(seq, amount)| Use {
+                        seq,
+                        what: meant.get(&seq).copied().unwrap_or("SPENT"),
+                        amount,
+                    })
+                    .collect(),
             });
         }
         let total = Amount::sum(remittances.iter().map(|entry| entry.unspent), center.currency);
@@ -297,6 +341,7 @@ impl Refunds {
             state: row.state,
             end,
             redirected_to: self.redirected_to(center, row.seq).await?,
+            steps: store::steps(&*self.lanes.database().read, center.no, row.seq).await?,
         })
     }
 

@@ -1,29 +1,21 @@
 //! Taking a refund to the gateway, and what becomes of it, however that is learnt.
 
-use futures::{
-    future::{BoxFuture, FutureExt as _},
-    stream::{self, StreamExt as _},
-};
+use futures::stream::{self, StreamExt as _};
 use time::Duration;
 
 use super::{
-    Refund, RefundRefusal as R, Refunds,
+    Refund, RefundRefusal as R, Refunds, bank,
+    end::{EndRefund, EndedBy, Outcome},
     entity::{RefundRow, RefundState, next_ask, parse_refund_number, payment_facts, refund_number},
-    posting, redirect, store,
+    store,
 };
 use crate::{
-    custody,
     gateway::{self, ChannelSet, Gate, GatewayError, NewRefund, RefundNotice},
     ids::{RequestId, Seq},
-    ledger::{
-        Center, Code, Declined, Draft, JournalTx, LedgerError, RareCommand, Request, account, outcome as ledger_outcome,
-    },
-    proto::{OutcomeFacts, RefundFacts, TransactionKind, journal_record::Facts},
-    remittance::{
-        self, order_number,
-        suspense::{self, Move, Movement},
-    },
-    work::{self, Closing, WorkKind},
+    ledger::{Center, LedgerError, Request, outcome as ledger_outcome},
+    proto::OutcomeFacts,
+    remittance::{self, order_number},
+    work,
 };
 
 /// The method that an outcome's request names. No caller can call it.
@@ -131,7 +123,8 @@ impl Refunds {
 
     /// The next step of a refund that has no outcome.
     pub(super) async fn advance(&self, center: &Center, row: &RefundRow) -> Result<(), LedgerError> {
-        if row.state.is_end() {
+        // What the bank has to pay, the bank's answers end.
+        if row.state.is_end() || row.state == RefundState::Redirected || row.channel == bank::CHANNEL {
             return Ok(());
         }
         let facts = self.facts(center, row).await?;
@@ -221,8 +214,11 @@ impl Refunds {
             }
             gateway::RefundState::Failed { reason } => (RefundState::Failed, outcome("", reason)),
         };
+        if self.is_told_by_redirect(center, row, end, &outcome.reference).await? {
+            return Ok(());
+        }
         if !row.state.is_end() {
-            let command = EndRefund::of(center, row, &self.facts(center, row).await?, end, outcome);
+            let command = self.end_of(center, row, end, outcome);
             let id = command.request.id;
             match self.lanes.submit_rare(center, command).await {
                 Ok(_) => {}
@@ -240,9 +236,69 @@ impl Refunds {
             return Err(LedgerError::Internal);
         }
         if now.state != end {
-            tracing::error!(center = %center.id, refund = %row.seq, state = now.state.name(), told = end.name(),
+            self.contradicted(center, row, now.state, end).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether what the gateway says is that it has paid a redirected refund to the center: the payer has nothing yet.
+    async fn is_told_by_redirect(
+        &self,
+        center: &Center,
+        row: &RefundRow,
+        end: RefundState,
+        reference: &str,
+    ) -> Result<bool, LedgerError> {
+        let mut conn = self.lanes.database().lane.acquire().await?;
+        let redirected = store::redirect(&mut conn, center.no, row.seq).await?.is_some();
+        let paid = bank::redirect_paid(&mut conn, center.no, row.seq).await?.is_some();
+        drop(conn);
+        match (end, paid) {
+            (RefundState::Succeeded, true) => Ok(true),
+            (RefundState::Succeeded, false) if redirected && !row.state.is_end() => {
+                self.redirected_by_gateway(center, row, reference).await?;
+                Ok(true)
+            }
+            (_, true) => {
+                self.contradicted(center, row, RefundState::Redirected, end).await?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// The command that ends a refund as the gateway says. Its request id is made of the refund's number alone, so that there is one
+    /// outcome for ever.
+    fn end_of(&self, center: &Center, row: &RefundRow, end: RefundState, facts: OutcomeFacts) -> EndRefund {
+        let number = refund_number(center.no, row.seq);
+        let body = format!("{number} {} {} {}", end.name(), facts.reference, facts.reason);
+        EndRefund {
+            request: Request {
+                id: outcome_id(&number),
+                method: METHOD,
+                body: body.into_bytes(),
+                actor: format!("gateway/{}", row.channel),
+            },
+            refund: row.seq,
+            outcome: Outcome {
+                end,
+                by: EndedBy::Gateway,
+                facts,
+            },
+        }
+    }
+
+    async fn contradicted(
+        &self,
+        center: &Center,
+        row: &RefundRow,
+        known: RefundState,
+        end: RefundState,
+    ) -> Result<(), LedgerError> {
+        {
+            tracing::error!(center = %center.id, refund = %row.seq, state = known.name(), told = end.name(),
                 "the gateway contradicts itself; the first outcome stands");
-            let told = ("refund_state", now.state.name(), end.name());
+            let told = ("refund_state", known.name(), end.name());
             let mut tx = self.lanes.database().lane.begin().await?;
             if let Some(remittance) = remittance::remittance_in_tx(&mut tx, center, &row.remittance).await? {
                 let at = self.lanes.clock().now();
@@ -253,6 +309,11 @@ impl Refunds {
         }
         Ok(())
     }
+}
+
+/// The request id of a refund's outcome, whoever tells it.
+pub(super) fn outcome_id(number: &str) -> RequestId {
+    RequestId::derived(&["refund", number])
 }
 
 fn outcome(reference: &str, reason: &str) -> OutcomeFacts {
@@ -266,105 +327,4 @@ fn outcome(reference: &str, reason: &str) -> OutcomeFacts {
 fn broken(error: impl std::fmt::Display) -> LedgerError {
     tracing::error!(%error, "a refund cannot be read");
     LedgerError::Internal
-}
-
-/// A refund has its outcome. Its request id is made of its number alone, so that there is one outcome for ever.
-struct EndRefund {
-    request: Request,
-    refund: Seq,
-    channel: String,
-    end: RefundState,
-    facts: OutcomeFacts,
-}
-
-impl EndRefund {
-    fn of(center: &Center, row: &RefundRow, facts: &RefundFacts, end: RefundState, outcome: OutcomeFacts) -> EndRefund {
-        let number = refund_number(center.no, row.seq);
-        let body = format!("{number} {} {} {}", end.name(), outcome.reference, outcome.reason);
-        EndRefund {
-            request: Request {
-                id: RequestId::derived(&["refund", &number]),
-                method: METHOD,
-                body: body.into_bytes(),
-                actor: format!("gateway/{}", facts.channel),
-            },
-            refund: row.seq,
-            channel: facts.channel.clone(),
-            end,
-            facts: outcome,
-        }
-    }
-
-    async fn end(&self, tx: &mut JournalTx) -> Result<Draft, Declined> {
-        let (center, moment) = (tx.center().clone(), tx.moment());
-        let row = store::refund(tx.conn(), &center, self.refund).await?;
-        let row = row.ok_or(R::RefundNotFound { refund: self.refund })?;
-        if row.state.is_end() {
-            return Err(R::NotInTransit {
-                state: row.state.name(),
-            }
-            .into());
-        }
-        let redirected = store::redirect(tx.conn(), center.no, self.refund).await?.is_some();
-        let (kind, postings) = if self.end == RefundState::Succeeded {
-            let owner = format!("channels/{}", self.channel);
-            let clearing = account::find(tx.conn(), center.no, Code::GatewayClearing, &owner).await?;
-            let clearing = clearing.ok_or_else(|| Declined::Broken(format!("{owner} has no clearing account")))?;
-            let postings = if redirected {
-                posting::redirected(clearing, row.amount)
-            } else {
-                vec![posting::succeeded(clearing, row.amount)]
-            };
-            (TransactionKind::RefundSucceeded, postings)
-        } else if row.from_suspense {
-            let posting = posting::failed_to_suspense(row.amount);
-            (TransactionKind::RefundFailed, vec![posting])
-        } else {
-            let detainee = custody::detainee_in_tx(tx.conn(), &center, &row.detainee).await?;
-            let detainee = detainee.ok_or_else(|| Declined::Broken(format!("detainee {} is gone", row.detainee)))?;
-            (
-                TransactionKind::RefundFailed,
-                vec![posting::failed(&detainee, row.amount)],
-            )
-        };
-        if row.from_suspense {
-            let movement = match self.end {
-                RefundState::Succeeded => Movement::PaidBack,
-                _ => Movement::PutBack,
-            };
-            let told = Move {
-                payment: row.credit,
-                seq: moment.seq,
-                at: moment.recorded_at,
-                actor: &self.request.actor,
-                movement,
-                amount: row.amount,
-            };
-            suspense::move_in_tx(tx.conn(), &center, &told).await?;
-        }
-        let (at, end_seq) = (moment.recorded_at, Some(moment.seq));
-        let reason = &self.facts.reason;
-        store::insert_leg(tx.conn(), center.no, row.seq, self.end, at, reason, end_seq).await?;
-        store::delete_open(tx.conn(), center.no, row.seq).await?;
-        let closing = Closing {
-            kind: WorkKind::AbnormalRefund,
-            subject: &redirect::subject(row.seq),
-            at,
-            actor: &self.request.actor,
-            reason: self.end.name(),
-            seq: end_seq,
-        };
-        work::close_in_tx(tx.conn(), center.no, &closing).await?;
-        Ok(Draft::new(kind, postings, Facts::Outcome(self.facts.clone())).reversing(row.seq))
-    }
-}
-
-impl RareCommand for EndRefund {
-    fn request(&self) -> &Request {
-        &self.request
-    }
-
-    fn run<'a>(&'a self, tx: &'a mut JournalTx) -> BoxFuture<'a, Result<Draft, Declined>> {
-        self.end(tx).boxed()
-    }
 }

@@ -27,13 +27,14 @@ pub(super) fn succeeded(clearing: AccountNo, amount: Amount) -> Posting {
     Posting::new(chart::REFUNDS_IN_TRANSIT, clearing, amount)
 }
 
-/// The gateway paid it to the center's bank account, and the bank to the payer: Dr bank, Cr clearing; Dr refunds in transit,
-/// Cr bank.
-pub(super) fn redirected(clearing: AccountNo, amount: Amount) -> Vec<Posting> {
-    vec![
-        Posting::new(chart::BANK, clearing, amount),
-        Posting::new(chart::REFUNDS_IN_TRANSIT, chart::BANK, amount),
-    ]
+/// The gateway paid it to the center's bank account, and the payer has nothing yet: Dr bank, Cr clearing.
+pub(super) fn paid_to_center(clearing: AccountNo, amount: Amount) -> Posting {
+    Posting::new(chart::BANK, clearing, amount)
+}
+
+/// The bank paid it: Dr refunds in transit, Cr bank.
+pub(super) fn paid_by_bank(amount: Amount) -> Posting {
+    Posting::new(chart::REFUNDS_IN_TRANSIT, chart::BANK, amount)
 }
 
 /// The gateway could not pay it: Dr refunds in transit, Cr available.

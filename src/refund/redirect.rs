@@ -1,20 +1,32 @@
 //! Refunds that the gateway cannot pay to where the money came from: the payer's account is closed, say.
 //!
 //! The gateway keeps the money until somebody says where it goes. That is a work item; several people redirect it: the gateway pays
-//! it to the center's own bank account, and the center to a bank account of the payer's. It stays in transit until the gateway says
-//! that it has paid.
+//! it to the center's own bank account, and the center to the verified one of the payer's, by a payment file. It stays in transit,
+//! and the payer is owed it, until the bank has paid. Or several people put it back to where it came from.
 
 use futures::future::{BoxFuture, FutureExt as _};
 use time::OffsetDateTime;
 
-use super::{RefundRefusal as R, Refunds, ask::Payout, entity::RefundRow, store};
+use super::{
+    RefundRefusal as R, Refunds,
+    ask::Payout,
+    bank,
+    end::{EndRefund, EndedBy, Outcome},
+    entity::{RefundRow, RefundState},
+    store,
+};
 use crate::{
     approval::{Approval, Approved, Asking, Done, NewApproval, Person, Question, VALID, unreadable},
+    beneficiary::{BankAccount, Owner},
     db::Conn,
     gateway::{self, GatewayError, RefundRedirect},
     ids::Seq,
-    ledger::{Center, LedgerError, Request, center, record},
-    proto::{AbnormalRefundWork, RedirectRefundCommand, RefundFacts, WorkFacts, work_facts},
+    ledger::{Center, LedgerError, Posted, Request, center, record},
+    proto::{
+        AbnormalRefundWork, OutcomeFacts, PutRefundBackCommand, RedirectRefundCommand, RefundFacts, WorkFacts,
+        work_facts,
+    },
+    remittance,
     work::{self, NewItem, WorkKind},
 };
 
@@ -26,7 +38,6 @@ pub(super) fn subject(refund: Seq) -> String {
 /// May a refund go to a bank account?
 struct Redirect {
     refund: Seq,
-    destination: String,
 }
 
 impl Redirect {
@@ -34,9 +45,13 @@ impl Redirect {
         let row = store::refund(&mut *conn, center, self.refund).await?;
         let row = row.ok_or(R::RefundNotFound { refund: self.refund })?;
         require_abnormal(conn, center, &row).await?;
+        let (owner, account) = account_of(conn, center, &row).await?;
+        let destination = format!("{} {} {}", account.bank_name, account.masked, account.holder);
         let command = RedirectRefundCommand {
             refund: self.refund.0,
-            destination: self.destination.clone(),
+            destination: destination.clone(),
+            owner: owner.to_string(),
+            account_version: account.version,
         };
         Ok(NewApproval {
             kind: Payout::Redirect.kind().name,
@@ -44,11 +59,58 @@ impl Redirect {
             command: record::canonical(&command),
             summary: format!(
                 "Pay refund {} of {} {}, of remittance {}, to {} by the bank.",
-                self.refund, row.amount, center.currency, row.remittance, self.destination
+                self.refund, row.amount, center.currency, row.remittance, destination
             ),
             amount: Some(row.amount),
             valid: VALID,
         })
+    }
+}
+
+/// The verified account of whoever paid the remittance.
+async fn account_of(conn: &mut Conn, center: &Center, row: &RefundRow) -> Result<(Owner, BankAccount), LedgerError> {
+    let remittance = remittance::remittance_in_tx(conn, center, &row.remittance).await?;
+    let remittance = remittance.ok_or(LedgerError::Internal)?;
+    Ok(bank::require_account(conn, center, &remittance.payer).await?)
+}
+
+/// Is the money of a refund put back?
+struct PutBack {
+    refund: Seq,
+}
+
+impl PutBack {
+    async fn asked(&self, conn: &mut Conn, center: &Center) -> Result<NewApproval, LedgerError> {
+        let row = store::refund(&mut *conn, center, self.refund).await?;
+        let row = row.ok_or(R::RefundNotFound { refund: self.refund })?;
+        require_abnormal(conn, center, &row).await?;
+        let place = if row.from_suspense {
+            "into suspense".to_owned()
+        } else {
+            format!("to detainee {}", row.detainee)
+        };
+        Ok(NewApproval {
+            kind: Payout::PutBack.kind().name,
+            subject: subject(self.refund),
+            command: record::canonical(&PutRefundBackCommand { refund: self.refund.0 }),
+            summary: format!(
+                "Put {} {} of refund {}, which the gateway cannot pay, back {place}.",
+                row.amount, center.currency, self.refund
+            ),
+            amount: Some(row.amount),
+            valid: VALID,
+        })
+    }
+}
+
+impl Question for PutBack {
+    fn check<'a>(
+        &'a self,
+        conn: &'a mut Conn,
+        center: &'a Center,
+        _: OffsetDateTime,
+    ) -> BoxFuture<'a, Result<Option<NewApproval>, LedgerError>> {
+        async move { self.asked(conn, center).await.map(Some) }.boxed()
     }
 }
 
@@ -80,22 +142,56 @@ impl Question for Redirect {
 }
 
 impl Refunds {
-    /// Asks others to allow that an abnormal refund is paid to a bank account of the payer's. The second value tells that it is a
-    /// repetition.
+    /// Asks others to allow that an abnormal refund is paid to the payer's verified bank account. The second value tells that it is
+    /// a repetition.
     ///
-    /// Errors: NOT_FOUND, NOT_IN_TRANSIT, REFUND_NOT_ABNORMAL, APPROVAL_PENDING.
+    /// Errors: NOT_FOUND, NOT_IN_TRANSIT, REFUND_NOT_ABNORMAL, NO_BANK_ACCOUNT, APPROVAL_PENDING.
     pub async fn request_redirect(
         &self,
         center: &Center,
         request: Request,
         maker: Person,
-        (refund, destination): (Seq, String),
+        refund: Seq,
         reason: String,
     ) -> Result<(Approval, bool), LedgerError> {
         let asking = Asking { request, maker, reason };
-        self.approvals
-            .ask(center, &asking, &Redirect { refund, destination })
-            .await
+        self.approvals.ask(center, &asking, &Redirect { refund }).await
+    }
+
+    /// Asks others to allow that the money of an abnormal refund goes back to where it came from. The second value tells that it is a
+    /// repetition.
+    ///
+    /// Errors: NOT_FOUND, NOT_IN_TRANSIT, REFUND_NOT_ABNORMAL, APPROVAL_PENDING.
+    pub async fn request_put_back(
+        &self,
+        center: &Center,
+        request: Request,
+        maker: Person,
+        refund: Seq,
+        reason: String,
+    ) -> Result<(Approval, bool), LedgerError> {
+        let asking = Asking { request, maker, reason };
+        self.approvals.ask(center, &asking, &PutBack { refund }).await
+    }
+
+    /// Ends an abnormal refund as failed, on the word of several people.
+    pub(super) async fn put_back(&self, center: &Center, approved: Approved) -> Result<Posted, LedgerError> {
+        let told: PutRefundBackCommand = record::read_canonical(&approved.command).map_err(unreadable)?;
+        let refund = Seq(told.refund);
+        let command = EndRefund {
+            request: approved.request(Payout::PutBack.method()),
+            refund,
+            outcome: Outcome {
+                end: RefundState::Failed,
+                by: EndedBy::People,
+                facts: OutcomeFacts {
+                    reference: String::new(),
+                    reason: approved.facts.reason.clone(),
+                    approval: Some(approved.facts),
+                },
+            },
+        };
+        self.lanes.submit_rare(center, command).await
     }
 
     /// Writes down where the money goes, and tells the gateway. What the gateway did not hear it is told again when it is asked
@@ -113,6 +209,8 @@ impl Refunds {
             require_abnormal(&mut tx, center, &row).await?;
             let at = self.lanes.clock().now().max(head.recorded_at);
             store::insert_redirect(&mut tx, center.no, refund, (&told.destination, approval), at).await?;
+            let account = (told.owner.as_str(), told.account_version);
+            bank::insert_payout(&mut tx, center.no, refund, account, approval).await?;
             tx.commit().await?;
         } else {
             drop(tx);
@@ -156,6 +254,7 @@ impl Refunds {
             };
             let item = NewItem::new(WorkKind::AbnormalRefund, subject(row.seq), facts, at);
             work::raise_in_tx(&mut tx, center.no, &item).await?;
+            store::insert_leg(&mut tx, center.no, row.seq, RefundState::Abnormal, at, reason, None).await?;
             tx.commit().await?;
         }
         Ok(None)
@@ -190,10 +289,9 @@ impl Refunds {
         }
     }
 
-    /// Where a refund goes instead, if people have said.
+    /// The bank account that a refund goes to instead, masked, if people have said.
     pub(super) async fn redirected_to(&self, center: &Center, refund: Seq) -> Result<Option<String>, LedgerError> {
         let mut conn = self.lanes.database().read.acquire().await?;
-        let found = store::redirect(&mut conn, center.no, refund).await?;
-        Ok(found.map(|found| found.destination))
+        Ok(store::paid_to(&mut conn, center.no, refund).await?)
     }
 }

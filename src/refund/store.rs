@@ -145,12 +145,16 @@ pub async fn succeeded_in_tx(
 ) -> sqlx::Result<Vec<SucceededRefund>> {
     let seqs: Vec<i64> = refunds.iter().map(|seq| seq.0).collect();
     sqlx::query!(
-        "select f.seq, f.amount, l.at, t.seq as end_seq, t.record
-         from refund_leg l
-         join refund f on f.center_id = l.center_id and f.seq = l.seq
-         join journal_transaction t on t.center_id = l.center_id and t.seq = l.end_seq
-         where l.center_id = $1 and l.state = 'SUCCEEDED' and f.channel = $2
-           and (l.seq = any($3) or l.at >= $4 and l.at < $5)",
+        r#"select f.seq, f.amount, l.at as "at!", t.seq as end_seq, t.record
+         from (select seq, at, end_seq from refund_leg g
+               where center_id = $1 and state = 'SUCCEEDED'
+                 and not exists (select from refund_redirect_paid d where d.center_id = $1 and d.seq = g.seq)
+               union all
+               -- To the center, which is what the gateway's bill tells.
+               select seq, paid_at, paid_seq from refund_redirect_paid where center_id = $1) l
+         join refund f on f.center_id = $1 and f.seq = l.seq
+         join journal_transaction t on t.center_id = $1 and t.seq = l.end_seq
+         where f.channel = $2 and (l.seq = any($3) or l.at >= $4 and l.at < $5)"#,
         center.no.0,
         channel,
         &seqs,
@@ -176,9 +180,44 @@ pub async fn succeeded_in_tx(
     .collect()
 }
 
+/// The states that a refund has reached, in the order of time.
+pub(super) async fn steps(
+    db: impl PgExecutor<'_>,
+    center: CenterNo,
+    refund: Seq,
+) -> sqlx::Result<Vec<(RefundState, OffsetDateTime, String)>> {
+    let rows = sqlx::query!(
+        "select state, at, detail from refund_leg where center_id = $1 and seq = $2",
+        center.0,
+        refund.0,
+    )
+    .fetch_all(db)
+    .await?;
+    let step = |row: (String, OffsetDateTime, String)| Some((RefundState::from_name(&row.0)?, row.1, row.2));
+    let mut steps: Vec<_> = rows
+        .into_iter()
+        .filter_map(|row| step((row.state, row.at, row.detail)))
+        .collect();
+    steps.sort_by_key(|(state, at, _)| (*at, *state));
+    Ok(steps)
+}
+
+/// The bank account that a refund goes to, masked.
+pub(super) async fn paid_to(conn: &mut PgConnection, center: CenterNo, refund: Seq) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
+        "select a.masked from refund_payout p
+         join bank_account b on b.center_id = p.center_id and b.owner = p.owner and b.version = p.account_version
+         join bank_account_asked a on a.center_id = b.center_id and a.request_id = b.request_id
+         where p.center_id = $1 and p.seq = $2",
+        center.0,
+        refund.0,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// Where a refund goes that the gateway cannot pay.
 pub(super) struct RedirectRow {
-    pub destination: String,
     pub approval: i64,
 }
 
@@ -189,7 +228,7 @@ pub(super) async fn redirect(
 ) -> sqlx::Result<Option<RedirectRow>> {
     sqlx::query_as!(
         RedirectRow,
-        "select destination, approval_no as approval from refund_redirect where center_id = $1 and seq = $2",
+        "select approval_no as approval from refund_redirect where center_id = $1 and seq = $2",
         center.0,
         refund.0,
     )

@@ -41,6 +41,20 @@ pub enum Meaning {
     },
 }
 
+impl Meaning {
+    /// In a word.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Meaning::Remitted { .. } => "REMITTED",
+            Meaning::Other => "OTHER",
+            Meaning::Spent => "SPENT",
+            Meaning::Refunded { .. } => "REFUNDED",
+            Meaning::Reversed { .. } => "REVERSED",
+            Meaning::Restored { .. } => "RESTORED",
+        }
+    }
+}
+
 /// One posting to or from the available account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Movement {
@@ -119,6 +133,17 @@ impl Unspent {
         self.index_of(remittance)
             .and_then(|index| self.layers.get(index))
             .map_or((zero, zero), |layer| (layer.unspent, layer.refunded))
+    }
+
+    /// Which transactions have used a layer, by its place among [`Unspent::layers`], and how much of it; what came back is left out.
+    pub fn uses(&self, index: usize) -> Vec<(Seq, Amount)> {
+        let of_layer = |(seq, taken): (&Seq, &Taken)| {
+            let parts = taken.parts.iter().filter(|(layer, _)| *layer == index);
+            parts.map(|(_, part)| (*seq, *part)).collect::<Vec<_>>()
+        };
+        let mut uses: Vec<(Seq, Amount)> = self.taken.iter().flat_map(of_layer).collect();
+        uses.sort_by_key(|(seq, _)| *seq);
+        uses
     }
 
     fn index_of(&self, remittance: &str) -> Option<usize> {

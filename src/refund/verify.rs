@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use futures::future::{BoxFuture, FutureExt as _};
 use rust_decimal::Decimal;
 
-use super::{RefundState, ReleaseEnd};
+use super::{RETURN_METHOD, RefundState, ReleaseEnd};
 use crate::{
+    approval::person_of,
     custody::DetaineeState,
     db::Conn,
     ledger::{
@@ -34,6 +35,7 @@ impl Check for RefundsCheck {
             }
             refunds(conn, page).await?;
             refund_ends(conn, page).await?;
+            redirects_paid(conn, page).await?;
             releases(conn, page).await?;
             release_ends(conn, page).await?;
             reversals(conn, page).await
@@ -79,6 +81,11 @@ impl RefundsCheck {
             let parties = [Owner::detainee(&facts.detainee), Owner::channel(&facts.channel)];
             page.parties(record, &parties)?;
             self.refunds.insert(record.seq, parties);
+        } else if record.kind() == TransactionKind::RefundRedirected {
+            let parties = self.refunds.get(&record.reverses);
+            let parties =
+                parties.ok_or_else(|| page.differs(record, format!("refund {} is not in transit", record.reverses)))?;
+            page.parties(record, parties)?;
         } else if refund_end(record).is_some() {
             let parties = self
                 .refunds
@@ -142,7 +149,8 @@ impl RefundsCheck {
 
 async fn refunds(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     let rows = sqlx::query!(
-        r#"select f.seq, f.remittance_id, f.detainee_id, f.channel, f.amount, f.from_suspense, f.credit_seq, l.at as "requested_at?", t.record as "credit?"
+        r#"select f.seq, f.remittance_id, f.detainee_id, f.channel, f.amount, f.from_suspense, f.credit_seq, f.approval_no, f.by_itself,
+                  l.at as "requested_at?", t.record as "credit?"
            from refund f
            left join refund_leg l on l.center_id = f.center_id and l.seq = f.seq and l.state = 'REQUESTED'
            left join journal_transaction t on t.center_id = f.center_id and t.seq = f.credit_seq
@@ -166,7 +174,11 @@ async fn refunds(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
         };
         let suspense = row.from_suspense.then_some(row.credit_seq);
         let of = (row.remittance_id, credited, row.detainee_id, row.channel, suspense);
-        stored.insert(row.seq, (of, row.amount, row.requested_at.map(record::timestamp)));
+        let allowed = (row.approval_no, row.by_itself);
+        stored.insert(
+            row.seq,
+            (of, allowed, row.amount, row.requested_at.map(record::timestamp)),
+        );
     }
     let mut explained = BTreeMap::new();
     for record in page.records {
@@ -179,7 +191,12 @@ async fn refunds(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
                 (record.reverses != 0).then_some(record.reverses),
             );
             let amount = page.amount(record, &facts.amount)?;
-            explained.insert(record.seq, (of, amount, record.recorded_at));
+            let approval = facts.rejection.as_ref().or(facts.approval.as_ref());
+            let allowed = (
+                approval.map(|approval| approval.approval),
+                record.method == RETURN_METHOD,
+            );
+            explained.insert(record.seq, (of, allowed, amount, record.recorded_at));
         }
     }
     page.same_rows("refund", &explained, &stored)
@@ -187,8 +204,8 @@ async fn refunds(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
 
 async fn refund_ends(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     let rows = sqlx::query!(
-        r#"select l.seq, l.state, l.at, l.detail, l.end_seq as "end_seq!", r.seq is not null as "is_redirected!"
-           from refund_leg l left join refund_redirect r on r.center_id = l.center_id and r.seq = l.seq
+        r#"select l.seq, l.state, l.at, l.detail, l.end_seq as "end_seq!", r.seq is not null as "by_bank!"
+           from refund_leg l left join refund_payout r on r.center_id = l.center_id and r.seq = l.seq
            where l.center_id = $1 and l.end_seq > $2 and l.end_seq <= $3"#,
         page.center.no.0,
         page.after.0,
@@ -200,56 +217,99 @@ async fn refund_ends(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError
         .into_iter()
         .map(|row| {
             let key = format!("{} {}", row.seq, row.state);
-            // Whatever is redirected and paid goes by the bank.
-            let by_bank = row.is_redirected && row.state == RefundState::Succeeded.name();
+            // Whatever has an account to go to is paid by the bank.
+            let by_bank = row.by_bank && row.state == RefundState::Succeeded.name();
             (key, (row.end_seq, row.detail, Some(record::timestamp(row.at)), by_bank))
         })
         .collect();
     let explained = page.records.iter().filter_map(|record| {
         let (end, facts) = refund_end(record)?;
         let key = format!("{} {}", record.reverses, end.name());
-        let by_bank = record.postings.iter().any(|leg| leg.debit == chart::BANK.0);
+        let by_bank = record.postings.iter().any(|leg| leg.credit == chart::BANK.0);
         Some((key, (record.seq, facts.reason.clone(), record.recorded_at, by_bank)))
     });
     page.same_rows("refund_leg", &explained.collect(), &stored)
 }
 
-async fn reversals(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+/// What the gateway has paid to the center, and nobody else's word for it.
+async fn redirects_paid(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     let rows = sqlx::query!(
-        "select credit_seq, seq from credit_reversal where center_id = $1 and seq > $2 and seq <= $3",
+        "select seq, paid_seq, gateway_refund, paid_at from refund_redirect_paid
+         where center_id = $1 and paid_seq > $2 and paid_seq <= $3",
         page.center.no.0,
         page.after.0,
         page.through.0,
     )
     .fetch_all(conn)
     .await?;
-    let stored = rows.into_iter().map(|row| (row.credit_seq, row.seq)).collect();
+    let stored = rows
+        .into_iter()
+        .map(|row| {
+            let told = (row.paid_seq, row.gateway_refund, Some(record::timestamp(row.paid_at)));
+            (row.seq, told)
+        })
+        .collect();
+    let explained = page.records.iter().filter_map(|record| match &record.facts {
+        Some(Facts::Outcome(facts)) if record.kind() == TransactionKind::RefundRedirected => {
+            let told = (record.seq, facts.reference.clone(), record.recorded_at);
+            Some((record.reverses, told))
+        }
+        _ => None,
+    });
+    page.same_rows("refund_redirect_paid", &explained.collect(), &stored)
+}
+
+async fn reversals(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    let rows = sqlx::query!(
+        "select credit_seq, seq, approval_no from credit_reversal where center_id = $1 and seq > $2 and seq <= $3",
+        page.center.no.0,
+        page.after.0,
+        page.through.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    let stored = rows
+        .into_iter()
+        .map(|row| (row.credit_seq, (row.seq, row.approval_no)))
+        .collect();
     let reversed = page
         .records
         .iter()
         .filter(|record| record.kind() == TransactionKind::CreditReversed);
-    let explained = reversed.map(|record| (record.reverses, record.seq)).collect();
+    let approval = |record: &JournalRecord| match &record.facts {
+        Some(Facts::CreditReversal(facts)) => facts.approval.as_ref().map_or(0, |approval| approval.approval),
+        _ => 0,
+    };
+    let explained = reversed
+        .map(|record| (record.reverses, (record.seq, approval(record))))
+        .collect();
     page.same_rows("credit_reversal", &explained, &stored)
 }
 
 async fn releases(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     let rows = sqlx::query!(
-        "select seq, detainee_id, amount from release where center_id = $1 and seq > $2 and seq <= $3",
+        "select seq, detainee_id, amount, opened_by, approval_no from release where center_id = $1 and seq > $2 and seq <= $3",
         page.center.no.0,
         page.after.0,
         page.through.0,
     )
     .fetch_all(conn)
     .await?;
-    let stored: BTreeMap<i64, (String, Decimal)> = rows
+    type Row = (String, Decimal, String, Option<i64>);
+    let stored: BTreeMap<i64, Row> = rows
         .into_iter()
-        .map(|row| (row.seq, (row.detainee_id, row.amount)))
+        .map(|row| {
+            let told = (row.detainee_id, row.amount, row.opened_by, row.approval_no);
+            (row.seq, told)
+        })
         .collect();
     let mut explained = BTreeMap::new();
     for record in page.records {
         if let Some(Facts::Release(facts)) = &record.facts {
             let amount = page.amount(record, &facts.amount)?;
-            explained.insert(record.seq, (facts.detainee.clone(), amount));
+            let approval = facts.approval.as_ref().map(|approval| approval.approval);
+            let told = (facts.detainee.clone(), amount, person_of(&record.actor), approval);
+            explained.insert(record.seq, told);
         }
     }
     page.same_rows("release", &explained, &stored)

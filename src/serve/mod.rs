@@ -20,6 +20,7 @@ use crate::{
         tls::Door,
     },
     approval::{Desk, Runner},
+    beneficiary::Beneficiaries,
     clock::Clock,
     commissary::Commissary,
     config::{Config, Server},
@@ -98,10 +99,14 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let runners = unmatched.runners().into_iter().chain(reviews).chain(refunds.runners());
     let runners = runners.chain(distributions.runners()).chain(commissary.runners());
     let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
-    let payments = Payments::new(lanes.clone(), settlements.clone(), banks::open(config)?);
+    let beneficiaries = Beneficiaries::new(lanes.clone(), payers.clone());
+    let paid = (settlements.clone(), refunds.clone(), beneficiaries.clone());
+    let payments = Payments::new(lanes.clone(), paid, banks::open(config)?);
     let offline_sales = OfflineSales::new(lanes.clone());
-    let paying = [settlements.runner(), contracts.runner(), payments.runner()];
-    let runners = runners.chain(paying).chain([offline_sales.runner()]);
+    let bank = [settlements.runner(), contracts.runner(), payments.runner()];
+    let runners = runners
+        .chain(bank)
+        .chain([beneficiaries.runner(), offline_sales.runner()]);
     let desk = Desk::new(lanes.clone(), runners);
     let router = server::router(Doors {
         lanes: lanes.clone(),
@@ -113,6 +118,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         settlements,
         contracts,
         payments,
+        beneficiaries,
         refunds: refunds.clone(),
         reconciliations,
         desk: desk.clone(),

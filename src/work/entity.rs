@@ -99,6 +99,27 @@ const REDIRECT_STEPS: &[Step] = &[
     },
 ];
 
+/// The rules of refunds that the bank has to pay.
+const REFUND_PAYOUT: Rules = Rules {
+    title: "refund that the bank has to pay",
+    title_zh: "待银行支付的退款",
+    priority: 2,
+    deadline_hours: 72,
+    by_hand: false,
+    steps: &[
+        Step {
+            after_hours: 0,
+            action: "put it into a payment file",
+            action_zh: "制作付款文件",
+        },
+        Step {
+            after_hours: 48,
+            action: "read the bank's answer, or ask the bank",
+            action_zh: "导入银行回单或联系银行",
+        },
+    ],
+};
+
 /// The rules of what a file of the bank's says failed.
 const PAYMENT_REJECTED: Rules = Rules {
     title: "payments that the bank says failed",
@@ -225,6 +246,7 @@ pub fn rules(kind: WorkKind) -> Rules {
         WorkKind::OfflineSale => OFFLINE_SALE,
         WorkKind::OfflineEvidence => OFFLINE_EVIDENCE,
         WorkKind::OfflineGap => OFFLINE_GAP,
+        WorkKind::RefundPayout => REFUND_PAYOUT,
         WorkKind::Contradiction | WorkKind::Unspecified => Rules {
             title: "the gateway contradicts our books",
             title_zh: "网关信息不一致",

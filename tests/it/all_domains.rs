@@ -5,6 +5,7 @@ use std::sync::Arc;
 use custody_ledger::{
     approval::{Answered, Desk, Person, Verdict},
     bank::{Banks, CenterBank, Iso20022Channel, Pain001, Party},
+    beneficiary::Beneficiaries,
     clock::Clock,
     contract::Contracts,
     distribution::Distributions,
@@ -58,7 +59,7 @@ pub struct House {
 /// The center's account at its bank.
 pub const DEBTOR: &str = "6222020000000000001";
 
-fn banks() -> Banks {
+pub fn banks() -> Banks {
     let debtor = Party {
         holder: "C1".into(),
         number: DEBTOR.into(),
@@ -89,7 +90,15 @@ impl House {
         let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
         House {
             desk: others::desk(process, &refunds),
-            payments: Payments::new(lanes.clone(), settlements.clone(), banks()),
+            payments: Payments::new(
+                lanes.clone(),
+                (
+                    settlements.clone(),
+                    refunds.clone(),
+                    Beneficiaries::new(lanes.clone(), process.payers.clone()),
+                ),
+                banks(),
+            ),
             settlements,
             contracts,
             remittances: Remittances::new(lanes.clone(), custody.clone(), channels.clone()),
@@ -219,7 +228,7 @@ impl Economy {
         let request = request_with(request, "test/Refund", format!("{remittance} {amount}").as_bytes());
         let remittance = RemittanceId::parse(remittance).unwrap();
         let refunds = &self.house.refunds;
-        let new = NewRefund::of(remittance, cny(amount), "wrong person");
+        let new = NewRefund::of(remittance, cny(amount), "wrong person").consented("C-1");
         let answered = refunds
             .request_refund(&self.world.center, request, others::maker(), new)
             .await;

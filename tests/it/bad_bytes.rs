@@ -61,8 +61,10 @@ ContractService/ProposeVendorAccount  name=centers/C1/vendors/V1 account.holder=
 ContractService/ProposeVendorAccount  name=centers/C1/vendors/V1 account.holder=!$t account.number=62220210 account.bank_code=1 reason=a request_id=$id
 ContractService/ProposeVendorAccount  name=centers/C1/vendors/V1 account.holder=A account.number=62220210 account.bank_code=1 account.bank_name=$t reason=a request_id=$id
 RefundService/CreateRefund            parent=centers/C1 remittance=centers/C1/remittances/R1 amount.currency_code=CNY amount.amount=1 reason=!$t request_id=$id
-RefundService/RedirectRefund          name=centers/C1/refunds/1 destination=!$t reason=ok request_id=$id
-RefundService/RedirectRefund          name=centers/C1/refunds/1 destination=ok reason=!$t request_id=$id
+RefundService/RedirectRefund          name=centers/C1/refunds/1 reason=!$t request_id=$id
+RefundService/PutRefundBack           name=centers/C1/refunds/1 reason=!$t request_id=$id
+BeneficiaryService/ProposeBankAccount parent=centers/C1/payers/P1 account.holder=!$t account.number=62220210 account.bank_code=1 reason=a request_id=$id
+BeneficiaryService/ProposeBankAccount parent=centers/C1/payers/P1 account.holder=A account.number=62220210 account.bank_code=1 reason=!$t request_id=$id
 OfflineSalesService/ChargeOfflineSale   name=centers/C1/terminals/T1/offlineSales/1 reason=!$t request_id=$id
 OfflineSalesService/ProposeOfflineSaleWriteOff  name=centers/C1/terminals/T1/offlineSales/1 reason=!$t request_id=$id
 OfflineSalesService/DismissOfflineSale  name=centers/C1/terminals/T1/offlineSales/1 reason=!$t request_id=$id

@@ -127,6 +127,8 @@ const AMOUNTS: [AmountRow; 22] = [
         may_be_left_out: false,
         make: |amount| {
             CreateRefundRequest {
+                by_bank: false,
+                consent: Some(custody_ledger::proto::DetaineeConsent::scanned("C-1")),
                 parent: "centers/C1".into(),
                 remittance: "centers/C1/remittances/R0000000000000001".into(),
                 amount,

@@ -98,7 +98,10 @@ RefundService/GetUnspent               detainee=!centers/C1/detainees/D1 payer=?
 RefundService/CreateRefund             parent=^centers/C1 remittance=@centers/C1/remittances/R1 amount.currency_code=CNY amount.amount=1 reason=wrong request_id=$id
 RefundService/GetRefund                name=!centers/C1/refunds/1
 RefundService/RefreshRefund            name=!centers/C1/refunds/1
-RefundService/RedirectRefund           name=!centers/C1/refunds/1 destination=bank reason=told request_id=$id
+RefundService/RedirectRefund           name=!centers/C1/refunds/1 reason=told request_id=$id
+RefundService/PutRefundBack            name=!centers/C1/refunds/1 reason=told request_id=$id
+BeneficiaryService/ProposeBankAccount  parent=!centers/C1/detainees/D1 account.holder=A account.number=62220210 account.bank_code=1 reason=card request_id=$id
+BeneficiaryService/ListBankAccounts    parent=!centers/C1/detainees/D1
 RefundService/ListRefunds              parent=^centers/C1 detainee=?centers/C1/detainees/D1 remittance=?centers/C1/remittances/R1
 RefundService/CreateRelease            parent=^centers/C1 detainee=@centers/C1/detainees/D1 destination=desk request_id=$id
 RefundService/GetRelease               name=!centers/C1/releases/1
@@ -421,6 +424,8 @@ async fn a_payer_reads_the_refunds_of_their_own_remittances() {
     for detainee in ["D1", "D3"] {
         let remittance = hall.remit(detainee, "20.00").await.name;
         let asked = CreateRefundRequest {
+            by_bank: false,
+            consent: Some(custody_ledger::proto::DetaineeConsent::scanned("C-1")),
             parent: "centers/C1".into(),
             remittance: remittance.clone(),
             amount: money("5.00"),

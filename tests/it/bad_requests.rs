@@ -122,6 +122,8 @@ fn payment_file(request_id: &str, execution_date: &str) -> Vec<u8> {
 
 fn refund(request_id: &str, remittance: &str, amount: &str, reason: &str) -> Vec<u8> {
     CreateRefundRequest {
+        by_bank: false,
+        consent: Some(custody_ledger::proto::DetaineeConsent::scanned("C-1")),
         parent: "centers/C1".into(),
         remittance: format!("centers/C1/remittances/{remittance}"),
         amount: money(amount),
@@ -142,11 +144,34 @@ fn release(request_id: &str, detainee: &str, destination: &str) -> Vec<u8> {
     .encode_to_vec()
 }
 
-fn redirect(request_id: &str, destination: &str) -> Vec<u8> {
+fn redirect(request_id: &str, reason: &str) -> Vec<u8> {
     RedirectRefundRequest {
         name: "centers/C1/refunds/9".into(),
-        destination: destination.into(),
-        reason: "the payer showed the card".into(),
+        reason: reason.into(),
+        request_id: request_id.into(),
+    }
+    .encode_to_vec()
+}
+
+fn put_back(request_id: &str, reason: &str) -> Vec<u8> {
+    PutRefundBackRequest {
+        name: "centers/C1/refunds/9".into(),
+        reason: reason.into(),
+        request_id: request_id.into(),
+    }
+    .encode_to_vec()
+}
+
+fn bank_account(request_id: &str, number: &str) -> Vec<u8> {
+    ProposeBankAccountRequest {
+        parent: "centers/C1/payers/P1".into(),
+        account: Some(BankAccount {
+            holder: "Somebody else".into(),
+            number: number.into(),
+            bank_code: "102100099996".into(),
+            bank_name: String::new(),
+        }),
+        reason: "card".into(),
         request_id: request_id.into(),
     }
     .encode_to_vec()
@@ -182,7 +207,7 @@ fn requests() -> impl Iterator<Item = RequestRow> {
 }
 
 /// Some succeed and some are refused: either is an outcome that stands for ever.
-const REQUESTS: [RequestRow; 16] = [
+const REQUESTS: [RequestRow; 18] = [
     RequestRow {
         method: "RemittanceService/CreateRemittance",
         make: |id| remittance(id, "D1", "10"),
@@ -245,9 +270,21 @@ const REQUESTS: [RequestRow; 16] = [
     },
     RequestRow {
         method: "RefundService/RedirectRefund",
-        make: |id| redirect(id, "ICBC 6222"),
-        other: |id| redirect(id, "ICBC 7788"),
-        fields: "destination",
+        make: |id| redirect(id, "closed"),
+        other: |id| redirect(id, "lost"),
+        fields: "reason",
+    },
+    RequestRow {
+        method: "RefundService/PutRefundBack",
+        make: |id| put_back(id, "closed"),
+        other: |id| put_back(id, "lost"),
+        fields: "reason",
+    },
+    RequestRow {
+        method: "BeneficiaryService/ProposeBankAccount",
+        make: |id| bank_account(id, "6222021001116245702"),
+        other: |id| bank_account(id, "6222021001116245703"),
+        fields: "account",
     },
     RequestRow {
         method: "RefundService/CreateRelease",

@@ -113,6 +113,8 @@ async fn an_advance_is_repaid_and_a_wrong_credit_owes_it_again() {
 
     // Its payer gets it out of suspense, and not out of the account.
     let refund = |transaction: &str| CreateRefundRequest {
+        by_bank: false,
+        consent: Some(custody_ledger::proto::DetaineeConsent::scanned("C-1")),
         parent: "centers/C1".into(),
         remittance: wrong.name.clone(),
         amount: money("100.00"),

@@ -11,6 +11,7 @@ use custody_ledger::{
     },
     approval::Desk,
     bank::Banks,
+    beneficiary::Beneficiaries,
     clock::Clock,
     commissary::ReturnLine,
     contract::Contracts,
@@ -70,9 +71,18 @@ impl House {
             contracts: Contracts::new(world.process.lanes.clone()),
             payments: Payments::new(
                 world.process.lanes.clone(),
-                Settlements::new(world.process.lanes.clone()),
+                (
+                    Settlements::new(world.process.lanes.clone()),
+                    Refunds::new(
+                        world.process.lanes.clone(),
+                        world.process.custody.clone(),
+                        Channels::default(),
+                    ),
+                    Beneficiaries::new(world.process.lanes.clone(), world.process.payers.clone()),
+                ),
                 Banks::default(),
             ),
+            beneficiaries: Beneficiaries::new(world.process.lanes.clone(), world.process.payers.clone()),
             refunds: Refunds::new(
                 world.process.lanes.clone(),
                 world.process.custody.clone(),

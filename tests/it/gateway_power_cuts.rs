@@ -84,6 +84,8 @@ impl Caller {
 
         let request_id = Uuid::new_v4();
         let asked = CreateRefundRequest {
+            by_bank: false,
+            consent: Some(custody_ledger::proto::DetaineeConsent::scanned("C-1")),
             parent: "centers/C1".into(),
             remittance: credited.name,
             amount: money("5.00"),
@@ -219,6 +221,8 @@ async fn while_the_gateway_is_away_an_order_waits_and_a_refund_is_set_aside() {
     let refused = hall.refused("no gateway", create, new.encode_to_vec()).await;
     assert!(refused.is(Code::Unavailable, "GATEWAY_UNAVAILABLE"), "{refused:?}");
     let asked = CreateRefundRequest {
+        by_bank: false,
+        consent: Some(custody_ledger::proto::DetaineeConsent::scanned("C-1")),
         parent: "centers/C1".into(),
         remittance: remitted.name,
         amount: money("5.00"),

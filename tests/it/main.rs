@@ -84,6 +84,7 @@ mod privileges;
 mod purchase;
 mod reconciliation;
 mod refund;
+mod refunds_by_bank;
 mod remittance;
 mod scenarios;
 mod service;

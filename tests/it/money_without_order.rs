@@ -242,6 +242,8 @@ async fn an_identity_number_told_by_mistake_is_refused_and_nowhere_kept() {
         ..credit_of(&Uuid::new_v4().to_string(), &sum.name, "D1")
     };
     let refund = CreateRefundRequest {
+        by_bank: false,
+        consent: Some(custody_ledger::proto::DetaineeConsent::scanned("C-1")),
         parent: "centers/C1".into(),
         remittance: remitted.name.clone(),
         amount: money("1"),
@@ -438,6 +440,8 @@ async fn a_payment_in_suspense_is_in_the_queue_as_long_as_it_is_there() {
     assert_eq!(queued().await, std::slice::from_ref(&extra.transaction));
     for (amount, failed, left) in [("20.00", false, 1), ("30.00", true, 1), ("30.00", false, 0)] {
         let ask = CreateRefundRequest {
+            by_bank: false,
+            consent: Some(custody_ledger::proto::DetaineeConsent::scanned("C-1")),
             parent: "centers/C1".into(),
             remittance: order.name.clone(),
             amount: money(amount),

@@ -4,6 +4,7 @@ use custody_ledger::{
     access::{Role, Scope},
     approval::{Answered, Approval, ApprovalState, Desk, End, Person, Verdict},
     bank::Banks,
+    beneficiary::Beneficiaries,
     contract::Contracts,
     distribution::Distributions,
     ids::CenterId,
@@ -34,10 +35,17 @@ pub fn desk(process: &Process, refunds: &Refunds) -> Desk {
         .chain(distributions.runners())
         .chain(process.commissary.runners());
     let settlements = Settlements::new(lanes.clone());
+    let beneficiaries = Beneficiaries::new(lanes.clone(), process.payers.clone());
     let vendors = [
         settlements.runner(),
         Contracts::new(lanes.clone()).runner(),
-        Payments::new(lanes.clone(), settlements.clone(), Banks::default()).runner(),
+        Payments::new(
+            lanes.clone(),
+            (settlements.clone(), refunds.clone(), beneficiaries.clone()),
+            Banks::default(),
+        )
+        .runner(),
+        beneficiaries.runner(),
     ];
     Desk::new(lanes, runners.chain(vendors))
 }

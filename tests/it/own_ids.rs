@@ -47,6 +47,8 @@ async fn an_outcome_whose_id_is_taken_is_not_taken_for_recorded() {
     let hall = Hall::open().await;
     let remitted = hall.remit("D3", "50.00").await;
     let asked = CreateRefundRequest {
+        by_bank: false,
+        consent: Some(custody_ledger::proto::DetaineeConsent::scanned("C-1")),
         parent: "centers/C1".into(),
         remittance: remitted.name,
         amount: money("5.00"),

@@ -35,6 +35,8 @@ fn new_id() -> String {
 
 fn refund_of(remittance: &str, amount: &str) -> CreateRefundRequest {
     CreateRefundRequest {
+        by_bank: false,
+        consent: Some(custody_ledger::proto::DetaineeConsent::scanned("C-1")),
         parent: "centers/C1".into(),
         remittance: remittance.into(),
         amount: money(amount),

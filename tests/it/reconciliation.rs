@@ -132,7 +132,7 @@ impl Bench {
             .create(
                 center,
                 request("test/Refund", b""),
-                NewRefund::of(remittance.id.clone(), cny(amount), "r"),
+                NewRefund::of(remittance.id.clone(), cny(amount), "r").consented("C-1"),
             )
             .await
             .unwrap();

@@ -185,7 +185,7 @@ impl Bench {
         amount: &str,
     ) -> Result<Posted, LedgerError> {
         let id = RemittanceId::parse(remittance).unwrap();
-        let new = NewRefund::of(id, cny(amount), "wrong person");
+        let new = NewRefund::of(id, cny(amount), "wrong person").consented("C-1");
         refunds.create(&self.world.center, asked, new).await
     }
 

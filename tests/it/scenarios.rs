@@ -484,7 +484,7 @@ impl Scenario {
             } => {
                 let new = NewRefund {
                     suspense: Some(*reversal),
-                    ..NewRefund::of(self.remittances[remittance].clone(), cny(amount), "wrong person")
+                    ..NewRefund::of(self.remittances[remittance].clone(), cny(amount), "wrong person").consented("C-1")
                 };
                 // By somebody else than who took it back.
                 let request = Request {

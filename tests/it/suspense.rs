@@ -17,6 +17,8 @@ use crate::whole_service::{self, Hall, money};
 
 fn refund_of(remittance: &str, transaction: &str, amount: &str) -> CreateRefundRequest {
     CreateRefundRequest {
+        by_bank: false,
+        consent: Some(custody_ledger::proto::DetaineeConsent::scanned("C-1")),
         parent: "centers/C1".into(),
         remittance: remittance.into(),
         amount: money(amount),

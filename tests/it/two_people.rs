@@ -40,6 +40,8 @@ fn new_id() -> String {
 
 fn refund_of(remittance: &str, transaction: &str, amount: &str) -> CreateRefundRequest {
     CreateRefundRequest {
+        by_bank: false,
+        consent: Some(custody_ledger::proto::DetaineeConsent::scanned("C-1")),
         parent: "centers/C1".into(),
         remittance: remittance.into(),
         amount: money(amount),
@@ -422,7 +424,8 @@ async fn the_database_itself_lets_nobody_do_it_alone() {
         .confirm_release(center, request("test/Confirm", b""), Seq(release), "B1".into())
         .await;
     assert_eq!(refused.map_err(|error| reason(&error)).unwrap_err(), "MAKER_IS_CHECKER");
-    let missing = NewRefund::of(custody_ledger::ids::RemittanceId::parse("R9").unwrap(), cny("1"), "x");
+    let missing =
+        NewRefund::of(custody_ledger::ids::RemittanceId::parse("R9").unwrap(), cny("1"), "x").consented("C-1");
     let missing = house.refunds.create(center, request("test/Refund", b""), missing).await;
     assert!(matches!(missing, Err(LedgerError::Refused { .. })));
     world.verified().await;

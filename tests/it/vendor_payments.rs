@@ -8,6 +8,7 @@ use custody_ledger::{
     ids::{Seq, VendorId},
     ledger::{LedgerError, Request, transaction},
     money::Currency,
+    payment::Paying,
     proto::journal_record::Facts,
     verification,
     work::{ItemFilter, WorkQueue},
@@ -237,8 +238,8 @@ async fn commission_is_kept_once_and_a_rejected_payment_is_owed_again() {
     let content = economy.house.payments.content(&center, number).await.unwrap();
     let (told, payments) = economy.house.payments.file(&center, number).await.unwrap();
     assert_eq!(
-        (told.total, told.count, payments[0].settlement),
-        (cny("9.70"), 1, settlement)
+        (told.total, told.count, payments[0].paying),
+        (cny("9.70"), 1, Paying::Settlement(settlement))
     );
     // The journal has its hash, and no account number.
     let mut conn = economy.world.process.database.read.acquire().await.unwrap();
@@ -338,7 +339,10 @@ async fn commission_is_kept_once_and_a_rejected_payment_is_owed_again() {
             .read_status(&center, &contradicting.status, "finance/f")
             .await
             .unwrap();
-        assert_eq!((read.repeated, read.contradictions), (repeated, vec![next]));
+        assert_eq!(
+            (read.repeated, read.contradictions),
+            (repeated, vec![Paying::Settlement(next)])
+        );
     }
     assert_eq!(last_seq(&economy).await, seq);
     assert_eq!(open_items(&economy).await, [format!("settlements/{next}")]);

@@ -20,6 +20,7 @@ use crate::{
     distribution::parse_percent,
     ids::VendorId,
     ledger::Center,
+    payer::Payers,
     proto::{
         Approval, AskedVendorAccount, BankAccount, GetVendorContractRequest, ListVendorAccountsRequest,
         ListVendorAccountsResponse, ListVendorTermsRequest, ListVendorTermsResponse, ProposeVendorAccountRequest,
@@ -41,15 +42,17 @@ pub struct ContractApi {
     contracts: Contracts,
     desk: Desk,
     custody: Custody,
+    payers: Payers,
 }
 
 impl ContractApi {
-    /// The service; approvals are told in the words of the desk.
-    pub fn new(contracts: Contracts, desk: Desk, custody: Custody) -> ContractApi {
+    /// The service; approvals are told in the words of the desk, and `payers` have the keys by which numbers are hashed.
+    pub fn new(contracts: Contracts, desk: Desk, custody: Custody, payers: Payers) -> ContractApi {
         ContractApi {
             contracts,
             desk,
             custody,
+            payers,
         }
     }
 
@@ -64,7 +67,7 @@ impl ContractApi {
     }
 }
 
-fn account_in(account: Option<&BankAccount>) -> Result<Account, Refusal> {
+pub(super) fn account_in(account: Option<&BankAccount>) -> Result<Account, Refusal> {
     let account = account.ok_or_else(|| invalid_field("account", "is required"))?;
     let name = |name: String, field: &str| {
         if name.chars().count() > NAME_CHARS_MAX {
@@ -203,7 +206,12 @@ impl ContractService for ContractApi {
         let account = account_in(message.account.as_ref())?;
         let reason = reason_told(&message.reason, "reason")?;
         let method = "custody.v1.ContractService/ProposeVendorAccount";
-        let request = request(&message.request_id, method, message, actor)?;
+        // Kept for ever, a request has a keyed hash of the number instead.
+        let mut kept = message.clone();
+        if let Some(kept) = &mut kept.account {
+            kept.number = self.payers.number_hash(&account.number)?;
+        }
+        let request = request(&message.request_id, method, &kept, actor)?;
         let asked = self
             .contracts
             .ask_for_account(&center, request, Person::of(actor), vendor, account, reason);

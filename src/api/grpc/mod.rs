@@ -2,6 +2,7 @@
 
 pub mod approval;
 pub mod auth;
+pub mod beneficiary;
 pub mod catalogue;
 mod chunk;
 pub mod commissary;

@@ -7,7 +7,7 @@ use super::{
     auth::actor,
     chunk::{ChunkStream, chunks},
     convert::{money, request, timestamp, transaction_name},
-    name::{self, CenterName, PaymentFileName, SettlementName, VendorName},
+    name::{self, CenterName, PaymentFileName, RefundName, SettlementName},
     page::Page,
     respond, scope,
 };
@@ -17,7 +17,7 @@ use crate::{
     custody::Custody,
     ids::Seq,
     ledger::Center,
-    payment::{self, Payments, SentPayment},
+    payment::{self, Paying, Payments, SentPayment},
     proto::{
         BankPayment, CreatePaymentFileRequest, DownloadPaymentFileRequest, GetPaymentFileRequest,
         ImportBankStatementRequest, ImportBankStatementResponse, ImportPaymentStatusRequest,
@@ -57,9 +57,12 @@ pub(super) fn file_name(center: &Center, number: i64) -> String {
     PaymentFileName { center, number }.to_string()
 }
 
-fn settlement_name(center: &Center, seq: Seq) -> String {
-    let (center, seq) = (center.id.as_str(), seq.0);
-    SettlementName { center, seq }.to_string()
+fn paying_name(center: &Center, paying: Paying) -> String {
+    let center = center.id.as_str();
+    match paying {
+        Paying::Settlement(Seq(seq)) => SettlementName { center, seq }.to_string(),
+        Paying::Refund(Seq(seq)) => RefundName { center, seq }.to_string(),
+    }
 }
 
 fn file_out(file: &payment::PaymentFile, payments: &[SentPayment], center: &Center) -> PaymentFile {
@@ -83,13 +86,18 @@ fn payment_out(payment: &SentPayment, center: &Center) -> BankPayment {
         Some(End::Paid) => State::Paid,
         Some(End::Failed) => State::Failed,
     };
-    let vendor = VendorName {
-        center: center.id.as_str(),
-        vendor: payment.vendor.as_str(),
+    let name = paying_name(center, payment.paying);
+    let payee = format!("centers/{}/{}", center.id, payment.payee);
+    let none = || (String::new(), String::new());
+    let ((settlement, vendor), (refund, payer)) = match payment.paying {
+        Paying::Settlement(_) => ((name, payee), none()),
+        Paying::Refund(_) => (none(), (name, payee)),
     };
     BankPayment {
-        settlement: settlement_name(center, payment.settlement),
-        vendor: vendor.to_string(),
+        settlement,
+        vendor,
+        refund,
+        payer,
         amount: money(payment.amount),
         end_to_end_id: payment.end_to_end_id.clone(),
         account_version: payment.account_version,
@@ -101,8 +109,11 @@ fn count(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-fn names(contradictions: &[Seq], center: &Center) -> Vec<String> {
-    contradictions.iter().map(|seq| settlement_name(center, *seq)).collect()
+fn names(contradictions: &[Paying], center: &Center) -> Vec<String> {
+    contradictions
+        .iter()
+        .map(|paying| paying_name(center, *paying))
+        .collect()
 }
 
 fn content(bytes: &[u8]) -> Result<&[u8], Status> {

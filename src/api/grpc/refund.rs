@@ -27,13 +27,14 @@ use crate::{
     ledger::{Center, LedgerError},
     money::Amount,
     proto::{
-        Approval, ConfirmReleaseRequest, CreateRefundRequest, CreateReleaseRequest, CreditReversal, FailReleaseRequest,
-        GetCreditReversalRequest, GetRefundRequest, GetReleaseRequest, GetUnspentRequest, JournalRecord,
-        ListRefundsRequest, ListRefundsResponse, ListReleasesRequest, ListReleasesResponse, OutcomeFacts,
-        RedirectRefundRequest, RefreshRefundRequest, Refund, Release, ReverseCreditRequest, TransactionKind, Unspent,
-        UnspentRemittance, journal_record::Facts, refund, refund_service_server::RefundService, release,
+        Approval, ConfirmReleaseRequest, CreateRefundRequest, CreateReleaseRequest, CreditReversal, DetaineeConsent,
+        FailReleaseRequest, GetCreditReversalRequest, GetRefundRequest, GetReleaseRequest, GetUnspentRequest,
+        JournalRecord, ListRefundsRequest, ListRefundsResponse, ListReleasesRequest, ListReleasesResponse, MoneyUse,
+        OutcomeFacts, PutRefundBackRequest, RedirectRefundRequest, RefreshRefundRequest, Refund, RefundStep, Release,
+        ReverseCreditRequest, TransactionKind, Unspent, UnspentRemittance, detainee_consent::Kind,
+        journal_record::Facts, refund, refund_service_server::RefundService, release,
     },
-    refund::{self as domain, RefundState, Refunds},
+    refund::{self as domain, RefundRefusal, RefundState, Refunds},
 };
 
 /// The service over its domain.
@@ -74,17 +75,27 @@ fn outcome(end: Option<&JournalRecord>) -> Result<OutcomeFacts, Status> {
     }
 }
 
+fn state_out(state: RefundState) -> refund::State {
+    match state {
+        RefundState::Requested => refund::State::Requested,
+        RefundState::Submitted => refund::State::Submitted,
+        RefundState::Abnormal => refund::State::Abnormal,
+        RefundState::Redirected => refund::State::Redirected,
+        RefundState::Succeeded => refund::State::Succeeded,
+        RefundState::Failed => refund::State::Failed,
+    }
+}
+
 fn refund_out(refund: &domain::Refund, center: &Center) -> Result<Refund, Status> {
     let requested = &refund.requested;
     let Some(Facts::Refund(facts)) = &requested.facts else {
         return Err(internal());
     };
-    let state = match refund.state {
-        RefundState::Requested => refund::State::Requested,
-        RefundState::Submitted => refund::State::Submitted,
-        RefundState::Succeeded => refund::State::Succeeded,
-        RefundState::Failed => refund::State::Failed,
-    };
+    let steps = refund.steps.iter().map(|(state, at, detail)| RefundStep {
+        state: state_out(*state).into(),
+        time: timestamp(*at),
+        detail: detail.clone(),
+    });
     let end = refund.end.as_ref();
     let outcome = outcome(end)?;
     let name = RefundName {
@@ -101,7 +112,7 @@ fn refund_out(refund: &domain::Refund, center: &Center) -> Result<Refund, Status
         amount: money_text(&facts.amount, center),
         unspent_before: money_text(&facts.unspent, center),
         reason: facts.reason.clone(),
-        state: state.into(),
+        state: state_out(refund.state).into(),
         gateway_reference: outcome.reference,
         failure_reason: outcome.reason,
         create_time: requested.recorded_at,
@@ -114,7 +125,26 @@ fn refund_out(refund: &domain::Refund, center: &Center) -> Result<Refund, Status
         },
         approval: approval_told(center, facts.rejection.as_ref().or(facts.approval.as_ref())),
         redirected_to: refund.redirected_to.clone().unwrap_or_default(),
+        steps: steps.collect(),
+        consent_document: facts.consent_document.clone(),
     })
+}
+
+/// The number of the paper by which a detainee agreed, if one is told.
+fn consent_in(told: Option<&DetaineeConsent>) -> Result<Option<String>, Status> {
+    match told.and_then(|consent| consent.kind.as_ref()) {
+        None => Ok(None),
+        Some(Kind::Document(document)) => Ok(Some(reason_told(document, "consent.document")?)),
+        Some(Kind::SessionSignature(_)) => Err(LedgerError::from(RefundRefusal::ConsentNotCheckable).into()),
+    }
+}
+
+fn use_out(used: &domain::Use, center: &Center) -> MoneyUse {
+    MoneyUse {
+        transaction: transaction_name(center, used.seq.0),
+        what: used.what.to_owned(),
+        amount: money(used.amount),
+    }
 }
 
 fn release_out(release: &domain::Release, center: &Center) -> Result<Release, Status> {
@@ -215,6 +245,11 @@ impl RefundService for RefundApi {
             refunded: money(entry.refunded),
             unspent: money(entry.unspent),
             credit_time: timestamp(entry.credited_at),
+            uses: match actor.confined_to_payer() {
+                // What a detainee bought is not their payers' business.
+                Some(_) => Vec::new(),
+                None => entry.uses.iter().map(|used| use_out(used, &center)).collect(),
+            },
         });
         Ok(Response::new(Unspent {
             detainee: message.detainee.clone(),
@@ -241,6 +276,8 @@ impl RefundService for RefundApi {
         )?;
         let new = domain::NewRefund {
             suspense: suspense.map(|name| Seq(name.seq)),
+            by_bank: message.by_bank,
+            consent: consent_in(message.consent.as_ref())?,
             ..domain::NewRefund::of(remittance, amount, reason_told(&message.reason, "reason")?)
         };
         let answered = self
@@ -255,6 +292,7 @@ impl RefundService for RefundApi {
                     state: RefundState::Requested,
                     end: None,
                     redirected_to: None,
+                    steps: Vec::new(),
                 };
                 refund_out(&refund, &center)?
             }
@@ -339,11 +377,25 @@ impl RefundService for RefundApi {
         let center = scope::center(&self.custody, actor, name.center).await?;
         let method = "custody.v1.RefundService/RedirectRefund";
         let request = request(&message.request_id, method, message, actor)?;
-        let to = (Seq(name.seq), told(&message.destination, "destination")?);
         let reason = reason_told(&message.reason, "reason")?;
         let (approval, replayed) = self
             .refunds
-            .request_redirect(&center, request, Person::of(actor), to, reason)
+            .request_redirect(&center, request, Person::of(actor), Seq(name.seq), reason)
+            .await?;
+        Ok(respond(approval_out(&self.desk, &approval, &center), replayed))
+    }
+
+    async fn put_refund_back(&self, call: Request<PutRefundBackRequest>) -> Result<Response<Approval>, Status> {
+        let actor = actor(&call)?;
+        let message = call.get_ref();
+        let name = RefundName::parse(&message.name, "name")?;
+        let center = scope::center(&self.custody, actor, name.center).await?;
+        let method = "custody.v1.RefundService/PutRefundBack";
+        let request = request(&message.request_id, method, message, actor)?;
+        let reason = reason_told(&message.reason, "reason")?;
+        let (approval, replayed) = self
+            .refunds
+            .request_put_back(&center, request, Person::of(actor), Seq(name.seq), reason)
             .await?;
         Ok(respond(approval_out(&self.desk, &approval, &center), replayed))
     }

@@ -35,6 +35,8 @@ pub async fn play(play: &mut Play) -> anyhow::Result<()> {
     let before = unspent(play, &payer, center, detainee).await?;
 
     let ask = |amount: &str, id: &str| CreateRefundRequest {
+        by_bank: false,
+        consent: Some(crate::proto::DetaineeConsent::scanned("2026-31")),
         parent: center_name(center),
         remittance: name.clone(),
         amount: money(amount),

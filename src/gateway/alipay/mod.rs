@@ -41,7 +41,7 @@ use super::{
     bill::{BillError, BillRow},
     channel::{
         Channel, NewPayment, NewRefund, Notification, NotificationAnswer, NotificationVerdict, Payment, PaymentMethod,
-        PaymentState, RefundState,
+        PaymentState, RefundLimits, RefundState,
     },
     error::{GatewayError, NotificationError},
 };
@@ -346,6 +346,14 @@ impl Channel for AlipayChannel {
             let out_trade_no = wire::to_trade_number(order_number);
             self.refund_state(&out_trade_no, "", refund_number).await
         })
+    }
+
+    /// Source: the usual contract, 12 months after the payment; in any number of parts.
+    fn refund_limits(&self) -> RefundLimits {
+        RefundLimits {
+            days: Some(365),
+            parts: None,
+        }
     }
 
     fn fetch_bill(&self, date: Date) -> BoxFuture<'_, Result<Vec<u8>, GatewayError>> {

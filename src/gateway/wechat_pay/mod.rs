@@ -38,7 +38,7 @@ use super::{
     bill::{BillError, BillRow},
     channel::{
         Channel, NewPayment, NewRefund, Notification, NotificationAnswer, NotificationVerdict, Payment, PaymentMethod,
-        PaymentState, RefundRedirect, RefundState,
+        PaymentState, RefundLimits, RefundRedirect, RefundState,
     },
     error::{GatewayError, NotificationError},
     http::{BILL_BYTES_MAX, malformed},
@@ -400,6 +400,14 @@ impl Channel for WechatPayChannel {
             };
             refund_state(self.client.post(&path, &body).await?, &redirect.refund_number)
         })
+    }
+
+    /// Source: 365 days after the payment and at most 50 refunds of one order.
+    fn refund_limits(&self) -> RefundLimits {
+        RefundLimits {
+            days: Some(365),
+            parts: Some(50),
+        }
     }
 
     fn fetch_bill(&self, date: Date) -> BoxFuture<'_, Result<Vec<u8>, GatewayError>> {

@@ -178,7 +178,7 @@ impl Bench {
     }
 
     async fn refund(&self, remittance: &Remittance, amount: &str) -> Seq {
-        let new = NewRefund::of(remittance.id.clone(), cny(amount), "wrong person");
+        let new = NewRefund::of(remittance.id.clone(), cny(amount), "wrong person").consented("C-1");
         let asked = request("test/Refund", amount.as_bytes());
         let posted = self.refunds.create(&self.world.center, asked, new).await.unwrap();
         self.refunds.refresh(&self.world.center, posted.seq()).await.unwrap();

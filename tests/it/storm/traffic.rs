@@ -189,6 +189,8 @@ async fn pay_back(caller: &Caller, lot: &Lot, center: &str, name: &str) {
         amount = money("0.50");
     }
     let asked = CreateRefundRequest {
+        by_bank: false,
+        consent: Some(custody_ledger::proto::DetaineeConsent::scanned("C-1")),
         parent: format!("centers/{center}"),
         remittance: remittance.name.clone(),
         amount,

@@ -48,7 +48,7 @@ async fn a_refund_succeeds_fails_or_waits_for_a_decision() {
     };
     bench.answer(third, abnormal).await;
     bench.refunds.refresh(&bench.world.center, third).await.unwrap();
-    assert_eq!(bench.refund_state(third).await, RefundState::Submitted);
+    assert_eq!(bench.refund_state(third).await, RefundState::Abnormal);
     assert_eq!(bench.world.available("D1").await, "60.00");
     let number = refund_number(bench.world.center.no, third);
     let told = bench
