@@ -7,6 +7,7 @@ use crate::{
     custody::DetaineesCheck,
     db::{Conn, Database},
     distribution::{CollectedCheck, DebtKind},
+    ending::{EndingsCheck, Purpose},
     ledger::{
         Center,
         verify::{self, Check, Verified, VerifyError},
@@ -39,6 +40,7 @@ fn checks() -> Vec<Box<dyn Check>> {
         Box::<UnmatchedCheck>::default(),
         Box::<ContractsCheck>::default(),
         Box::<PaymentsCheck>::default(),
+        Box::<EndingsCheck>::default(),
     ]
 }
 
@@ -56,6 +58,14 @@ fn need_of(record: &JournalRecord) -> Need<'_> {
         Some(Facts::CreditReversal(facts)) => (true, &facts.approval),
         Some(Facts::Credit(facts)) => (false, &facts.release),
         Some(Facts::Debt(facts)) => (facts.kind == DebtKind::Advance.name(), &facts.approval),
+        Some(Facts::Payout(facts)) => {
+            let needs = facts.purpose != Purpose::Release.name() || is_large(&facts.amount);
+            (needs, &facts.approval)
+        }
+        Some(Facts::MadeUnclaimed(facts)) => (true, &facts.approval),
+        Some(Facts::Treasury(facts)) => (true, &facts.approval),
+        Some(Facts::WriteOff(facts)) => (true, &facts.approval),
+        Some(Facts::Merge(facts)) => (true, &facts.approval),
         Some(Facts::Release(facts)) => (is_large(&facts.amount), &facts.approval),
         Some(Facts::Refund(facts)) if facts.rejection.is_some() => (true, &facts.rejection),
         Some(Facts::Refund(facts)) => {

@@ -54,7 +54,7 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         Reason::StaleEtag => Code::Aborted,
         Reason::GatewayUnavailable | Reason::PhoneCodeNotSent => Code::Unavailable,
         Reason::QueueFull | Reason::PhoneCodeTooSoon | Reason::TooManyWatches => Code::ResourceExhausted,
-        Reason::NotAllowed | Reason::MakerIsChecker => Code::PermissionDenied,
+        Reason::NotAllowed | Reason::MakerIsChecker | Reason::StaffRelated => Code::PermissionDenied,
         Reason::NotAuthenticated => Code::Unauthenticated,
         // Every other is about how things stand: the same request may be accepted once they are otherwise.
         _ => Code::FailedPrecondition,

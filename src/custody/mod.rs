@@ -2,6 +2,7 @@
 
 mod entity;
 mod error;
+mod readmission;
 pub mod room;
 mod store;
 mod verify;

@@ -41,15 +41,19 @@ pub enum Code {
     ReleasesInTransit = 2303,
     /// Collected for courts.
     CourtPayable = 2401,
+    /// Money of people who left that nobody has collected yet, 未领款.
+    Unclaimed = 2501,
     /// Income that is no sale: damages that detainees are to pay.
     OtherIncome = 4101,
     /// Fees that gateways kept.
     GatewayFees = 5101,
+    /// What detainees owed and will never repay.
+    WriteOffs = 5201,
 }
 
 impl Code {
     /// Every code, in the chart's order.
-    pub const ALL: [Code; 15] = [
+    pub const ALL: [Code; 17] = [
         Code::Bank,
         Code::GatewayClearing,
         Code::Advances,
@@ -63,8 +67,10 @@ impl Code {
         Code::RefundsInTransit,
         Code::ReleasesInTransit,
         Code::CourtPayable,
+        Code::Unclaimed,
         Code::OtherIncome,
         Code::GatewayFees,
+        Code::WriteOffs,
     ];
 
     /// The number in the chart, for example 2101.
@@ -80,7 +86,7 @@ impl Code {
     /// The side on which its balance is positive.
     pub const fn side(self) -> Side {
         match self {
-            Code::Bank | Code::GatewayClearing | Code::Advances | Code::GatewayFees => Side::Debit,
+            Code::Bank | Code::GatewayClearing | Code::Advances | Code::GatewayFees | Code::WriteOffs => Side::Debit,
             _ => Side::Credit,
         }
     }
@@ -110,8 +116,10 @@ impl Code {
             Code::RefundsInTransit => "refunds in transit",
             Code::ReleasesInTransit => "release payouts in transit",
             Code::CourtPayable => "court-ordered sums payable",
+            Code::Unclaimed => "unclaimed money",
             Code::OtherIncome => "other income",
             Code::GatewayFees => "gateway fees",
+            Code::WriteOffs => "write-offs",
         }
     }
 
@@ -142,14 +150,16 @@ impl Code {
             Code::RefundsInTransit => "退款在途",
             Code::ReleasesInTransit => "出所结清在途",
             Code::CourtPayable => "应付法院款",
+            Code::Unclaimed => "未领款",
             Code::OtherIncome => "其他收入",
             Code::GatewayFees => "网关手续费",
+            Code::WriteOffs => "坏账核销",
         }
     }
 }
 
 /// The accounts that every center has from its first day, under the same numbers everywhere.
-pub const CENTER_ACCOUNTS: [(AccountNo, Code); 8] = [
+pub const CENTER_ACCOUNTS: [(AccountNo, Code); 10] = [
     (BANK, Code::Bank),
     (SUSPENSE, Code::Suspense),
     (REFUNDS_IN_TRANSIT, Code::RefundsInTransit),
@@ -158,6 +168,8 @@ pub const CENTER_ACCOUNTS: [(AccountNo, Code); 8] = [
     (GATEWAY_FEES, Code::GatewayFees),
     (ADVANCES, Code::Advances),
     (OTHER_INCOME, Code::OtherIncome),
+    (UNCLAIMED, Code::Unclaimed),
+    (WRITE_OFFS, Code::WriteOffs),
 ];
 
 /// The center's bank account.
@@ -176,6 +188,10 @@ pub const GATEWAY_FEES: AccountNo = AccountNo(6);
 pub const ADVANCES: AccountNo = AccountNo(7);
 /// Income that is no sale.
 pub const OTHER_INCOME: AccountNo = AccountNo(8);
+/// What nobody has collected.
+pub const UNCLAIMED: AccountNo = AccountNo(14);
+/// What will never be repaid.
+pub const WRITE_OFFS: AccountNo = AccountNo(15);
 /// The first number given to accounts opened later.
 pub const FIRST_FREE: AccountNo = AccountNo(16);
 

@@ -27,9 +27,15 @@ impl Posting {
 }
 
 /// Whether a transaction of a kind may move no money: that a person leaves with nothing is recorded, too, and that a file was
-/// made for the bank of what is in transit already.
+/// made for the bank of what is in transit already; that a person died, escaped or was booked twice.
 pub(super) fn may_move_nothing(kind: TransactionKind) -> bool {
-    matches!(kind, TransactionKind::ReleaseOpened | TransactionKind::PaymentFileMade)
+    matches!(
+        kind,
+        TransactionKind::ReleaseOpened
+            | TransactionKind::PaymentFileMade
+            | TransactionKind::CustodyChanged
+            | TransactionKind::DetaineesMerged
+    )
 }
 
 /// A decided transaction that is not numbered yet.

@@ -231,6 +231,9 @@ fn detainee_out(detainee: &custody::Detainee, center: &Center) -> Detainee {
         DetaineeState::Active => proto::detainee::State::Active,
         DetaineeState::Releasing => proto::detainee::State::Releasing,
         DetaineeState::Released => proto::detainee::State::Released,
+        DetaineeState::Deceased => proto::detainee::State::Deceased,
+        DetaineeState::Escaped => proto::detainee::State::Escaped,
+        DetaineeState::Merged => proto::detainee::State::Merged,
     };
     Detainee {
         name: DetaineeName {

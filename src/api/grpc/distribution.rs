@@ -83,6 +83,7 @@ fn recorded(record: &JournalRecord, center: &Center) -> Result<Debt, Status> {
         amount: money_text(&facts.amount, center),
         consented: facts.consented,
         repaid: money(Amount::zero(center.currency)),
+        written_off: money(Amount::zero(center.currency)),
         still_owed: money_text(&facts.amount, center),
         create_time: record.recorded_at,
         transaction: transaction_name(center, record.seq),

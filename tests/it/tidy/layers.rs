@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["approval", "work"],
     &["custody"],
     &["commissary", "contract", "distribution", "payer", "remittance"],
-    &["payment", "reconciliation", "refund", "settlement", "unmatched"],
+    &["ending", "payment", "reconciliation", "refund", "settlement", "unmatched"],
     &["api", "jobs", "verification"],
     &["serve"],
     &["bench", "demo"],

@@ -172,6 +172,7 @@ pub(super) fn debt_out(debt: &distribution::Debt, center: &Center) -> Debt {
         still_owed: debt.owed().ok().and_then(money),
         create_time: timestamp(debt.recorded_at),
         transaction: transaction_name(center, debt.seq.0),
+        written_off: money(debt.written_off),
         approval: debt.approval.map_or_else(String::new, |no| approval_name(center, no)),
     }
 }
