@@ -91,6 +91,16 @@ pub enum Permission {
     ReverseCredits,
     /// Read reversals of credits.
     ReadReversals,
+    /// Record deaths, escapes and heirs, and pay out what people leave behind.
+    EndStays,
+    /// Read how stays ended.
+    ReadStays,
+    /// Read accounts that payouts go to, in clear.
+    RevealPayees,
+    /// Export signed statements of whole stays.
+    ExportStatements,
+    /// Admit somebody again, and declare who of staff is related to whom.
+    ManageStays,
     /// Read releases.
     ReadReleases,
     /// Bring in the gateway's bills.
@@ -124,11 +134,11 @@ impl Permission {
     pub fn roles(self) -> &'static [Role] {
         use Role::*;
         match self {
-            ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers => &[Admin],
-            DownloadPaymentFiles => &[Finance],
-            ReadPaymentFiles => &[Admin, Finance, Auditor],
+            ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers | ManageStays => &[Admin],
+            DownloadPaymentFiles | RevealPayees => &[Finance],
+            ReadPaymentFiles | ReadStays | ExportStatements => &[Admin, Finance, Auditor],
             ReadContracts => &[Admin, Finance, Auditor, Commissary],
-            ManageContracts | PayByBank => &[Admin, Finance],
+            ManageContracts | PayByBank | EndStays => &[Admin, Finance],
             ManagePayers | Settle | Refund | Release | Reconcile | Decide | Work | Match | RecordDebts
             | ReverseCredits | Review => &[Admin, Finance],
             ManageCatalogue => &[Admin, Commissary],
@@ -319,6 +329,25 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.CatalogueService/ExportCatalogue", ReadCatalogueHistory),
     ("custody.v1.CatalogueService/GetBuyer", ReadBuyers),
     ("custody.v1.CatalogueService/UpdateBuyer", ManageBuyers),
+    ("custody.v1.EndingService/ChangeCustody", EndStays),
+    ("custody.v1.EndingService/GetStay", ReadStays),
+    ("custody.v1.EndingService/ReadmitDetainee", ManageStays),
+    ("custody.v1.EndingService/AddHeir", EndStays),
+    ("custody.v1.EndingService/CreatePayout", EndStays),
+    ("custody.v1.EndingService/GetPayout", ReadStays),
+    ("custody.v1.EndingService/ListPayouts", ReadStays),
+    ("custody.v1.EndingService/RevealPayee", RevealPayees),
+    ("custody.v1.EndingService/ConfirmPayoutPart", EndStays),
+    ("custody.v1.EndingService/FailPayoutPart", EndStays),
+    ("custody.v1.EndingService/ProposeUnclaimed", EndStays),
+    ("custody.v1.EndingService/ListUnclaimedSums", ReadStays),
+    ("custody.v1.EndingService/ProposeTreasury", EndStays),
+    ("custody.v1.EndingService/ProposeWriteOff", EndStays),
+    ("custody.v1.EndingService/ProposeMerge", EndStays),
+    ("custody.v1.EndingService/DeclareRelation", ManageStays),
+    ("custody.v1.EndingService/ListRelations", ReadStays),
+    ("custody.v1.EndingService/ExportStatement", ExportStatements),
+    ("custody.v1.EndingService/GetStatementKey", ReadStays),
 ];
 
 /// The services that anyone may call without a token: whether the service is up, and what it offers.

@@ -14,7 +14,8 @@ use super::{
     connection,
     grpc::{
         approval::ApprovalApi, auth::AuthLayer, catalogue::CatalogueApi, commissary::CommissaryApi,
-        contract::ContractApi, custody::CustodyApi, deadline, distribution::DistributionApi, ledger::LedgerApi,
+        contract::ContractApi, custody::CustodyApi, deadline, distribution::DistributionApi,
+        ending::EndingApi, ledger::LedgerApi,
         payer::PayerApi, payment::PaymentApi, reconciliation::ReconciliationApi, refund::RefundApi,
         remittance::RemittanceApi, remittance_view::Views, scope::Linked, settlement::SettlementApi,
         unmatched::UnmatchedApi, work::WorkApi,
@@ -28,6 +29,7 @@ use crate::{
     contract::Contracts,
     custody::Custody,
     distribution::Distributions,
+    ending::{Endings, statement::StatementKey},
     ledger::Lanes,
     payer::Payers,
     payment::Payments,
@@ -35,7 +37,7 @@ use crate::{
         FILE_DESCRIPTOR_SET, approval_service_server::ApprovalServiceServer,
         catalogue_service_server::CatalogueServiceServer, commissary_service_server::CommissaryServiceServer,
         contract_service_server::ContractServiceServer, custody_service_server::CustodyServiceServer,
-        distribution_service_server::DistributionServiceServer, ledger_service_server::LedgerServiceServer,
+        distribution_service_server::DistributionServiceServer, ending_service_server::EndingServiceServer, ledger_service_server::LedgerServiceServer,
         payer_service_server::PayerServiceServer, payment_service_server::PaymentServiceServer,
         reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
         remittance_service_server::RemittanceServiceServer, settlement_service_server::SettlementServiceServer,
@@ -80,6 +82,10 @@ pub struct Doors {
     pub payments: Payments,
     /// Refunds and release payouts.
     pub refunds: Refunds,
+    /// How stays end.
+    pub endings: Endings,
+    /// What signs statements.
+    pub statement_key: Arc<StatementKey>,
     /// Bills of the gateway.
     pub reconciliations: Reconciliations,
     /// Where approvals are decided.
@@ -129,6 +135,13 @@ impl Doors {
             self.custody.clone(),
             linked.clone(),
         );
+        let ending = EndingApi::new(
+            self.endings.clone(),
+            self.distributions.clone(),
+            self.desk.clone(),
+            self.custody.clone(),
+            self.statement_key.clone(),
+        );
         let reconciliation = ReconciliationApi::new(self.reconciliations.clone(), self.custody.clone());
         let custody = CustodyApi::new(self.custody.clone(), self.lanes.database().clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
@@ -152,6 +165,7 @@ impl Doors {
             .add_service(WorkServiceServer::new(work).max_decoding_message_size(size_max))
             .add_service(ContractServiceServer::new(contract).max_decoding_message_size(size_max))
             .add_service(PaymentServiceServer::new(payment).max_decoding_message_size(size_max))
+            .add_service(EndingServiceServer::new(ending).max_decoding_message_size(size_max))
     }
 }
 

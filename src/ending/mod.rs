@@ -23,6 +23,7 @@ mod part;
 mod payout;
 mod posting;
 mod secret;
+pub mod statement;
 
 mod store;
 mod verify;
@@ -345,6 +346,34 @@ impl Endings {
             sums,
             changed: store::last_change(&mut conn, center.no, id).await?,
         })
+    }
+
+    /// Declares that somebody of staff is, or is not any more, related to a detainee.
+    ///
+    /// Errors: NOT_FOUND.
+    pub async fn declare(
+        &self,
+        center: &Center,
+        detainee: &DetaineeId,
+        told: relation::Relation,
+    ) -> Result<relation::Relation, LedgerError> {
+        let mut tx = self.lanes.database().lane.begin().await?;
+        crate::ledger::center::head(&mut tx, center.no, true).await?;
+        change::detainee(&mut tx, center, detainee).await?;
+        let declared = relation::declare_in_tx(&mut tx, center.no, told).await?;
+        tx.commit().await?;
+        Ok(declared)
+    }
+
+    /// Up to `limit` relations that hold, after a person and a detainee.
+    pub async fn relations(
+        &self,
+        center: &Center,
+        after: (&str, &str),
+        limit: i64,
+    ) -> Result<Vec<relation::Relation>, LedgerError> {
+        let mut conn = self.lanes.database().read.acquire().await?;
+        Ok(relation::list(&mut conn, center.no, after, limit).await?)
     }
 
     /// Admits somebody again who was here before.

@@ -1,6 +1,7 @@
 //! What runs by the clock. [`status`] tells whether it does.
 
 pub mod approvals;
+pub mod endings;
 pub mod keys;
 pub mod polling;
 pub mod status;

@@ -80,8 +80,16 @@ pub const APPROVALS: Job = Job {
     every_s: 5,
     overdue_s: 300,
 };
+/// Reminds of money that nobody collects.
+pub const ENDINGS: Job = Job {
+    name: "endings",
+    title: "remind of unclaimed money after 7, 30 and 90 days and a year",
+    title_zh: "未领款联系及满一年提醒",
+    every_s: 30,
+    overdue_s: 600,
+};
 /// All of them.
-pub const JOBS: [Job; 5] = [ORDERS, REFUNDS, RETURNS, AGED, APPROVALS];
+pub const JOBS: [Job; 6] = [ORDERS, REFUNDS, RETURNS, AGED, APPROVALS, ENDINGS];
 
 /// How a job stands in a center.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,6 +24,7 @@ use crate::{
     custody::Custody,
     db::{self, Database, embedded::Embedded},
     distribution::Distributions,
+    ending::{Endings, statement::StatementKey},
     jobs::{self, status::Watched},
     ledger::Lanes,
     payer::{Payers, SmsSender, Vault},
@@ -92,6 +93,9 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let runners = runners.chain(distributions.runners()).chain(commissary.runners());
     let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
     let payments = Payments::new(lanes.clone(), settlements.clone(), banks::open(config)?);
+    let endings = Endings::new(lanes.clone(), custody.clone(), payers.vault());
+    let runners = runners.chain(endings.runners()).chain([distributions.write_off_runner()]);
+    let statement_key = StatementKey::load_or_create(&config.server.data_dir).context("the key of statements")?;
     let desk = Desk::new(lanes.clone(), runners.chain([settlements.runner(), contracts.runner()]));
     let watched = Watched::new(database.clone(), clock);
     let router = server::router(Doors {
@@ -105,6 +109,8 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         contracts,
         payments,
         refunds: refunds.clone(),
+        endings: endings.clone(),
+        statement_key: Arc::new(statement_key),
         reconciliations,
         desk: desk.clone(),
         unmatched,
@@ -122,6 +128,12 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         watched.clone(),
         stop.clone(),
     ));
+    let reminding = tokio::spawn(jobs::endings::run(
+        endings,
+        custody.clone(),
+        watched.clone(),
+        stop.clone(),
+    ));
     let deciding = tokio::spawn(jobs::approvals::run(desk, custody, watched, stop.clone()));
     let keeping = tokio::spawn(jobs::keys::run(channels, stop.clone()));
     announce(&format!("custody ready on {address}"))?;
@@ -129,6 +141,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     stop.cancel();
     polling.await?;
     deciding.await?;
+    reminding.await?;
     keeping.await?;
     lanes.close().await;
     database.close().await;

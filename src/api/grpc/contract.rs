@@ -64,7 +64,7 @@ impl ContractApi {
     }
 }
 
-fn account_in(account: Option<&BankAccount>) -> Result<Account, Refusal> {
+pub(super) fn account_in(account: Option<&BankAccount>) -> Result<Account, Refusal> {
     let account = account.ok_or_else(|| invalid_field("account", "is required"))?;
     let name = |name: String, field: &str| {
         if name.chars().count() > NAME_CHARS_MAX {

@@ -10,6 +10,7 @@ pub mod convert;
 pub mod custody;
 pub mod deadline;
 pub mod distribution;
+pub mod ending;
 mod identity;
 pub mod ledger;
 pub mod name;

@@ -127,7 +127,7 @@ pub(super) fn rank_in(rank: i32) -> Result<Option<i32>, Refusal> {
 }
 
 /// Reads a document's number.
-pub(super) fn document_in(text: &str, field: &str) -> Result<String, Refusal> {
+pub(in crate::api::grpc) fn document_in(text: &str, field: &str) -> Result<String, Refusal> {
     match text.chars().count() {
         1..=DOCUMENT_LEN_MAX if text.trim() == text && !text.chars().any(char::is_control) => Ok(text.to_owned()),
         _ => Err(invalid_field(
