@@ -83,6 +83,7 @@ impl EndingRunner {
             let command = OpenPayout {
                 request,
                 new: payout_of(told, center.currency)?,
+                sealing: None,
                 approval: Some(approved.facts),
             };
             self.endings.lanes.submit_rare(center, command).await?

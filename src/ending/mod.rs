@@ -177,16 +177,8 @@ impl Endings {
         Ok(heir)
     }
 
-    /// Seals the account that a part goes to, and names it.
-    pub async fn keep_account(&self, center: &Center, account: &Account, by: &str) -> Result<String, LedgerError> {
-        let at = self.lanes.clock().now();
-        let mut tx = self.lanes.database().lane.begin().await?;
-        let name = self.secrets.keep_in_tx(&mut tx, center, account, (at, by)).await?;
-        tx.commit().await?;
-        Ok(name)
-    }
-
-    /// Pays out all there is, in parts; others are asked to allow it first, but for a release of less than 500.00.
+    /// Pays out all there is, in parts; others are asked to allow it first, but for a release of less than 500.00. `accounts` are
+    /// those that the parts name the secrets of; they are sealed with it.
     ///
     /// Errors: NOT_FOUND, STAFF_RELATED, CUSTODY_STATE, MONEY_IN_FLIGHT, NO_BALANCE, PARTS_DIFFER, HEIR_NOT_PROVEN,
     /// NOT_UNCLAIMED, APPROVAL_PENDING.
@@ -196,10 +188,12 @@ impl Endings {
         request: Request,
         maker: Person,
         new: NewPayout,
+        accounts: Vec<Account>,
     ) -> Result<Answered, LedgerError> {
         let command = || payout::OpenPayout {
             request: request.clone(),
             new: new.clone(),
+            sealing: Some((self.secrets.clone(), accounts.clone())),
             approval: None,
         };
         let asking = Asking {

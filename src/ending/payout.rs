@@ -8,7 +8,9 @@ use super::{
     entity::{Part, Purpose, SumState, sum_of},
     error::EndingRefusal as R,
     item::{self, detainee_subject, payout_subject, sum_subject},
-    posting, store,
+    posting,
+    secret::{Account, Secrets},
+    store,
 };
 use crate::{
     approval::{NewApproval, Question, VALID, is_large_payout, person_of, relation},
@@ -42,6 +44,8 @@ pub struct NewPayout {
 pub(super) struct OpenPayout {
     pub request: Request,
     pub new: NewPayout,
+    /// What of it is to be sealed, and what seals; nothing when that was done as it was asked for.
+    pub sealing: Option<(Secrets, Vec<Account>)>,
     pub approval: Option<ApprovalFacts>,
 }
 
@@ -138,6 +142,17 @@ impl OpenPayout {
         })
     }
 
+    /// Seals the accounts: last of all, so that nothing is written when it is refused.
+    async fn seal(&self, conn: &mut Conn, center: &Center, at: OffsetDateTime) -> Result<(), LedgerError> {
+        if let Some((secrets, accounts)) = &self.sealing {
+            for account in accounts {
+                let by = (at, self.request.actor.as_str());
+                secrets.keep_in_tx(conn, center, account, by).await?;
+            }
+        }
+        Ok(())
+    }
+
     fn needs_others(&self, total: Amount) -> bool {
         self.new.purpose != Purpose::Release || is_large_payout(total)
     }
@@ -170,11 +185,17 @@ impl OpenPayout {
         }
     }
 
-    async fn asked(&self, conn: &mut Conn, center: &Center) -> Result<Option<NewApproval>, LedgerError> {
+    async fn asked(
+        &self,
+        conn: &mut Conn,
+        center: &Center,
+        now: OffsetDateTime,
+    ) -> Result<Option<NewApproval>, LedgerError> {
         let source = self.source(conn, center).await?;
         if !self.needs_others(source.total) {
             return Ok(None);
         }
+        self.seal(conn, center, now).await?;
         let whom = match self.new.purpose {
             Purpose::Release => "to the person who leaves",
             Purpose::Heirs => "to the heirs",
@@ -209,6 +230,8 @@ impl OpenPayout {
         if self.approval.is_none() && self.needs_others(source.total) {
             return Err(R::NotAllowedAlone.into());
         }
+        let sealed = self.seal(tx.conn(), &center, moment.recorded_at).await;
+        sealed.map_err(|error| Declined::Broken(format!("an account cannot be sealed: {error}")))?;
         let row = store::NewRow {
             seq: moment.seq,
             detainee: &new.detainee,
@@ -253,8 +276,8 @@ impl Question for OpenPayout {
         &'a self,
         conn: &'a mut Conn,
         center: &'a Center,
-        _: OffsetDateTime,
+        now: OffsetDateTime,
     ) -> BoxFuture<'a, Result<Option<NewApproval>, LedgerError>> {
-        self.asked(conn, center).boxed()
+        self.asked(conn, center, now).boxed()
     }
 }

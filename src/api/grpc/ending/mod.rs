@@ -28,7 +28,7 @@ use crate::{
     custody::Custody,
     distribution::{Distributions, NewWriteOff},
     ending::{
-        self as domain, Deed, Endings, Part, PartEnd,
+        self as domain, Account, Deed, Endings, Part, PartEnd,
         statement::{Format, StatementKey},
     },
     ids::{DetaineeId, Seq},
@@ -113,30 +113,30 @@ impl EndingApi {
         ))
     }
 
-    /// Seals the accounts of a payout; the parts, and the request as it may be kept.
-    async fn sealed(
+    /// The parts of a payout with their secrets named, the accounts themselves, and the request as it may be kept.
+    fn secret(
         &self,
         center: &Center,
         message: &CreatePayoutRequest,
         parts: Vec<wire::PartIn>,
-        actor: &Actor,
-    ) -> Result<(Vec<Part>, CreatePayoutRequest), Status> {
+    ) -> Result<(Vec<Part>, Vec<Account>, CreatePayoutRequest), Status> {
         let mut kept_message = message.clone();
-        let mut sealed = Vec::with_capacity(parts.len());
+        let (mut named, mut accounts) = (Vec::new(), Vec::new());
         for (part, told) in parts.into_iter().zip(&mut kept_message.parts) {
-            let secret = self.endings.keep_account(center, &part.account, &actor.name()).await?;
+            let secret = self.endings.secrets().name(center, &part.account)?;
             told.account = Some(kept(&part.account, &secret));
             told.payee.clear();
             told.end_transaction.clear();
             told.state = 0;
-            sealed.push(Part {
+            named.push(Part {
                 amount: part.amount,
                 payee: part.account.masked(),
                 heir: part.heir,
                 secret,
             });
+            accounts.push(part.account);
         }
-        Ok((sealed, kept_message))
+        Ok((named, accounts, kept_message))
     }
 }
 
@@ -198,7 +198,7 @@ impl EndingService for EndingApi {
         let (actor, message) = (actor(&call)?, call.get_ref());
         let (center, id) = self.detainee(actor, &message.parent, "parent").await?;
         let method = "custody.v1.EndingService/CreatePayout";
-        // A wrong id is told before anything is sealed.
+        // A wrong id is told first.
         request(&message.request_id, method, message, actor)?;
         let purpose = purpose_in(message.purpose())?;
         let unclaimed = UnclaimedSumName::parse_filter(&message.unclaimed_sum, "unclaimed_sum", center.id.as_str())?;
@@ -208,7 +208,7 @@ impl EndingService for EndingApi {
         let document = document_in(&message.document, "document")?;
         let reason = reason_told(&message.reason, "reason")?;
         let parts = parts_in(&message.parts, purpose, &id, &center)?;
-        let (parts, kept) = self.sealed(&center, message, parts, actor).await?;
+        let (parts, accounts, kept) = self.secret(&center, message, parts)?;
         let request = request(&message.request_id, method, &kept, actor)?;
         let new = domain::NewPayout {
             detainee: id,
@@ -220,7 +220,7 @@ impl EndingService for EndingApi {
         };
         let answered = self
             .endings
-            .create_payout(&center, request, Person::of(actor), new)
+            .create_payout(&center, request, Person::of(actor), new, accounts)
             .await?;
         let payout = match &answered.record {
             // As it was opened, now and in every repetition.
