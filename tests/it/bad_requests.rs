@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     debts::{debt_of, reversal_of},
-    goods, life_over_the_wire,
+    endings, goods, life_over_the_wire,
     messages_from_text::Descriptors,
     money_without_order,
     service::purchase_of,
@@ -172,7 +172,8 @@ fn requests() -> impl Iterator<Item = RequestRow> {
     let elsewhere = money_without_order::REQUESTS
         .into_iter()
         .chain(life_over_the_wire::REQUESTS)
-        .chain(goods::REQUESTS);
+        .chain(goods::REQUESTS)
+        .chain(endings::REQUESTS);
     REQUESTS.into_iter().chain(elsewhere)
 }
 

@@ -25,6 +25,7 @@
 //! - `money_without_order`, `approvals` whose it is, and two people for one decision
 //! - `bad_input`, `bad_names`, `bad_bytes`, `bad_requests` what is refused at the door
 //! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
+//! - `endings` how stays end: payouts in parts, heirs, unclaimed money, merging, relations, signed statements
 //! - `vendor_payments` contracts, files for the bank and its answers
 //! - `webhook_styles` notifications signed as GOV.UK Pay and Adyen sign them
 //! - `wechat_pay`, `alipay` the channels of these names, their notifications, refunds and bills, against the simulated gateways;
@@ -52,6 +53,7 @@ mod database;
 mod debts;
 mod demonstration;
 mod doors;
+mod endings;
 mod faults;
 mod gateway_power_cuts;
 mod goods;

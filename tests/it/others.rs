@@ -5,6 +5,7 @@ use custody_ledger::{
     approval::{Answered, Approval, ApprovalState, Desk, End, Person, Verdict},
     contract::Contracts,
     distribution::Distributions,
+    ending::Endings,
     ids::CenterId,
     ledger::{Center, LedgerError, Posted, transaction},
     proto::{self, ApproveRequest, ListApprovalsRequest, ListApprovalsResponse, approval::State},
@@ -28,7 +29,9 @@ pub fn desk(process: &Process, refunds: &Refunds) -> Desk {
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
     let distributions = Distributions::new(lanes.clone(), custody);
     let runners = unmatched.runners().into_iter().chain(refunds.runners());
-    let runners = runners.chain(distributions.runners());
+    let endings = Endings::new(lanes.clone(), process.custody.clone(), process.payers.vault());
+    let runners = runners.chain(distributions.runners()).chain(endings.runners());
+    let runners = runners.chain([distributions.write_off_runner()]);
     let vendors = [
         Settlements::new(lanes.clone()).runner(),
         Contracts::new(lanes.clone()).runner(),

@@ -33,9 +33,11 @@
 //! ask      A1  release  R2         ok    alice asks others to end a review; or `reject`; then `decide A1 bob executed`, or why not
 //! send-back 1                            so many payments go back by themselves
 //! back     F2  R2  30.00                 names the refund that did; `stands  R2  rejected`
+//! dies     D1                            ok    and other ends of stays: see `leaving`
 //! vendor   11.50  0.00                   owed to V1, in transit to it; `total 2401 30.00` on all accounts of a code
 //! ```
 
+mod leaving;
 mod reading;
 mod reviewing;
 
@@ -84,6 +86,7 @@ async fn run(path: PathBuf) {
         asked: HashMap::new(),
         remittances: HashMap::new(),
         approvals: HashMap::new(),
+        ended: leaving::Ended::new(),
     };
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.split('#').next().unwrap_or_default();
@@ -147,6 +150,8 @@ struct Scenario {
     asked: HashMap<String, Asked>,
     remittances: HashMap<String, RemittanceId>,
     approvals: HashMap<String, i64>,
+    /// The transactions that ended stays, by their names.
+    ended: leaving::Ended,
 }
 
 impl Scenario {
@@ -231,6 +236,7 @@ impl Scenario {
                 self.end(name, *outcome == "failed", expected, at).await
             }
             _ if self.review_step(words, at).await => {}
+            _ if self.leaving_step(words, at).await => {}
             _ => self.look_or_arrange(words, at).await,
         }
     }

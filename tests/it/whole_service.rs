@@ -148,7 +148,7 @@ impl Hall {
         match method {
             "CustodyService/CreateCenter" => self.everywhere(),
             "CommissaryService/CreatePurchase" | "CommissaryService/CreateReturn" => self.token(Role::Terminal),
-            "PaymentService/DownloadPaymentFile" => self.token(Role::Finance),
+            "PaymentService/DownloadPaymentFile" | "EndingService/RevealPayee" => self.token(Role::Finance),
             _ => self.token(Role::Admin),
         }
     }
