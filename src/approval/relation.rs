@@ -44,7 +44,10 @@ pub async fn require_unrelated(
 ) -> Result<(), Related> {
     let last = last(conn, center, &person_of(actor), detainee.as_str()).await?;
     if last.is_some_and(|last| last.is_related) {
-        return Err(ApprovalRefusal::Related { detainee: detainee.to_string() }.into());
+        return Err(ApprovalRefusal::Related {
+            detainee: detainee.to_string(),
+        }
+        .into());
     }
     Ok(())
 }
@@ -124,7 +127,10 @@ async fn related_to(
     let mut parts = subject.split('/');
     let (kind, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     // A transaction's number, under whatever name it goes.
-    let seq = id.parse::<i64>().ok().filter(|_| kind != "detainees" && kind != "remittances");
+    let seq = id
+        .parse::<i64>()
+        .ok()
+        .filter(|_| kind != "detainees" && kind != "remittances");
     sqlx::query_scalar!(
         "with last as (
              select distinct on (detainee_id) detainee_id, is_related from staff_relation
@@ -162,12 +168,7 @@ async fn related_to(
 }
 
 /// What was last declared of a person and a detainee.
-async fn last(
-    conn: &mut PgConnection,
-    center: CenterNo,
-    person: &str,
-    detainee: &str,
-) -> db::Result<Option<Relation>> {
+async fn last(conn: &mut PgConnection, center: CenterNo, person: &str, detainee: &str) -> db::Result<Option<Relation>> {
     sqlx::query_as!(
         Relation,
         "select person, detainee_id as detainee, is_related, relationship, document, declared_at, declared_by

@@ -24,7 +24,9 @@ impl Custody {
         let mut tx = self.database.lane.begin().await?;
         center::touch_rules_in_tx(&mut tx, center.no).await?;
         let before = store::detainee(&mut tx, center.no, former).await?;
-        let before = before.ok_or_else(|| CustodyRefusal::DetaineeNotFound { detainee: former.clone() })?;
+        let before = before.ok_or_else(|| CustodyRefusal::DetaineeNotFound {
+            detainee: former.clone(),
+        })?;
         let later = later(&mut tx, center.no, former).await?;
         let is_same = later.as_deref() == Some(admission.id.as_str());
         if before.state != DetaineeState::Released || later.is_some() && !is_same || *former == admission.id {
@@ -37,7 +39,14 @@ impl Custody {
         }
         let admitted = self.admit_in_tx(&mut tx, center, admission).await?;
         if !is_same {
-            insert(&mut tx, center.no, (&admitted.id, former), document, (self.clock.now(), by)).await?;
+            insert(
+                &mut tx,
+                center.no,
+                (&admitted.id, former),
+                document,
+                (self.clock.now(), by),
+            )
+            .await?;
             tx.commit().await?;
         }
         Ok(admitted)

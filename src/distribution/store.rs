@@ -323,11 +323,7 @@ pub(super) async fn insert_write_off(
 }
 
 /// The first debt that a detainee still owes something of.
-pub(super) async fn first_owed(
-    conn: &mut PgConnection,
-    center: &Center,
-    id: &DetaineeId,
-) -> sqlx::Result<Option<Seq>> {
+pub(super) async fn first_owed(conn: &mut PgConnection, center: &Center, id: &DetaineeId) -> sqlx::Result<Option<Seq>> {
     let found = debts(conn, center, std::slice::from_ref(id)).await?;
     for debt in found.values().flatten() {
         if debt.owed().map_err(decoding)?.is_positive() {

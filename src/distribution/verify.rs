@@ -179,7 +179,10 @@ impl CollectedCheck {
     /// What is written off is owed, and told right.
     fn write_off(&mut self, page: &Page<'_>, record: &JournalRecord, facts: &WriteOffFacts) -> Result<(), VerifyError> {
         page.parties(record, &[])?;
-        let (amount, told) = (page.amount(record, &facts.amount)?, page.amount(record, &facts.still_owed)?);
+        let (amount, told) = (
+            page.amount(record, &facts.amount)?,
+            page.amount(record, &facts.still_owed)?,
+        );
         let owing = self.owing(page, record, facts.debt, &facts.detainee)?;
         owing.written_off = sum(page, record, owing.written_off, amount)?;
         let owed = sum(page, record, owing.debt.amount, -owing.repaid)?;

@@ -7,7 +7,9 @@ use time::OffsetDateTime;
 
 use super::{Debt, DistributionRefusal as R, Distributions, posting, store};
 use crate::{
-    approval::{Approval, Approved, Asking, Done, Kind, NewApproval, Person, Question, Runner, VALID, relation, unreadable},
+    approval::{
+        Approval, Approved, Asking, Done, Kind, NewApproval, Person, Question, Runner, VALID, relation, unreadable,
+    },
     db::{self, Conn},
     ids::{DetaineeId, Seq},
     ledger::{Center, Declined, Draft, JournalTx, Lanes, LedgerError, RareCommand, Request, record},

@@ -21,9 +21,7 @@ use crate::{
     ledger::{Center, Declined, Draft, JournalTx, LedgerError, Posting, RareCommand, Request, record},
     money::Amount,
     payer,
-    proto::{
-        ApprovalFacts, MergeFacts, TransactionKind, TreasuryFacts, UnclaimedFacts, journal_record::Facts,
-    },
+    proto::{ApprovalFacts, MergeFacts, TransactionKind, TreasuryFacts, UnclaimedFacts, journal_record::Facts},
 };
 
 /// What is done.

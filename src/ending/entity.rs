@@ -164,7 +164,10 @@ pub fn masked_number(number: &str) -> String {
 
 /// A name as people may see it: its first character.
 pub fn masked_name(name: &str) -> String {
-    name.trim().chars().next().map_or_else(|| "*".to_owned(), |first| format!("{first}**"))
+    name.trim()
+        .chars()
+        .next()
+        .map_or_else(|| "*".to_owned(), |first| format!("{first}**"))
 }
 
 #[cfg(test)]

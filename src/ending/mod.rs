@@ -42,8 +42,8 @@ use crate::{
     approval::{Answered, Approval, Approvals, Asking, Person, relation},
     custody::{self, Custody, Detainee, DetaineeState},
     ids::{DetaineeId, Seq},
-    ledger::{Center, LedgerError, Posted, Request, transaction},
     ledger::Lanes,
+    ledger::{Center, LedgerError, Posted, Request, transaction},
     payer::Vault,
     proto::JournalRecord,
 };
@@ -165,7 +165,10 @@ impl Endings {
         let known = store::heirs(&mut tx, center.no, id).await?;
         if let Some(known) = known.into_iter().find(|known| known.id == heir.id) {
             let at = known.recorded_at;
-            let same = Heir { recorded_at: at, ..heir } == known;
+            let same = Heir {
+                recorded_at: at,
+                ..heir
+            } == known;
             return if same {
                 Ok(known)
             } else {

@@ -47,7 +47,14 @@ impl Endings {
         }
         for (id, state) in without_item(&mut tx, center.no, limit).await? {
             let id = DetaineeId::parse(&id).map_err(|_| LedgerError::Internal)?;
-            let item = item::new(WorkKind::Estate, item::detainee_subject(&id), id.as_str(), None, &state, now);
+            let item = item::new(
+                WorkKind::Estate,
+                item::detainee_subject(&id),
+                id.as_str(),
+                None,
+                &state,
+                now,
+            );
             work::raise_in_tx(&mut tx, center.no, &item).await?;
             raised += 1;
         }

@@ -66,7 +66,11 @@ pub(super) async fn free_holdings(
     let detainee = detainee(conn, center, id).await?;
     if !states.contains(&detainee.state) {
         let state = detainee.state.name();
-        return Err(R::CustodyState { detainee: id.clone(), state }.into());
+        return Err(R::CustodyState {
+            detainee: id.clone(),
+            state,
+        }
+        .into());
     }
     let refunds = store::open_refunds(conn, center.no, id).await?;
     if refunds > 0 {
@@ -116,7 +120,10 @@ impl OpenPayout {
         let heirs = store::heirs(conn, center.no, &self.new.detainee).await?;
         let mut parts = self.new.parts.iter();
         match parts.find(|part| !heirs.iter().any(|heir| heir.id == part.heir)) {
-            Some(part) => Err(R::HeirNotProven { heir: part.heir.clone() }.into()),
+            Some(part) => Err(R::HeirNotProven {
+                heir: part.heir.clone(),
+            }
+            .into()),
             None => Ok(()),
         }
     }

@@ -66,7 +66,11 @@ fn failed(error: &VaultError) -> LedgerError {
 
 fn unreadable(error: &serde_json::Error) -> LedgerError {
     // The error's place is told, never the text.
-    tracing::error!(line = error.line(), column = error.column(), "a sealed text is not what it must be");
+    tracing::error!(
+        line = error.line(),
+        column = error.column(),
+        "a sealed text is not what it must be"
+    );
     LedgerError::Internal
 }
 

@@ -271,11 +271,7 @@ pub(super) async fn insert_payout(conn: &mut PgConnection, center: CenterNo, new
     Ok(())
 }
 
-pub(super) async fn payout(
-    conn: &mut PgConnection,
-    center: CenterNo,
-    seq: Seq,
-) -> sqlx::Result<Option<PayoutRow>> {
+pub(super) async fn payout(conn: &mut PgConnection, center: CenterNo, seq: Seq) -> sqlx::Result<Option<PayoutRow>> {
     let row = sqlx::query!(
         "select detainee_id, purpose, part_count, opened_by from payout where center_id = $1 and seq = $2",
         center.0,

@@ -132,7 +132,10 @@ impl EndingsCheck {
                 }
             }
             Some(Facts::Merge(facts)) => {
-                page.parties(record, &[Owner::detainee(&facts.detainee), Owner::detainee(&facts.into)])?;
+                page.parties(
+                    record,
+                    &[Owner::detainee(&facts.detainee), Owner::detainee(&facts.into)],
+                )?;
                 self.stands(&facts.detainee, DetaineeState::Merged);
             }
             _ => {}
@@ -208,8 +211,16 @@ impl EndingsCheck {
     /// What is on its way and what waits has its item, and nothing else has.
     async fn items(&self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
         for (kind, collection, open) in [
-            (WorkKind::PayoutInTransit, "payouts", self.payouts.keys().copied().collect::<BTreeSet<i64>>()),
-            (WorkKind::UnclaimedSum, "unclaimedSums", self.waiting.keys().copied().collect()),
+            (
+                WorkKind::PayoutInTransit,
+                "payouts",
+                self.payouts.keys().copied().collect::<BTreeSet<i64>>(),
+            ),
+            (
+                WorkKind::UnclaimedSum,
+                "unclaimedSums",
+                self.waiting.keys().copied().collect(),
+            ),
         ] {
             let stored = work::open_subjects(conn, page.center.no, kind).await?;
             let stored: BTreeMap<String, ()> = stored.into_iter().map(|subject| (subject, ())).collect();
@@ -287,7 +298,10 @@ async fn payouts(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     .await?;
     let stored = rows.into_iter().map(|row| {
         let unclaimed = row.unclaimed_seq.unwrap_or(0);
-        (row.seq, (row.detainee_id, row.purpose, unclaimed, row.amount, row.approval_no))
+        (
+            row.seq,
+            (row.detainee_id, row.purpose, unclaimed, row.amount, row.approval_no),
+        )
     });
     let explained = explain(page, |record| {
         let Some(Facts::Payout(facts)) = &record.facts else {
@@ -338,7 +352,9 @@ async fn part_ends(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> 
     )
     .fetch_all(conn)
     .await?;
-    let stored = rows.into_iter().map(|row| (row.end_seq, (row.seq, row.part, row.state)));
+    let stored = rows
+        .into_iter()
+        .map(|row| (row.end_seq, (row.seq, row.part, row.state)));
     let explained = explain(page, |record| {
         let Some(Facts::PayoutPartEnd(facts)) = &record.facts else {
             return Ok(None);

@@ -259,7 +259,9 @@ impl Vault {
     pub fn seal_text(&self, text: &str, purpose: &[&str]) -> Result<(String, Vec<u8>), VaultError> {
         let key = self.0.first().ok_or(VaultError::Library)?;
         let mut bytes = text.as_bytes().to_vec();
-        let nonce = key.seal.seal_in_place_append_tag(Aad::from(joined(purpose)), &mut bytes);
+        let nonce = key
+            .seal
+            .seal_in_place_append_tag(Aad::from(joined(purpose)), &mut bytes);
         let nonce = nonce.map_err(|_| VaultError::Library)?;
         Ok((key.id.clone(), [nonce.as_ref().as_slice(), &bytes].concat()))
     }
@@ -270,7 +272,10 @@ impl Vault {
         let (nonce, bytes) = sealed.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut bytes = bytes.to_vec();
-        let text = key.seal.open_in_place(nonce, Aad::from(joined(purpose)), &mut bytes).ok()?;
+        let text = key
+            .seal
+            .open_in_place(nonce, Aad::from(joined(purpose)), &mut bytes)
+            .ok()?;
         String::from_utf8(text.to_vec()).ok()
     }
 

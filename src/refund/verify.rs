@@ -40,10 +40,7 @@ impl Check for RefundsCheck {
     }
 
     fn end<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
-        async move {
-            self.open_refunds(conn, page).await
-        }
-        .boxed()
+        async move { self.open_refunds(conn, page).await }.boxed()
     }
 }
 

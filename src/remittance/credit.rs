@@ -165,7 +165,10 @@ impl Command for CreditRemittance {
             return Ok(self.suspend(DUPLICATE_PAYMENT));
         }
         let detainees = state.room::<DetaineeRoom>()?;
-        if detainees.get(&own.detainee).is_ok_and(|standing| standing.state.is_gone()) {
+        if detainees
+            .get(&own.detainee)
+            .is_ok_and(|standing| standing.state.is_gone())
+        {
             return Ok(self.suspend(DETAINEE_GONE));
         }
         let standing = match detainees.get_active(&own.detainee) {
@@ -224,7 +227,10 @@ impl Command for CreditRemittance {
                     let excess = Amount::parse(&facts.excess, self.amount.currency())?;
                     let payment = self.suspended(entry, at, excess, BALANCE_CAP_EXCEEDED);
                     let told = self.suspense_facts(BALANCE_CAP_EXCEEDED, None);
-                    work::raise(rows, suspense::item(&told, entry.seq, excess, (at, state.center().zone)));
+                    work::raise(
+                        rows,
+                        suspense::item(&told, entry.seq, excess, (at, state.center().zone)),
+                    );
                     self.put_into_suspense(state, rows, payment, at)?;
                 }
                 self.keep_delivery(rows, Effect::Credited(entry.seq));

@@ -94,7 +94,9 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
     let payments = Payments::new(lanes.clone(), settlements.clone(), banks::open(config)?);
     let endings = Endings::new(lanes.clone(), custody.clone(), payers.vault());
-    let runners = runners.chain(endings.runners()).chain([distributions.write_off_runner()]);
+    let runners = runners
+        .chain(endings.runners())
+        .chain([distributions.write_off_runner()]);
     let statement_key = StatementKey::load_or_create(&config.server.data_dir).context("the key of statements")?;
     let desk = Desk::new(lanes.clone(), runners.chain([settlements.runner(), contracts.runner()]));
     let watched = Watched::new(database.clone(), clock);

@@ -5,7 +5,17 @@ use crate::{bank::escape_cell, ledger::LedgerError};
 
 /// What stands over the columns.
 const HEAD: [&str; 11] = [
-    "row", "date", "recorded_at", "transaction", "kind", "kind_zh", "account", "in", "out", "balance", "note",
+    "row",
+    "date",
+    "recorded_at",
+    "transaction",
+    "kind",
+    "kind_zh",
+    "account",
+    "in",
+    "out",
+    "balance",
+    "note",
 ];
 
 fn failed(error: &impl std::fmt::Display) -> LedgerError {

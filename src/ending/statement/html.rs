@@ -63,7 +63,10 @@ fn facts(out: &mut String, statement: &Statement) {
     ];
     out.push_str("<dl>\n");
     for (label, value) in rows {
-        put(out, format_args!("<dt>{label}</dt><dd>{}</dd>\n", escaped(value.trim())));
+        put(
+            out,
+            format_args!("<dt>{label}</dt><dd>{}</dd>\n", escaped(value.trim())),
+        );
     }
     out.push_str("</dl>\n");
 }
@@ -127,7 +130,10 @@ fn totals(out: &mut String, statement: &Statement) {
 /// Writes a statement.
 pub(super) fn write(statement: &Statement, key: &StatementKey) -> String {
     let mut out = String::new();
-    let title = format!("Statement of account 账户对账单 {}", escaped(statement.detainee.id.as_str()));
+    let title = format!(
+        "Statement of account 账户对账单 {}",
+        escaped(statement.detainee.id.as_str())
+    );
     put(
         &mut out,
         format_args!(

@@ -55,7 +55,9 @@ pub fn verify(statement: &[u8], key: Option<&str>) -> Result<String, Unsigned> {
     let mut words = told.split_whitespace();
     let (found, signature) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     if key.is_some_and(|key| !key.eq_ignore_ascii_case(found)) {
-        return Err(Unsigned::OtherKey { found: found.to_owned() });
+        return Err(Unsigned::OtherKey {
+            found: found.to_owned(),
+        });
     }
     let (Ok(public), Ok(signature)) = (hex::decode(found), hex::decode(signature)) else {
         return Err(Unsigned::Missing);

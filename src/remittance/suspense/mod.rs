@@ -177,7 +177,12 @@ pub async fn move_in_tx(conn: &mut Conn, center: &Center, told: &Move<'_>) -> db
         return Ok(());
     };
     if left.is_positive() {
-        return work::raise_in_tx(conn, center.no, &item(&facts, told.payment, left, (told.at, center.zone))).await;
+        return work::raise_in_tx(
+            conn,
+            center.no,
+            &item(&facts, told.payment, left, (told.at, center.zone)),
+        )
+        .await;
     }
     for kind in [WorkKind::SuspendedPayment, WorkKind::HeldRemittance] {
         let closing = Closing {

@@ -232,34 +232,95 @@ async fn what_is_malformed_changes_nothing_and_no_account_number_is_repeated() {
         (payout, paid(|m| m.purpose = 0), "purpose"),
         (payout, paid(|m| m.document = " ".into()), "document"),
         (payout, paid(|m| m.reason.clear()), "reason"),
-        (payout, paid(|m| m.parts[0].amount = money("0")), "parts[0].amount.amount"),
-        (payout, paid(|m| m.parts[0].amount = money("1.001")), "parts[0].amount.amount"),
+        (
+            payout,
+            paid(|m| m.parts[0].amount = money("0")),
+            "parts[0].amount.amount",
+        ),
+        (
+            payout,
+            paid(|m| m.parts[0].amount = money("1.001")),
+            "parts[0].amount.amount",
+        ),
         (payout, paid(|m| m.parts[0].account = None), "parts[0].account"),
-        (payout, paid(|m| m.parts[0].account.as_mut().unwrap().number = "62-22".into()), "parts[0].account.number"),
-        (payout, paid(|m| m.parts[0].account.as_mut().unwrap().bank_code.clear()), "parts[0].account.bank_code"),
-        (payout, paid(|m| m.parts[0].heir = "centers/C1/detainees/D1/heirs/H1".into()), "parts[0].heir"),
-        (payout, paid(|m| m.unclaimed_sum = "centers/C1/unclaimedSums/1".into()), "unclaimed_sum"),
+        (
+            payout,
+            paid(|m| m.parts[0].account.as_mut().unwrap().number = "62-22".into()),
+            "parts[0].account.number",
+        ),
+        (
+            payout,
+            paid(|m| m.parts[0].account.as_mut().unwrap().bank_code.clear()),
+            "parts[0].account.bank_code",
+        ),
+        (
+            payout,
+            paid(|m| m.parts[0].heir = "centers/C1/detainees/D1/heirs/H1".into()),
+            "parts[0].heir",
+        ),
+        (
+            payout,
+            paid(|m| m.unclaimed_sum = "centers/C1/unclaimedSums/1".into()),
+            "unclaimed_sum",
+        ),
         (payout, paid(|m| m.purpose = 3), "unclaimed_sum"),
         (payout, paid(|m| m.purpose = 2), "parts[0].heir"),
-        ("EndingService/AddHeir", heir(|heir| heir.display_name.clear()), "heir.display_name"),
-        ("EndingService/AddHeir", heir(|heir| heir.identity_number.clear()), "heir.identity_number"),
-        ("EndingService/AddHeir", heir(|heir| heir.document.clear()), "heir.document"),
-        ("EndingService/AddHeir", heir(|heir| heir.relationship = "11010519491231002X".into()), "heir.relationship"),
+        (
+            "EndingService/AddHeir",
+            heir(|heir| heir.display_name.clear()),
+            "heir.display_name",
+        ),
+        (
+            "EndingService/AddHeir",
+            heir(|heir| heir.identity_number.clear()),
+            "heir.identity_number",
+        ),
+        (
+            "EndingService/AddHeir",
+            heir(|heir| heir.document.clear()),
+            "heir.document",
+        ),
+        (
+            "EndingService/AddHeir",
+            heir(|heir| heir.relationship = "11010519491231002X".into()),
+            "heir.relationship",
+        ),
         ("EndingService/DeclareRelation", relation("", "Z-1"), "relation.person"),
-        ("EndingService/DeclareRelation", relation("finance/bob", "Z-1"), "relation.person"),
-        ("EndingService/DeclareRelation", relation("bob", ""), "relation.document"),
-        ("EndingService/ExportStatement", ExportStatementRequest {
-            name: "centers/C1/detainees/D1".into(),
-            format: 0,
-        }.encode_to_vec(), "format"),
-        ("EndingService/RevealPayee", RevealPayeeRequest {
-            name: "centers/C1/payouts/1".into(),
-            part: 0,
-        }.encode_to_vec(), "part"),
+        (
+            "EndingService/DeclareRelation",
+            relation("finance/bob", "Z-1"),
+            "relation.person",
+        ),
+        (
+            "EndingService/DeclareRelation",
+            relation("bob", ""),
+            "relation.document",
+        ),
+        (
+            "EndingService/ExportStatement",
+            ExportStatementRequest {
+                name: "centers/C1/detainees/D1".into(),
+                format: 0,
+            }
+            .encode_to_vec(),
+            "format",
+        ),
+        (
+            "EndingService/RevealPayee",
+            RevealPayeeRequest {
+                name: "centers/C1/payouts/1".into(),
+                part: 0,
+            }
+            .encode_to_vec(),
+            "part",
+        ),
     ];
     for (method, message, field) in cases {
         let refused = hall.refused(field, method, message).await;
-        assert!(refused.is(Code::InvalidArgument, "INVALID_FIELD"), "{method} {field}: {refused:?}");
+        assert!(
+            refused.is(Code::InvalidArgument, "INVALID_FIELD"),
+            "{method} {field}: {refused:?}"
+        );
         assert_eq!(refused.field.as_deref(), Some(field), "{method}");
     }
     assert_eq!(hall.everything().await, before);

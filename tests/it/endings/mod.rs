@@ -69,7 +69,9 @@ async fn change(hall: &Hall, detainee: &str, custody: Custody) -> Stay {
 
 async fn stay(hall: &Hall, detainee: &str) -> Stay {
     let name = format!("centers/C1/detainees/{detainee}");
-    hall.ask("EndingService/GetStay", &GetStayRequest { name }).await.unwrap()
+    hall.ask("EndingService/GetStay", &GetStayRequest { name })
+        .await
+        .unwrap()
 }
 
 async fn items(hall: &Hall, kind: WorkKind) -> usize {
@@ -97,7 +99,10 @@ async fn add_heir(hall: &Hall, detainee: &str, heir: &str) -> String {
     let first: Heir = hall.ask("EndingService/AddHeir", &message).await.unwrap();
     let again: Heir = hall.ask("EndingService/AddHeir", &message).await.unwrap();
     assert_eq!(first, again);
-    assert_eq!((first.display_name.as_str(), first.identity_number.as_str()), ("李**", ""));
+    assert_eq!(
+        (first.display_name.as_str(), first.identity_number.as_str()),
+        ("李**", "")
+    );
     first.name
 }
 
@@ -105,7 +110,10 @@ async fn add_heir(hall: &Hall, detainee: &str, heir: &str) -> String {
 async fn sealed(hall: &Hall) {
     let kept = hall.everything().await.join("\n");
     for secret in [NUMBER, "11010519491231002X", "李小红", "Zhang San"] {
-        assert!(!kept.contains(secret) && !kept.contains(&hex::encode(secret)), "{secret}");
+        assert!(
+            !kept.contains(secret) && !kept.contains(&hex::encode(secret)),
+            "{secret}"
+        );
     }
 }
 
@@ -131,7 +139,9 @@ async fn a_person_leaves_in_parts_and_the_bank_rejects_one() {
 
     // Its maker does not say that it was paid, in whatever role; and finance alone is told where it goes.
     let own = hall.person("ALICE", Role::Admin);
-    let refused = hall.refused_as("own", CONFIRM, &own, paid(&opened.name, 1).encode_to_vec()).await;
+    let refused = hall
+        .refused_as("own", CONFIRM, &own, paid(&opened.name, 1).encode_to_vec())
+        .await;
     assert!(refused.is(Code::PermissionDenied, "MAKER_IS_CHECKER"), "{refused:?}");
     let reveal = RevealPayeeRequest {
         name: opened.name.clone(),
@@ -151,8 +161,15 @@ async fn a_person_leaves_in_parts_and_the_bank_rejects_one() {
         hall.call(CONFIRM, &bob, paid(&opened.name, 1).encode_to_vec()),
         hall.call(CONFIRM, &carol, paid(&opened.name, 1).encode_to_vec())
     );
-    let ends = [one, other].map(|answer| answer.map(|_| ()).map_err(|status| Refused::of(&status, "twice").reason));
-    assert!(ends.contains(&Ok(())) && ends.contains(&Err("NOT_IN_TRANSIT".into())), "{ends:?}");
+    let ends = [one, other].map(|answer| {
+        answer
+            .map(|_| ())
+            .map_err(|status| Refused::of(&status, "twice").reason)
+    });
+    assert!(
+        ends.contains(&Ok(())) && ends.contains(&Err("NOT_IN_TRANSIT".into())),
+        "{ends:?}"
+    );
     let fail = FailPayoutPartRequest {
         name: opened.name.clone(),
         part: 2,
@@ -183,7 +200,11 @@ async fn a_person_leaves_in_parts_and_the_bank_rejects_one() {
     };
     let sums: ListUnclaimedSumsResponse = hall.ask("EndingService/ListUnclaimedSums", &list).await.unwrap();
     assert_eq!(sums.unclaimed_sums[0].state(), unclaimed_sum::State::Claimed);
-    for kind in [WorkKind::ReleaseRejected, WorkKind::UnclaimedSum, WorkKind::PayoutInTransit] {
+    for kind in [
+        WorkKind::ReleaseRejected,
+        WorkKind::UnclaimedSum,
+        WorkKind::PayoutInTransit,
+    ] {
         assert_eq!(items(&hall, kind).await, 0, "{kind:?}");
     }
     hall.verified().await;
@@ -206,7 +227,9 @@ async fn heirs_are_paid_in_shares_and_late_money_goes_back() {
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), gone).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(60), gone)
+        .await
+        .unwrap();
     let heirs = [add_heir(&hall, "D1", "H1").await, add_heir(&hall, "D1", "H2").await];
     let share = |heir: &str, amount: &str| PayoutPart {
         heir: heir.into(),
@@ -216,11 +239,18 @@ async fn heirs_are_paid_in_shares_and_late_money_goes_back() {
     let asked = payout_of("D1", payout::Purpose::Heirs, parts);
     let first: Payout = hall.ask(CREATE, &asked).await.unwrap();
     assert!(first.name.is_empty() && !first.approval.is_empty());
-    assert_eq!(hall.balances("D1").await[0], "90.00", "nothing moves before others allow it");
+    assert_eq!(
+        hall.balances("D1").await[0],
+        "90.00",
+        "nothing moves before others allow it"
+    );
     sealed(&hall).await;
     hall.allow_all().await;
     let opened: Payout = hall.ask(CREATE, &asked).await.unwrap();
-    assert_eq!((opened.parts.len(), opened.amount), (2, crate::whole_service::money("90.00")));
+    assert_eq!(
+        (opened.parts.len(), opened.amount),
+        (2, crate::whole_service::money("90.00"))
+    );
     let bob = hall.person("bob", Role::Finance);
     for part in [1, 2] {
         let _: Payout = hall.ask_as(CONFIRM, &bob, &paid(&opened.name, part)).await.unwrap();
@@ -259,7 +289,15 @@ async fn who_is_related_neither_asks_nor_decides_nor_pays() {
     // Neither an advance, nor a payout, nor a death; nor another's advance.
     let advance = debt_of(&new_id(), "D1", "60.00");
     let create = "DistributionService/CreateDebt";
-    related(hall.refused_as("advance", create, &bob, debt_of(&new_id(), "D1", "1.00").encode_to_vec()).await);
+    related(
+        hall.refused_as(
+            "advance",
+            create,
+            &bob,
+            debt_of(&new_id(), "D1", "1.00").encode_to_vec(),
+        )
+        .await,
+    );
     let parts = vec![part("90.00", NUMBER)];
     let payout = payout_of("D1", payout::Purpose::Release, parts).encode_to_vec();
     related(hall.refused_as("payout", CREATE, &bob, payout).await);
@@ -272,7 +310,10 @@ async fn who_is_related_neither_asks_nor_decides_nor_pays() {
     let _: Debt = hall.ask(create, &other).await.unwrap();
     let of_other = hall.open_approvals().await;
     let of_other = of_other.iter().find(|asked| asked.name != approval).unwrap();
-    assert_eq!(hall.approve(&of_other.name, "bob").await.unwrap().state(), approval::State::Executed);
+    assert_eq!(
+        hall.approve(&of_other.name, "bob").await.unwrap().state(),
+        approval::State::Executed
+    );
     // Until it is declared that they are not any more.
     let _: StaffRelation = hall.ask_as(method, &admin, &declare("bob", false)).await.unwrap();
     let list = ListRelationsRequest {
@@ -281,7 +322,10 @@ async fn who_is_related_neither_asks_nor_decides_nor_pays() {
     };
     let held: ListRelationsResponse = hall.ask("EndingService/ListRelations", &list).await.unwrap();
     assert!(held.relations.is_empty());
-    assert_eq!(hall.approve(&approval, "bob").await.unwrap().state(), approval::State::Executed);
+    assert_eq!(
+        hall.approve(&approval, "bob").await.unwrap().state(),
+        approval::State::Executed
+    );
     hall.verified().await;
 }
 
@@ -308,11 +352,18 @@ async fn bookings_are_merged_debts_written_off_and_people_come_back() {
     assert_eq!(sums, ["5000.00", "0.00"]);
     let more = write_off(&new_id(), &debt, "0.01", "Z-9").encode_to_vec();
     let refused = hall.refused("more", "EndingService/ProposeWriteOff", more).await;
-    assert!(refused.is(Code::FailedPrecondition, "WRITE_OFF_EXCEEDS_DEBT"), "{refused:?}");
+    assert!(
+        refused.is(Code::FailedPrecondition, "WRITE_OFF_EXCEEDS_DEBT"),
+        "{refused:?}"
+    );
 
     // D2's court order would be lost.
     let refused = hall
-        .refused("court", "EndingService/ProposeMerge", merge(&new_id(), "D2", "D1", "twice").encode_to_vec())
+        .refused(
+            "court",
+            "EndingService/ProposeMerge",
+            merge(&new_id(), "D2", "D1", "twice").encode_to_vec(),
+        )
         .await;
     assert!(refused.is(Code::FailedPrecondition, "STILL_OWING") || hall.balances("D2").await[0] == "30.00");
     let _: Approval = hall
@@ -379,5 +430,7 @@ async fn the_job_is_listed_and_alive() {
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), alive).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(60), alive)
+        .await
+        .unwrap();
 }

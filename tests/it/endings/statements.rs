@@ -42,7 +42,10 @@ async fn a_statement_tells_every_movement_and_is_signed() {
         .await
         .unwrap();
     let csv = export(&hall, "D1", Format::Csv).await;
-    assert_eq!(signature::verify(&csv, Some(&key.public_key)), Ok(key.public_key.clone()));
+    assert_eq!(
+        signature::verify(&csv, Some(&key.public_key)),
+        Ok(key.public_key.clone())
+    );
     let text = String::from_utf8(csv.clone()).unwrap();
     let rows: Vec<Vec<String>> = csv::ReaderBuilder::new()
         .comment(Some(b'#'))
@@ -52,7 +55,11 @@ async fn a_statement_tells_every_movement_and_is_signed() {
         .collect();
     let of = |kind: &str| -> Vec<&Vec<String>> { rows.iter().filter(|row| row[0] == kind).collect() };
     let balances: Vec<&str> = of("movement").iter().map(|row| row[9].as_str()).collect();
-    assert_eq!(balances, ["100.00", "90.00", "140.00"], "the running balance of all accounts");
+    assert_eq!(
+        balances,
+        ["100.00", "90.00", "140.00"],
+        "the running balance of all accounts"
+    );
     assert_eq!(of("opening")[0][9], "0.00");
     assert_eq!(of("closing")[0][9], "140.00");
     let bought = of("total").into_iter().find(|row| row[4] == "purchase").unwrap();
@@ -61,7 +68,13 @@ async fn a_statement_tells_every_movement_and_is_signed() {
 
     let html = export(&hall, "D1", Format::Html).await;
     let page = String::from_utf8(html.clone()).unwrap();
-    for word in ["<!DOCTYPE html>", "Closing balance 期末余额", "140.00", "消费", "@media print"] {
+    for word in [
+        "<!DOCTYPE html>",
+        "Closing balance 期末余额",
+        "140.00",
+        "消费",
+        "@media print",
+    ] {
         assert!(page.contains(word), "{word}");
     }
     let mut changed = html.clone();

@@ -26,7 +26,10 @@ use custody_ledger::{
 };
 use uuid::Uuid;
 
-use super::{Came, Scenario, reading::{expect, facts}};
+use super::{
+    Came, Scenario,
+    reading::{expect, facts},
+};
 use crate::{
     others,
     world::{cny, id, request_with},
@@ -71,7 +74,8 @@ impl Scenario {
                     _ => DetaineeState::Active,
                 };
                 let (center, endings) = (&self.economy.world.center, &self.economy.house.endings);
-                let changed = endings.change_custody(center, request("finance/alice"), id(detainee), state, self::words());
+                let changed =
+                    endings.change_custody(center, request("finance/alice"), id(detainee), state, self::words());
                 expect(&told(&changed.await), expected, at);
             }
             ["heir", heir, detainee, expected @ ..] => {
@@ -185,7 +189,9 @@ impl Scenario {
 
     async fn propose(&mut self, name: &str, deed: Deed, expected: &[&str], at: &str) {
         let (center, endings) = (&self.economy.world.center, &self.economy.house.endings);
-        let asked = endings.propose(center, request("terminal/T1"), others::maker(), deed, words()).await;
+        let asked = endings
+            .propose(center, request("terminal/T1"), others::maker(), deed, words())
+            .await;
         let came = self.others_allow(asked).await;
         expect(&told(&came), expected, at);
         self.name(name, &came);
@@ -232,9 +238,19 @@ impl Scenario {
         let (world, endings) = (&self.economy.world, &self.economy.house.endings);
         endings.remind(&world.center, 100).await.unwrap();
         let estates = self.open_items(WorkKind::Estate).await;
-        let detainees = world.process.custody.list_detainees(&world.center, "", 100).await.unwrap();
+        let detainees = world
+            .process
+            .custody
+            .list_detainees(&world.center, "", 100)
+            .await
+            .unwrap();
         for detainee in detainees.iter().filter(|detainee| detainee.state.is_gone()) {
-            let balances = world.process.custody.balances(&world.center, &detainee.id).await.unwrap();
+            let balances = world
+                .process
+                .custody
+                .balances(&world.center, &detainee.id)
+                .await
+                .unwrap();
             let all = [balances.available, balances.held, balances.savings, balances.withheld];
             let subject = format!("detainees/{}", detainee.id);
             let is_zero = all.iter().all(|amount| amount.is_zero());

@@ -5,9 +5,7 @@ mod wire;
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
-use wire::{
-    custody_in, heir_out, heir_told, kept, parts_in, payout_out, purpose_in, relation_out, stay_out, sum_out,
-};
+use wire::{custody_in, heir_out, heir_told, kept, parts_in, payout_out, purpose_in, relation_out, stay_out, sum_out};
 
 use super::{
     approval::{approval_asked, approval_out},
@@ -105,7 +103,10 @@ impl EndingApi {
         end: PartEnd,
         told: String,
     ) -> Result<Response<Payout>, Status> {
-        let posted = self.endings.end_part(center, request, (payout, part), end, told).await?;
+        let posted = self
+            .endings
+            .end_part(center, request, (payout, part), end, told)
+            .await?;
         let payout = self.endings.payout(center, payout).await?;
         Ok(respond(
             payout_out(&payout, center, Some(posted.seq()))?,
@@ -280,10 +281,7 @@ impl EndingService for EndingApi {
         }))
     }
 
-    async fn confirm_payout_part(
-        &self,
-        call: Request<ConfirmPayoutPartRequest>,
-    ) -> Result<Response<Payout>, Status> {
+    async fn confirm_payout_part(&self, call: Request<ConfirmPayoutPartRequest>) -> Result<Response<Payout>, Status> {
         let (actor, message) = (actor(&call)?, call.get_ref());
         let (center, payout) = self.payout(actor, &message.name).await?;
         let method = "custody.v1.EndingService/ConfirmPayoutPart";
@@ -415,8 +413,16 @@ impl EndingService for EndingApi {
         let message = call.get_ref();
         let parent = CenterName::parse(&message.parent, "parent")?;
         let center = scope::center(&self.custody, actor(&call)?, parent.center).await?;
-        let page = Page::read("ListRelations", &[&message.parent], message.page_size, &message.page_token)?;
-        let after = page.after().and_then(|cursor| cursor.rsplit_once('/')).unwrap_or_default();
+        let page = Page::read(
+            "ListRelations",
+            &[&message.parent],
+            message.page_size,
+            &message.page_token,
+        )?;
+        let after = page
+            .after()
+            .and_then(|cursor| cursor.rsplit_once('/'))
+            .unwrap_or_default();
         let found = self.endings.relations(&center, after, page.limit()).await?;
         let (found, next_page_token) =
             page.finish(found, |relation| format!("{}/{}", relation.person, relation.detainee));

@@ -183,7 +183,11 @@ pub(super) fn payout_out(payout: &domain::Payout, center: &Center, as_of: Option
         PayoutPart {
             amount: money_text(&part.amount, center),
             account: None,
-            heir: if part.heir.is_empty() { String::new() } else { heir(&part.heir) },
+            heir: if part.heir.is_empty() {
+                String::new()
+            } else {
+                heir(&part.heir)
+            },
             payee: part.payee.clone(),
             state: state.into(),
             end_transaction: end.map_or_else(String::new, |(_, seq)| transaction_name(center, seq.0)),
@@ -232,9 +236,10 @@ pub(super) fn stay_out(stay: &domain::Stay, center: &Center) -> Result<Stay, Sta
     let named = |id: &Option<String>| id.as_ref().map_or_else(String::new, |id| detainee_name(center, id));
     let payouts = stay.payouts.iter().map(|payout| payout_out(payout, center, None));
     let heirs = stay.heirs.iter().map(|heir| heir_out(heir, center, &stay.detainee.id));
-    let (change_time, document) = stay.changed.clone().map_or_else(Default::default, |(at, document)| {
-        (timestamp(at), document)
-    });
+    let (change_time, document) = stay
+        .changed
+        .clone()
+        .map_or_else(Default::default, |(at, document)| (timestamp(at), document));
     Ok(Stay {
         detainee: Some(detainee_out(&stay.detainee, center)),
         former: named(&stay.former),
