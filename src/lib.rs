@@ -14,6 +14,7 @@
 //! - [`unmatched`] money without an order, matched to its owner or returned
 //! - [`settlement`] what vendors are owed, closed and allowed; [`payment`] the files that pay it by the bank;
 //!   [`refund`] money back to payers, and out with released people; [`reconciliation`] the gateway's bill against the ledger
+//! - [`ending`] death and escape, payouts in parts, unclaimed money, the statement of a whole stay
 //! - [`jobs`] what runs by the clock; [`verification`] everything stored beside the journals, against them
 //! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it
 //! - [`till`] the reference terminal, a client that knows the wire only
@@ -36,6 +37,7 @@ pub mod custody;
 pub mod db;
 pub mod demo;
 pub mod distribution;
+pub mod ending;
 pub mod gateway;
 pub mod ids;
 pub mod jobs;

@@ -8,6 +8,7 @@ use crate::{
     custody::DetaineesCheck,
     db::{Conn, Database},
     distribution::{CollectedCheck, DebtKind},
+    ending::{EndingsCheck, Purpose},
     ledger::{
         Center,
         verify::{self, Check, Verified, VerifyError},
@@ -46,6 +47,7 @@ fn checks() -> Vec<Box<dyn Check>> {
         Box::<TerminalsCheck>::default(),
         Box::<SessionsCheck>::default(),
         Box::<BeneficiariesCheck>::default(),
+        Box::<EndingsCheck>::default(),
     ]
 }
 
@@ -68,6 +70,14 @@ fn need_of(record: &JournalRecord) -> Need<'_> {
         }
         // What a bank is said to have rejected is looked at by those who read its file: one approval for many transactions.
         Some(Facts::Outcome(facts)) if record.method == refund::PUT_BACK_METHOD => (true, &facts.approval),
+        Some(Facts::Payout(facts)) => {
+            let needs = facts.purpose != Purpose::Release.name() || is_large(&facts.amount);
+            (needs, &facts.approval)
+        }
+        Some(Facts::MadeUnclaimed(facts)) => (true, &facts.approval),
+        Some(Facts::Treasury(facts)) => (true, &facts.approval),
+        Some(Facts::WriteOff(facts)) => (true, &facts.approval),
+        Some(Facts::Merge(facts)) => (true, &facts.approval),
         Some(Facts::Release(facts)) => (is_large(&facts.amount), &facts.approval),
         Some(Facts::Refund(facts)) if facts.rejection.is_some() => (true, &facts.rejection),
         Some(Facts::Refund(facts)) => {

@@ -95,6 +95,16 @@ pub enum Permission {
     ReverseCredits,
     /// Read reversals of credits.
     ReadReversals,
+    /// Record deaths, escapes and heirs, and pay out what people leave behind.
+    EndStays,
+    /// Read how stays ended.
+    ReadStays,
+    /// Read accounts that payouts go to, in clear.
+    RevealPayees,
+    /// Export signed statements of whole stays.
+    ExportStatements,
+    /// Admit somebody again, and declare who of staff is related to whom.
+    ManageStays,
     /// Read releases.
     ReadReleases,
     /// Bring in the gateway's bills.
@@ -165,16 +175,16 @@ impl Permission {
         use Role::*;
         match self {
             ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers | ManageTerminals | ManageOrdering
-            | ManageSessions | ManageSpending => &[Admin],
+            | ManageSessions | ManageSpending | ManageStays => &[Admin],
             Deliver => &[Admin, Commissary],
             Dispute => &[Admin, Finance, Terminal, Detainee],
             ResolveDisputes => &[Admin, Finance],
             GrantKits => &[Admin, Finance],
             ReadMeasures => &[Admin, Finance, Auditor],
-            DownloadPaymentFiles => &[Finance],
-            ReadPaymentFiles => &[Admin, Finance, Auditor],
+            DownloadPaymentFiles | RevealPayees => &[Finance],
+            ReadPaymentFiles | ReadStays | ExportStatements => &[Admin, Finance, Auditor],
             ReadContracts => &[Admin, Finance, Auditor, Commissary],
-            ManageContracts | PayByBank => &[Admin, Finance],
+            ManageContracts | PayByBank | EndStays => &[Admin, Finance],
             ManagePayers | Settle | Refund | Release | Reconcile | Decide | Work | Match | RecordDebts
             | ReverseCredits | Review => &[Admin, Finance],
             ReadOfflineSales => &[Admin, Finance, Auditor, Terminal],
@@ -438,6 +448,25 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.SpendingService/CancelKitGrant", GrantKits),
     ("custody.v1.SpendingService/GetKitGrant", ReadMeasures),
     ("custody.v1.SpendingService/ListKitGrants", ReadMeasures),
+    ("custody.v1.EndingService/ChangeCustody", EndStays),
+    ("custody.v1.EndingService/GetStay", ReadStays),
+    ("custody.v1.EndingService/ReadmitDetainee", ManageStays),
+    ("custody.v1.EndingService/AddHeir", EndStays),
+    ("custody.v1.EndingService/CreatePayout", EndStays),
+    ("custody.v1.EndingService/GetPayout", ReadStays),
+    ("custody.v1.EndingService/ListPayouts", ReadStays),
+    ("custody.v1.EndingService/RevealPayee", RevealPayees),
+    ("custody.v1.EndingService/ConfirmPayoutPart", EndStays),
+    ("custody.v1.EndingService/FailPayoutPart", EndStays),
+    ("custody.v1.EndingService/ProposeUnclaimed", EndStays),
+    ("custody.v1.EndingService/ListUnclaimedSums", ReadStays),
+    ("custody.v1.EndingService/ProposeTreasury", EndStays),
+    ("custody.v1.EndingService/ProposeWriteOff", EndStays),
+    ("custody.v1.EndingService/ProposeMerge", EndStays),
+    ("custody.v1.EndingService/DeclareRelation", ManageStays),
+    ("custody.v1.EndingService/ListRelations", ReadStays),
+    ("custody.v1.EndingService/ExportStatement", ExportStatements),
+    ("custody.v1.EndingService/GetStatementKey", ReadStays),
 ];
 
 /// The one method of ours that needs no token: whoever enrols has none yet, and is known by the code that an administrator made.

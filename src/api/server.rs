@@ -22,6 +22,7 @@ use super::{
         custody::CustodyApi,
         deadline,
         distribution::DistributionApi,
+        ending::EndingApi,
         gate::{self, Gate},
         ledger::LedgerApi,
         offline_sales::OfflineSalesApi,
@@ -51,6 +52,7 @@ use crate::{
     contract::Contracts,
     custody::Custody,
     distribution::Distributions,
+    ending::{Endings, statement::StatementKey},
     ledger::Lanes,
     offline_sales::OfflineSales,
     payer::Payers,
@@ -60,13 +62,14 @@ use crate::{
         beneficiary_service_server::BeneficiaryServiceServer, catalogue_service_server::CatalogueServiceServer,
         commissary_service_server::CommissaryServiceServer, contract_service_server::ContractServiceServer,
         custody_service_server::CustodyServiceServer, distribution_service_server::DistributionServiceServer,
-        ledger_service_server::LedgerServiceServer, offline_sales_service_server::OfflineSalesServiceServer,
-        order_service_server::OrderServiceServer, payer_service_server::PayerServiceServer,
-        payment_service_server::PaymentServiceServer, reconciliation_service_server::ReconciliationServiceServer,
-        refund_service_server::RefundServiceServer, remittance_service_server::RemittanceServiceServer,
-        session_service_server::SessionServiceServer, settlement_service_server::SettlementServiceServer,
-        spending_service_server::SpendingServiceServer, terminal_service_server::TerminalServiceServer,
-        unmatched_service_server::UnmatchedServiceServer, work_service_server::WorkServiceServer,
+        ending_service_server::EndingServiceServer, ledger_service_server::LedgerServiceServer,
+        offline_sales_service_server::OfflineSalesServiceServer, order_service_server::OrderServiceServer,
+        payer_service_server::PayerServiceServer, payment_service_server::PaymentServiceServer,
+        reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
+        remittance_service_server::RemittanceServiceServer, session_service_server::SessionServiceServer,
+        settlement_service_server::SettlementServiceServer, spending_service_server::SpendingServiceServer,
+        terminal_service_server::TerminalServiceServer, unmatched_service_server::UnmatchedServiceServer,
+        work_service_server::WorkServiceServer,
     },
     reconciliation::Reconciliations,
     refund::Refunds,
@@ -110,6 +113,10 @@ pub struct Doors {
     pub beneficiaries: Beneficiaries,
     /// Refunds and release payouts.
     pub refunds: Refunds,
+    /// How stays end.
+    pub endings: Endings,
+    /// What signs statements.
+    pub statement_key: Arc<StatementKey>,
     /// Bills of the gateway.
     pub reconciliations: Reconciliations,
     /// Where approvals are decided.
@@ -169,6 +176,13 @@ impl Doors {
             self.custody.clone(),
             linked.clone(),
         );
+        let ending = EndingApi::new(
+            self.endings.clone(),
+            self.distributions.clone(),
+            self.desk.clone(),
+            self.custody.clone(),
+            self.statement_key.clone(),
+        );
         let reconciliation = ReconciliationApi::new(self.reconciliations.clone(), self.custody.clone());
         let custody = CustodyApi::new(self.custody.clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
@@ -203,6 +217,7 @@ impl Doors {
             .add_service(SessionServiceServer::new(session).max_decoding_message_size(size_max))
             .add_service(SpendingServiceServer::new(spending).max_decoding_message_size(size_max))
             .add_service(BeneficiaryServiceServer::new(beneficiary).max_decoding_message_size(size_max))
+            .add_service(EndingServiceServer::new(ending).max_decoding_message_size(size_max))
     }
 }
 

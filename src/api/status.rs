@@ -55,7 +55,7 @@ pub fn code_of(reason: Reason) -> Option<Code> {
         Reason::GatewayUnavailable | Reason::PhoneCodeNotSent => Code::Unavailable,
         Reason::QueueFull | Reason::PhoneCodeTooSoon | Reason::TooManyWatches => Code::ResourceExhausted,
         Reason::TooManyEnrolments | Reason::SignInBusy | Reason::TooManyChallenges => Code::ResourceExhausted,
-        Reason::NotAllowed | Reason::MakerIsChecker => Code::PermissionDenied,
+        Reason::NotAllowed | Reason::MakerIsChecker | Reason::StaffRelated => Code::PermissionDenied,
         Reason::NotAuthenticated => Code::Unauthenticated,
         Reason::EnrolmentCodeInvalid
         | Reason::CertificateNotCurrent

@@ -7,6 +7,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{
     Approval, ApprovalRefusal as R, ApprovalState, Approvals, Decision, End, Person, Verdict,
+    relation::{About, require_unrelated_to},
     store::{self, Written},
 };
 use crate::{
@@ -167,6 +168,12 @@ impl Desk {
                 return Err(R::Closed { approval: no, state }.into());
             }
         }
+        let about = About {
+            kind: &approval.kind,
+            subject: &approval.subject,
+            command: &approval.command,
+        };
+        require_unrelated_to(&mut tx, center.no, &person.actor, &about).await?;
         let decision = Decision {
             person: person.clone(),
             verdict,

@@ -39,6 +39,12 @@ pub enum ApprovalRefusal {
         /// Where it stands.
         state: &'static str,
     },
+    /// Whoever asks or decides is related to the detainee.
+    #[error("the caller is related to detainee {detainee}")]
+    Related {
+        /// The detainee.
+        detainee: String,
+    },
     /// Nobody decided in time.
     #[error("approval {approval} has expired")]
     Expired {
@@ -61,6 +67,7 @@ impl From<ApprovalRefusal> for Refusal {
             R::Closed { approval, state } => because(Reason::ApprovalClosed)
                 .with_fact("approval", approval)
                 .with_fact("state", state),
+            R::Related { detainee } => because(Reason::StaffRelated).with_fact("detainee", detainee),
             R::Expired { approval } => because(Reason::ApprovalClosed)
                 .with_fact("approval", approval)
                 .with_fact("state", "EXPIRED"),

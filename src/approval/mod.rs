@@ -7,6 +7,7 @@
 //!
 //! # Layout
 //! - `entity`: where an approval stands, and how many people it needs, pure. `desk`: deciding and running.
+//! - `relation`: staff who are related to a detainee, and decide nothing about their money.
 //!
 //! # Invariants
 //! 1. Nobody decides on what they asked for, and nobody twice: constraints of the database, whoever writes to it. A person is a
@@ -20,6 +21,7 @@
 mod desk;
 mod entity;
 mod error;
+pub mod relation;
 mod store;
 mod verify;
 
@@ -238,6 +240,12 @@ impl Approvals {
         let Some(new) = question.check(tx, center, now).await? else {
             return Ok(None);
         };
+        let about = relation::About {
+            kind: new.kind,
+            subject: &new.subject,
+            command: &new.command,
+        };
+        relation::require_unrelated_to(tx, center.no, &asking.maker.actor, &about).await?;
         if let Some(open) = store::open_of(tx, center, &new.subject).await? {
             if open.state(now) != ApprovalState::Expired {
                 return Err(ApprovalRefusal::Pending { approval: open.no }.into());

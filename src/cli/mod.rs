@@ -4,12 +4,14 @@
 //! - `bank`: `custody bank-simulator`.
 //! - `catalogue`: `custody catalogue import` and `export`.
 //! - `reconcile`: `custody reconcile import`.
+//! - `statement`: `custody statement export` and `verify`.
 //! - `token`: `custody token issue`.
 //! - `verify`: `custody verify`.
 
 mod bank;
 mod catalogue;
 mod reconcile;
+mod statement;
 mod token;
 mod verify;
 
@@ -59,6 +61,9 @@ enum Command {
     /// A center's products as a file.
     #[command(subcommand)]
     Catalogue(catalogue::CatalogueCommand),
+    /// The signed statement of a whole stay.
+    #[command(subcommand)]
+    Statement(statement::StatementCommand),
     /// Show the main job end to end, in a service and a gateway of its own: remit, buy, settle, refund, release, prove.
     Demo(custody_ledger::demo::DemoFlags),
     /// Measure purchases against the no-op limit and PostgreSQL's own benchmark.
@@ -133,6 +138,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Verify(flags) => or_undone(in_runtime("custody", verify::run(flags))),
         Command::Reconcile(command) => or_undone(in_runtime("custody", reconcile::run(command))),
         Command::Catalogue(command) => or_undone(in_runtime("custody", catalogue::run(command))),
+        Command::Statement(command) => or_undone(in_runtime("custody", statement::run(command))),
         Command::Demo(flags) => in_runtime("custody-demo", custody_ledger::demo::run(flags)),
         Command::Bench(flags) => in_runtime("custody-bench", async {
             custody_ledger::bench::run(flags).await?;

@@ -161,23 +161,44 @@ pub enum DetaineeState {
     Releasing,
     /// Gone, paid out, accounts at zero.
     Released,
+    /// Dead: what there is is the heirs'.
+    Deceased,
+    /// Gone without leave: frozen until caught.
+    Escaped,
+    /// Booked twice: the money is with the other booking.
+    Merged,
 }
 
 impl DetaineeState {
+    const ALL: [DetaineeState; 6] = [
+        DetaineeState::Active,
+        DetaineeState::Releasing,
+        DetaineeState::Released,
+        DetaineeState::Deceased,
+        DetaineeState::Escaped,
+        DetaineeState::Merged,
+    ];
+
     /// As it is stored.
     pub const fn name(self) -> &'static str {
         match self {
             DetaineeState::Active => "active",
             DetaineeState::Releasing => "releasing",
             DetaineeState::Released => "released",
+            DetaineeState::Deceased => "deceased",
+            DetaineeState::Escaped => "escaped",
+            DetaineeState::Merged => "merged",
         }
     }
 
     /// Reads what is stored.
     pub fn from_name(name: &str) -> Option<DetaineeState> {
-        [DetaineeState::Active, DetaineeState::Releasing, DetaineeState::Released]
-            .into_iter()
-            .find(|state| state.name() == name)
+        DetaineeState::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// Whether the person is gone, so that money that still comes goes back to whoever sent it. Who is leaving may stay yet.
+    pub const fn is_gone(self) -> bool {
+        !matches!(self, DetaineeState::Active | DetaineeState::Releasing)
     }
 }
 

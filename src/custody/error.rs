@@ -28,6 +28,14 @@ pub enum CustodyRefusal {
         /// Where the detainee stands.
         state: &'static str,
     },
+    /// The former stay has not ended by a release, or has another stay after it.
+    #[error("the stay of {detainee} is not over, or another one follows it")]
+    StayNotOver {
+        /// The former stay.
+        detainee: DetaineeId,
+        /// The stay after it, if there is one.
+        later: Option<String>,
+    },
     /// The id is taken by something that is not the same.
     #[error("it exists already and is not the same")]
     AlreadyExists,
@@ -60,6 +68,9 @@ impl From<CustodyRefusal> for Refusal {
                     .with_fact("detainee", detainee)
                     .with_fact("state", state)
             }
+            CustodyRefusal::StayNotOver { detainee, later } => Refusal::because(Reason::StayNotOver, message)
+                .with_fact("detainee", detainee)
+                .with_fact("later", later.unwrap_or_default()),
             CustodyRefusal::AlreadyExists => Refusal::because(Reason::AlreadyExists, message),
             CustodyRefusal::UnknownTier { tier } => Refusal::because(Reason::InvalidField, message)
                 .with_fact("tier", tier)

@@ -4,6 +4,7 @@ mod books;
 mod category;
 mod entity;
 mod error;
+mod readmission;
 pub mod room;
 mod rules;
 mod spending;

@@ -13,11 +13,12 @@ use uuid::Builder;
 use crate::proto::{
     approval_service_client::ApprovalServiceClient, commissary_service_client::CommissaryServiceClient,
     contract_service_client::ContractServiceClient, custody_service_client::CustodyServiceClient,
-    distribution_service_client::DistributionServiceClient, ledger_service_client::LedgerServiceClient,
-    offline_sales_service_client::OfflineSalesServiceClient, order_service_client::OrderServiceClient,
-    payment_service_client::PaymentServiceClient, reconciliation_service_client::ReconciliationServiceClient,
-    refund_service_client::RefundServiceClient, remittance_service_client::RemittanceServiceClient,
-    settlement_service_client::SettlementServiceClient, terminal_service_client::TerminalServiceClient,
+    distribution_service_client::DistributionServiceClient, ending_service_client::EndingServiceClient,
+    ledger_service_client::LedgerServiceClient, offline_sales_service_client::OfflineSalesServiceClient,
+    order_service_client::OrderServiceClient, payment_service_client::PaymentServiceClient,
+    reconciliation_service_client::ReconciliationServiceClient, refund_service_client::RefundServiceClient,
+    remittance_service_client::RemittanceServiceClient, settlement_service_client::SettlementServiceClient,
+    terminal_service_client::TerminalServiceClient,
 };
 
 /// A connection on which every call carries a token.
@@ -84,6 +85,10 @@ impl Desk {
 
     pub fn approval(&self) -> ApprovalServiceClient<Line> {
         ApprovalServiceClient::new(self.line.clone())
+    }
+
+    pub fn ending(&self) -> EndingServiceClient<Line> {
+        EndingServiceClient::new(self.line.clone())
     }
 
     pub fn refund(&self) -> RefundServiceClient<Line> {

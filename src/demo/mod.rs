@@ -109,6 +109,7 @@ async fn story(play: &mut Play) -> anyhow::Result<String> {
     acts::power_cut::play(play).await?;
     acts::orders::play(play).await?;
     acts::till::play(play).await?;
+    acts::leave::play(play).await?;
     let proof = acts::proof::play(play).await?;
     match play.stage.errors()?.first() {
         Some(error) => bail!("everything was as it should be, but an error was logged: {error}"),

@@ -123,6 +123,7 @@ impl CreateDebt {
             document: new.document.clone(),
             amount: new.amount,
             repaid: Amount::zero(center.currency),
+            written_off: Amount::zero(center.currency),
             is_consented: new.is_consented,
             recorded_at: moment.recorded_at,
             approval: self.approval.as_ref().map(|approval| approval.approval),

@@ -244,6 +244,8 @@ pub struct Debt {
     pub amount: Amount,
     /// What was repaid so far.
     pub repaid: Amount,
+    /// What was written off so far.
+    pub written_off: Amount,
     /// Whether the detainee consents to deductions.
     pub is_consented: bool,
     /// When it was recorded.
@@ -255,7 +257,7 @@ pub struct Debt {
 impl Debt {
     /// What is still owed.
     pub fn owed(&self) -> Result<Amount, MoneyError> {
-        self.amount.checked_sub(self.repaid)
+        self.amount.checked_sub(self.repaid)?.checked_sub(self.written_off)
     }
 }
 

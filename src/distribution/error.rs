@@ -5,6 +5,7 @@ use time::Date;
 use crate::{
     ids::{CourtOrderId, Seq},
     ledger::{Declined, LedgerError, Reason, Refusal},
+    money::Amount,
 };
 
 /// Why something about a policy, a court order or a debt is refused.
@@ -40,6 +41,15 @@ pub enum DistributionRefusal {
     /// An advance that nobody else has allowed.
     #[error("others have to allow an advance")]
     AdvanceNotAllowed,
+    /// A write-off that nobody else has allowed.
+    #[error("others have to allow a write-off")]
+    WriteOffNotAllowed,
+    /// More would be written off than is owed.
+    #[error("{owed} is owed")]
+    MoreThanOwed {
+        /// What is.
+        owed: Amount,
+    },
     /// No such debt.
     #[error("debt {debt} does not exist")]
     DebtNotFound {
@@ -58,7 +68,8 @@ impl From<DistributionRefusal> for Refusal {
                 .with_fact("today", today)
                 .about("distribution_policy.effective_date"),
             R::AlreadyExists => because(Reason::AlreadyExists),
-            R::AdvanceNotAllowed => because(Reason::ApprovalRequired),
+            R::MoreThanOwed { owed } => because(Reason::WriteOffExceedsDebt).with_fact("owed", owed),
+            R::AdvanceNotAllowed | R::WriteOffNotAllowed => because(Reason::ApprovalRequired),
             R::CourtOrderNotFound { order } => because(Reason::NotFound).with_fact("court_order", order).about("name"),
             R::CourtOrderEnded { order } => because(Reason::CourtOrderEnded).with_fact("court_order", order),
             R::DebtNotFound { debt } => because(Reason::NotFound).with_fact("debt", debt).about("name"),

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - `entity`: what a split reads. `split`: the split itself, the same for previews and credits.
-//! - `room`: a split in a lane. `court`: court orders. `debt`: recording debts. `reversal`: giving a credit's parts back.
+//! - `room`: a split in a lane. `court`: court orders. `debt`: recording debts. `write_off`: those never repaid. `reversal`: giving a credit's parts back.
 
 mod court;
 mod debt;
@@ -14,6 +14,7 @@ pub mod room;
 mod split;
 mod store;
 mod verify;
+mod write_off;
 
 use std::sync::Arc;
 
@@ -29,13 +30,14 @@ pub use entity::{
 pub use error::DistributionRefusal;
 pub use split::{Holder, NO_CONSENT, UNDER_THRESHOLD, distribute};
 pub use verify::CollectedCheck;
+pub use write_off::{NewWriteOff, WRITE_OFF, raise_left_owing_in_tx};
 
 use crate::{
     approval::{Answered, Approvals, Asking, Person, Runner},
     custody::{Custody, Detainee},
-    db::Conn,
-    ids::{DetaineeId, Seq},
-    ledger::{Center, Lanes, LedgerError, Request, balance, center},
+    db::{self, Conn},
+    ids::{CourtOrderId, DetaineeId, Seq},
+    ledger::{Center, Declined, Lanes, LedgerError, Request, balance, center},
     money::Amount,
     proto::DistributionPart,
 };
@@ -264,4 +266,25 @@ pub async fn preview_in_tx(
         parts,
         policy_version: policy.version,
     })
+}
+
+/// The first debt that a detainee still owes something of, inside the caller's transaction.
+pub async fn first_owed_in_tx(conn: &mut Conn, center: &Center, id: &DetaineeId) -> db::Result<Option<Seq>> {
+    store::first_owed(conn, center, id).await
+}
+
+/// The first court order that still collects from a detainee, inside the caller's transaction.
+pub async fn first_collected_in_tx(
+    conn: &mut Conn,
+    center: &Center,
+    id: &DetaineeId,
+) -> Result<Option<CourtOrderId>, Declined> {
+    let mut orders = store::court_orders(conn, center, std::slice::from_ref(id)).await?;
+    for order in orders.remove(id.as_str()).unwrap_or_default() {
+        let is_over = order.state == CourtOrderState::Ended || order.collected == order.total;
+        if !is_over {
+            return Ok(Some(order.id));
+        }
+    }
+    Ok(None)
 }

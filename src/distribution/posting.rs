@@ -34,3 +34,8 @@ pub(super) fn taken_back(from: AccountNo, amount: Amount) -> Posting {
 pub(super) fn claimed(amount: Amount) -> Posting {
     Posting::new(chart::ADVANCES, chart::SUSPENSE, amount)
 }
+
+/// What will never be repaid: Dr write-offs, Cr what detainees owe.
+pub(super) fn written_off(amount: Amount) -> Posting {
+    Posting::new(chart::WRITE_OFFS, chart::ADVANCES, amount)
+}

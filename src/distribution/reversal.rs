@@ -123,6 +123,7 @@ pub async fn claim_in_tx(
         document: claim_document(credit),
         amount,
         repaid: Amount::zero(center.currency),
+        written_off: Amount::zero(center.currency),
         is_consented: false,
         recorded_at: moment.recorded_at,
         approval: None,

@@ -6,7 +6,10 @@ use rust_decimal::Decimal;
 use sqlx::{Arguments as _, PgConnection, error::BoxDynError, postgres::PgArguments};
 use time::OffsetDateTime;
 
-use super::entity::{CourtOrder, CourtOrderEvent, CourtOrderState, Debt, DebtKind, Policies, Policy, Rule};
+use super::{
+    NewWriteOff,
+    entity::{CourtOrder, CourtOrderEvent, CourtOrderState, Debt, DebtKind, Policies, Policy, Rule},
+};
 use crate::{
     db::decoding,
     ids::{CenterNo, CourtOrderId, DetaineeId, Seq},
@@ -211,7 +214,9 @@ pub(super) async fn debts(
     let rows = sqlx::query_as!(
         DebtRow,
         r#"select d.seq, d.detainee_id, d.kind, d.document, d.amount, d.is_consented, d.recorded_at, d.approval_no,
-                  coalesce(r.repaid, 0) as "repaid!"
+                  coalesce(r.repaid, 0) as "repaid!",
+                  coalesce((select sum(w.amount) from write_off w
+                            where w.center_id = d.center_id and w.debt_seq = d.seq), 0) as "written_off!"
            from unnest($2::text[]) k (detainee_id),
                 lateral (select * from debt where center_id = $1 and detainee_id = k.detainee_id offset 0) d
            left join debt_repaid r on r.center_id = d.center_id and r.seq = d.seq
@@ -234,7 +239,9 @@ pub(super) async fn debt(conn: &mut PgConnection, center: &Center, seq: Seq) -> 
     let row = sqlx::query_as!(
         DebtRow,
         r#"select d.seq, d.detainee_id, d.kind, d.document, d.amount, d.is_consented, d.recorded_at, d.approval_no,
-                  coalesce(r.repaid, 0) as "repaid!"
+                  coalesce(r.repaid, 0) as "repaid!",
+                  coalesce((select sum(w.amount) from write_off w
+                            where w.center_id = d.center_id and w.debt_seq = d.seq), 0) as "written_off!"
            from debt d left join debt_repaid r on r.center_id = d.center_id and r.seq = d.seq
            where d.center_id = $1 and d.seq = $2"#,
         center.no.0,
@@ -255,6 +262,7 @@ struct DebtRow {
     recorded_at: OffsetDateTime,
     approval_no: Option<i64>,
     repaid: Decimal,
+    written_off: Decimal,
 }
 
 impl DebtRow {
@@ -266,6 +274,7 @@ impl DebtRow {
             document: self.document,
             amount: center.amount(self.amount)?,
             repaid: center.amount(self.repaid)?,
+            written_off: center.amount(self.written_off)?,
             is_consented: self.is_consented,
             recorded_at: self.recorded_at,
             approval: self.approval_no,
@@ -290,6 +299,38 @@ pub(super) async fn insert_debt(conn: &mut PgConnection, center: &Center, debt: 
     .execute(conn)
     .await?;
     Ok(())
+}
+
+pub(super) async fn insert_write_off(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    seq: Seq,
+    new: &NewWriteOff,
+    approval: i64,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into write_off (center_id, seq, debt_seq, amount, document, approval_no) values ($1, $2, $3, $4, $5, $6)",
+        center.0,
+        seq.0,
+        new.debt.0,
+        new.amount.value(),
+        new.document,
+        approval,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The first debt that a detainee still owes something of.
+pub(super) async fn first_owed(conn: &mut PgConnection, center: &Center, id: &DetaineeId) -> sqlx::Result<Option<Seq>> {
+    let found = debts(conn, center, std::slice::from_ref(id)).await?;
+    for debt in found.values().flatten() {
+        if debt.owed().map_err(decoding)?.is_positive() {
+            return Ok(Some(debt.seq));
+        }
+    }
+    Ok(None)
 }
 
 /// Writes down what was collected for a court order after a credit was taken back.

@@ -17,7 +17,7 @@ use crate::{
         chart, record,
         verify::{Check, Owner, Page, VerifyError},
     },
-    proto::{CreditReversalFacts, DistributionPart, JournalRecord, journal_record::Facts},
+    proto::{CreditReversalFacts, DistributionPart, JournalRecord, WriteOffFacts, journal_record::Facts},
 };
 
 /// What credits have collected for each court order, by detainee and document, and what was owed and repaid of each debt.
@@ -39,6 +39,7 @@ struct Collected {
 struct Owing {
     debt: StoredDebt,
     repaid: Decimal,
+    written_off: Decimal,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -53,13 +54,15 @@ struct StoredDebt {
 }
 
 impl Check for CollectedCheck {
-    fn page<'a>(&'a mut self, _: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
+    fn page<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
         async move {
+            write_offs(conn, page).await?;
             for record in page.records {
                 match &record.facts {
                     Some(Facts::Credit(facts)) => self.credit(page, record, &facts.detainee, &facts.parts)?,
                     Some(Facts::UnmatchedCredit(facts)) => self.credit(page, record, &facts.detainee, &facts.parts)?,
                     Some(Facts::CreditReversal(facts)) => self.reversal(page, record, facts)?,
+                    Some(Facts::WriteOff(facts)) => self.write_off(page, record, facts)?,
                     Some(Facts::Debt(facts)) => {
                         page.parties(record, &[Owner::detainee(&facts.detainee)])?;
                         let debt = StoredDebt {
@@ -93,8 +96,12 @@ impl Check for CollectedCheck {
 
 impl CollectedCheck {
     fn owe(&mut self, record: &JournalRecord, debt: StoredDebt) {
-        let repaid = Decimal::ZERO;
-        self.debts.insert(record.seq, Owing { debt, repaid });
+        let owing = Owing {
+            debt,
+            repaid: Decimal::ZERO,
+            written_off: Decimal::ZERO,
+        };
+        self.debts.insert(record.seq, owing);
     }
 
     fn credit(
@@ -118,6 +125,7 @@ impl CollectedCheck {
                     let owing = self.owing(page, record, part.debt, detainee)?;
                     owing.repaid = sum(page, record, owing.repaid, amount)?;
                     let owed = sum(page, record, owing.debt.amount, -owing.repaid)?;
+                    let owed = sum(page, record, owed, -owing.written_off)?;
                     if owed != told {
                         let what = format!("it says that {told} of debt {} is still owed, it is {owed}", part.debt);
                         return Err(page.differs(record, what));
@@ -164,6 +172,24 @@ impl CollectedCheck {
                 recorded_at: recorded_at(record),
             };
             self.owe(record, debt);
+        }
+        Ok(())
+    }
+
+    /// What is written off is owed, and told right.
+    fn write_off(&mut self, page: &Page<'_>, record: &JournalRecord, facts: &WriteOffFacts) -> Result<(), VerifyError> {
+        page.parties(record, &[])?;
+        let (amount, told) = (
+            page.amount(record, &facts.amount)?,
+            page.amount(record, &facts.still_owed)?,
+        );
+        let owing = self.owing(page, record, facts.debt, &facts.detainee)?;
+        owing.written_off = sum(page, record, owing.written_off, amount)?;
+        let owed = sum(page, record, owing.debt.amount, -owing.repaid)?;
+        let owed = sum(page, record, owed, -owing.written_off)?;
+        if owed != told || owed.is_sign_negative() && !owed.is_zero() {
+            let what = format!("it says that {told} of debt {} is still owed, it is {owed}", facts.debt);
+            return Err(page.differs(record, what));
         }
         Ok(())
     }
@@ -277,7 +303,9 @@ impl CollectedCheck {
         .fetch_one(conn)
         .await?;
         let owed = self.debts.values().try_fold(Decimal::ZERO, |sum, owing| {
-            sum.checked_add(owing.debt.amount)?.checked_sub(owing.repaid)
+            sum.checked_add(owing.debt.amount)?
+                .checked_sub(owing.repaid)?
+                .checked_sub(owing.written_off)
         });
         if owed == Some(balance) {
             return Ok(());
@@ -286,6 +314,30 @@ impl CollectedCheck {
         let what = format!("detainees owe {balance}, the records of their debts say {owed}");
         Err(page.row_differs("account_balance", chart::ADVANCES, what))
     }
+}
+
+async fn write_offs(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+    let rows = sqlx::query!(
+        "select seq, debt_seq, amount, document, approval_no from write_off where center_id = $1 and seq > $2 and seq <= $3",
+        page.center.no.0,
+        page.after.0,
+        page.through.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    let stored = rows
+        .into_iter()
+        .map(|row| (row.seq, (row.debt_seq, row.amount, row.document, Some(row.approval_no))))
+        .collect();
+    let mut explained = BTreeMap::new();
+    for record in page.records {
+        if let Some(Facts::WriteOff(facts)) = &record.facts {
+            let amount = page.amount(record, &facts.amount)?;
+            let approval = facts.approval.as_ref().map(|approval| approval.approval);
+            explained.insert(record.seq, (facts.debt, amount, facts.document.clone(), approval));
+        }
+    }
+    page.same_rows("write_off", &explained, &stored)
 }
 
 fn recorded_at(record: &JournalRecord) -> Option<OffsetDateTime> {

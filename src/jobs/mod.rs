@@ -2,6 +2,7 @@
 
 pub mod allowances;
 pub mod approvals;
+pub mod endings;
 pub mod holds;
 pub mod keys;
 pub mod polling;

@@ -96,8 +96,16 @@ pub const ALLOWANCES: Job = Job {
     every_s: 5,
     overdue_s: 300,
 };
+/// Reminds of money that nobody collects.
+pub const ENDINGS: Job = Job {
+    name: "endings",
+    title: "remind of unclaimed money after 7, 30 and 90 days and a year",
+    title_zh: "未领款联系及满一年提醒",
+    every_s: 30,
+    overdue_s: 600,
+};
 /// All of them.
-pub const JOBS: [Job; 7] = [ORDERS, REFUNDS, RETURNS, AGED, APPROVALS, HOLDS, ALLOWANCES];
+pub const JOBS: [Job; 8] = [ORDERS, REFUNDS, RETURNS, AGED, APPROVALS, HOLDS, ALLOWANCES, ENDINGS];
 
 /// How a job stands in a center.
 #[derive(Debug, Clone, PartialEq, Eq)]

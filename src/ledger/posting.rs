@@ -27,8 +27,8 @@ impl Posting {
 }
 
 /// Whether a transaction of a kind may move no money: that a person leaves with nothing is recorded, too, that a file was made
-/// for the bank of what is in transit already, a dispute about goods that have not come, and what is said of offline sales that
-/// are not paid.
+/// for the bank of what is in transit already, a dispute about goods that have not come, what is said of offline sales that are
+/// not paid, and that a person died, escaped or was booked twice.
 pub(super) fn may_move_nothing(kind: TransactionKind) -> bool {
     use TransactionKind as K;
     matches!(
@@ -41,6 +41,8 @@ pub(super) fn may_move_nothing(kind: TransactionKind) -> bool {
             | K::OfflineSalePutAside
             | K::OfflineSaleDismissed
             | K::OfflineNumbersSkipped
+            | K::CustodyChanged
+            | K::DetaineesMerged
     )
 }
 

@@ -29,7 +29,7 @@ pub use entity::{
 };
 pub use error::PayerRefusal;
 pub use identity::{DocumentKind, Identity, IdentityError, PhoneNumber};
-pub use link::LinkFilter;
+pub use link::{LinkFilter, follow_in_tx};
 pub use phone::CodeSent;
 pub use sms::{SECRET_HEADER, SmsError, SmsSender};
 pub use vault::{CODE_DIGITS, Sealed, Vault, VaultError};
@@ -104,6 +104,11 @@ impl Payers {
             vault: Arc::new(vault),
             sms,
         }
+    }
+
+    /// The keys, for whatever else must be sealed.
+    pub fn vault(&self) -> Arc<Vault> {
+        self.vault.clone()
     }
 
     /// The ids of keys that something was sealed with, and that this process does not have.

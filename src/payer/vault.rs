@@ -281,6 +281,42 @@ impl Vault {
         self.0.iter().map(|key| key.hashed(&parts)).collect()
     }
 
+    /// Seals a text that must not stand anywhere in clear, for one purpose: nowhere else can it be opened. The key's id, and nonce,
+    /// ciphertext and tag.
+    ///
+    /// # Errors
+    /// [`VaultError::Library`].
+    pub fn seal_text(&self, text: &str, purpose: &[&str]) -> Result<(String, Vec<u8>), VaultError> {
+        let key = self.0.first().ok_or(VaultError::Library)?;
+        let mut bytes = text.as_bytes().to_vec();
+        let nonce = key
+            .seal
+            .seal_in_place_append_tag(Aad::from(joined(purpose)), &mut bytes);
+        let nonce = nonce.map_err(|_| VaultError::Library)?;
+        Ok((key.id.clone(), [nonce.as_ref().as_slice(), &bytes].concat()))
+    }
+
+    /// Opens what was sealed for a purpose; none if the key is not there, or anything was changed.
+    pub fn open_text(&self, key_id: &str, sealed: &[u8], purpose: &[&str]) -> Option<String> {
+        let key = self.0.iter().find(|key| key.id == key_id)?;
+        let (nonce, bytes) = sealed.split_at_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut bytes = bytes.to_vec();
+        let text = key
+            .seal
+            .open_in_place(nonce, Aad::from(joined(purpose)), &mut bytes)
+            .ok()?;
+        String::from_utf8(text.to_vec()).ok()
+    }
+
+    /// A keyed hash by which a text is known again: by the oldest key, which stays when another comes to seal.
+    ///
+    /// # Errors
+    /// [`VaultError::Library`].
+    pub fn digest(&self, parts: &[&str]) -> Result<Vec<u8>, VaultError> {
+        Ok(self.0.last().ok_or(VaultError::Library)?.hashed(parts).hash)
+    }
+
     /// A new one-time code.
     pub(super) fn new_code() -> Result<SecretString, VaultError> {
         // What is above the greatest multiple is thrown away, so that every code is as likely as any other.

@@ -10,10 +10,11 @@ use super::{
     posting, store,
 };
 use crate::{
-    approval::{NewApproval, Question, VALID, is_large_payout, person_of},
+    approval::{NewApproval, Question, VALID, is_large_payout, person_of, relation},
     commissary::{self, EndedOrders, spending},
     custody::{self, DetaineeState},
     db::Conn,
+    distribution,
     ids::{AccountNo, DetaineeId, Seq},
     ledger::{
         Center, Declined, Draft, JournalTx, LedgerError, Posted, RareCommand, Request, balance, chart, record,
@@ -22,8 +23,10 @@ use crate::{
     money::Amount,
     offline_sales,
     proto::{
-        ApprovalFacts, JournalRecord, OutcomeFacts, PostingRecord, ReleaseFacts, TransactionKind, journal_record::Facts,
+        ApprovalFacts, EndingWork, JournalRecord, OutcomeFacts, PostingRecord, ReleaseFacts, TransactionKind,
+        WorkFacts, journal_record::Facts, work_facts,
     },
+    work::{self, Closing, NewItem, WorkKind},
 };
 
 impl Refunds {
@@ -136,6 +139,7 @@ struct Leaving {
 
 impl OpenRelease {
     async fn leaving(&self, conn: &mut Conn, center: &Center, at: OffsetDateTime) -> Result<Leaving, Declined> {
+        relation::require_unrelated(conn, center.no, &self.request.actor, &self.detainee).await?;
         let detainee = custody::active_detainee_in_tx(conn, center, &self.detainee).await?;
         spending::require_not_frozen_in_tx(conn, center, &self.detainee, at).await?;
         require_none_open(store::count_open(conn, center.no, &self.detainee).await?)?;
@@ -245,6 +249,11 @@ impl OpenRelease {
             DetaineeState::Releasing
         };
         custody::set_state_in_tx(tx.conn(), &center, &self.detainee, state).await?;
+        rejected(tx, &self.detainee, &self.request.actor, None).await?;
+        if state == DetaineeState::Released {
+            let at = moment.recorded_at;
+            distribution::raise_left_owing_in_tx(tx.conn(), &center, &self.detainee, at).await?;
+        }
         tx.touch_rules();
         let postings = ended.postings.into_iter().chain(posting::opened(&balances)).collect();
         let facts = ReleaseFacts {
@@ -280,6 +289,38 @@ impl Question for OpenRelease {
     }
 }
 
+/// The bank rejected a payout: it is on top of the work queue until the person is paid out again. Without a rejection, they are.
+async fn rejected(
+    tx: &mut JournalTx,
+    detainee: &DetaineeId,
+    actor: &str,
+    why: Option<(Amount, &str)>,
+) -> Result<(), Declined> {
+    let (center, moment) = (tx.center().no, tx.moment());
+    let (kind, subject) = (WorkKind::ReleaseRejected, format!("detainees/{detainee}"));
+    let Some((amount, reason)) = why else {
+        let closing = Closing {
+            kind,
+            subject: &subject,
+            at: moment.recorded_at,
+            actor,
+            reason: "paid out again",
+            seq: Some(moment.seq),
+        };
+        return Ok(work::close_in_tx(tx.conn(), center, &closing).await?);
+    };
+    let known = EndingWork {
+        detainee: detainee.to_string(),
+        amount: amount.to_string(),
+        reason: reason.to_owned(),
+    };
+    let facts = WorkFacts {
+        facts: Some(work_facts::Facts::Ending(known)),
+    };
+    let item = NewItem::new(kind, subject, facts, moment.recorded_at);
+    Ok(work::raise_in_tx(tx.conn(), center, &item).await?)
+}
+
 struct EndRelease {
     request: Request,
     release: Seq,
@@ -293,6 +334,7 @@ impl EndRelease {
         let (center, end_seq) = (tx.center().clone(), tx.moment().seq);
         let row = store::release(tx.conn(), center.no, self.release).await?;
         let row = row.ok_or(R::ReleaseNotFound { release: self.release })?;
+        relation::require_unrelated(tx.conn(), center.no, &self.request.actor, &row.detainee).await?;
         if let Some((_, end)) = row.end {
             return Err(R::NotInTransit { state: end.name() }.into());
         }
@@ -322,6 +364,16 @@ impl EndRelease {
         let by = (row.opened_by.as_str(), ended_by.as_str());
         store::insert_release_end(tx.conn(), center.no, row.seq, end_seq, self.end, by).await?;
         custody::set_state_in_tx(tx.conn(), &center, &row.detainee, state).await?;
+        match self.end {
+            ReleaseEnd::Paid => {
+                let at = tx.moment().recorded_at;
+                distribution::raise_left_owing_in_tx(tx.conn(), &center, &row.detainee, at).await?;
+            }
+            ReleaseEnd::Failed => {
+                let why = Some((total, self.reason.as_str()));
+                rejected(tx, &row.detainee, &self.request.actor, why).await?;
+            }
+        }
         tx.touch_rules();
         let facts = OutcomeFacts {
             reference: self.reference.clone(),

@@ -1,4 +1,4 @@
-//! Refunds and release payouts, how they ended and whom they left in which state, against their transactions.
+//! Refunds and release payouts, and how they ended, against their transactions.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,12 +18,11 @@ use crate::{
     work::{self, WorkKind},
 };
 
-/// Whom the refunds and release payouts in transit are about, and the detainees who are leaving or gone.
+/// Whom the refunds and release payouts in transit are about.
 #[derive(Debug, Default)]
 pub struct RefundsCheck {
     refunds: HashMap<i64, [Owner; 2]>,
     releases: HashMap<i64, String>,
-    states: BTreeMap<String, &'static str>,
 }
 
 impl Check for RefundsCheck {
@@ -44,11 +43,7 @@ impl Check for RefundsCheck {
     }
 
     fn end<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
-        async move {
-            self.open_refunds(conn, page).await?;
-            self.detainees(conn, page).await
-        }
-        .boxed()
+        async move { self.open_refunds(conn, page).await }.boxed()
     }
 }
 
@@ -100,22 +95,15 @@ impl RefundsCheck {
         if let Some(Facts::Release(facts)) = &record.facts {
             page.parties(record, &[Owner::detainee(&facts.detainee)])?;
             self.releases.insert(record.seq, facts.detainee.clone());
-            self.states
-                .insert(facts.detainee.clone(), DetaineeState::Releasing.name());
         }
-        let Some((release, end)) = release_end(record) else {
+        let Some((release, _)) = release_end(record) else {
             return Ok(());
         };
         let detainee = self
             .releases
             .remove(&release)
             .ok_or_else(|| page.differs(record, format!("release {release} is not in transit")))?;
-        page.parties(record, &[Owner::detainee(&detainee)])?;
-        match end {
-            ReleaseEnd::Paid => self.states.insert(detainee, DetaineeState::Released.name()),
-            ReleaseEnd::Failed => self.states.remove(&detainee),
-        };
-        Ok(())
+        page.parties(record, &[Owner::detainee(&detainee)])
     }
 
     async fn open_refunds(&self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
@@ -131,19 +119,6 @@ impl RefundsCheck {
         }
         let explained = self.refunds.keys().map(|seq| (*seq, "open")).collect();
         page.same_rows("refund_open", &explained, &stored)
-    }
-
-    async fn detainees(&self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
-        let rows = sqlx::query!(
-            "select detainee_id, state from detainee where center_id = $1 and state <> $2",
-            page.center.no.0,
-            DetaineeState::Active.name(),
-        )
-        .fetch_all(conn)
-        .await?;
-        let stored = rows.into_iter().map(|row| (row.detainee_id, row.state)).collect();
-        let explained = self.states.iter().map(|(id, state)| (id.clone(), (*state).to_owned()));
-        page.same_rows("detainee", &explained.collect(), &stored)
     }
 }
 

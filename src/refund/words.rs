@@ -2,7 +2,7 @@
 
 use super::{journey::Stage, returns::REVIEW_TIMED_OUT};
 use crate::remittance::{
-    BALANCE_CAP_EXCEEDED, LegState, PAYMENT_COUNT_EXCEEDED, is_screening, suspense::DUPLICATE_PAYMENT,
+    BALANCE_CAP_EXCEEDED, DETAINEE_GONE, LegState, PAYMENT_COUNT_EXCEEDED, is_screening, suspense::DUPLICATE_PAYMENT,
 };
 
 /// The words for a step, in English and in Chinese.
@@ -92,7 +92,7 @@ fn because(reason: &str, otherwise: [&'static str; 2]) -> [&'static str; 2] {
             "The order was paid more than once. What was paid again goes back to you.",
             "该订单被重复支付，重复部分退回给您。",
         ],
-        "DETAINEE_NOT_ACTIVE" => [
+        "DETAINEE_NOT_ACTIVE" | DETAINEE_GONE => [
             "The detainee is leaving or has left. The money goes back to you unless they stay.",
             "在押人员正在或已经离所，款项将退回给您。",
         ],

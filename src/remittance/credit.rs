@@ -13,7 +13,7 @@ use super::{
     entity::{LegState, Order, PaymentFacts},
     parties::{self, PartiesRoom},
     posting,
-    screening::{self, Accepted, BALANCE_CAP_EXCEEDED, PAYMENT_COUNT_EXCEEDED},
+    screening::{self, Accepted, BALANCE_CAP_EXCEEDED, DETAINEE_GONE, PAYMENT_COUNT_EXCEEDED},
     store::LegRows,
     suspense::{self, DUPLICATE_PAYMENT, PaymentRows, RemittanceRoom, ReturnRows, SuspendedPayment},
 };
@@ -164,7 +164,14 @@ impl Command for CreditRemittance {
         if state.room::<RemittanceRoom>()?.get(&own.remittance)?.is_posted() {
             return Ok(self.suspend(DUPLICATE_PAYMENT));
         }
-        let standing = match state.room::<DetaineeRoom>()?.get_active(&own.detainee) {
+        let detainees = state.room::<DetaineeRoom>()?;
+        if detainees
+            .get(&own.detainee)
+            .is_ok_and(|standing| standing.state.is_gone())
+        {
+            return Ok(self.suspend(DETAINEE_GONE));
+        }
+        let standing = match detainees.get_active(&own.detainee) {
             Ok(standing) => standing,
             Err(Declined::Refused(refusal)) => {
                 let reason = refusal.reason().as_str_name();
@@ -220,7 +227,10 @@ impl Command for CreditRemittance {
                     let excess = Amount::parse(&facts.excess, self.amount.currency())?;
                     let payment = self.suspended(entry, at, excess, BALANCE_CAP_EXCEEDED);
                     let told = self.suspense_facts(BALANCE_CAP_EXCEEDED, None);
-                    work::raise(rows, suspense::item(&told, entry.seq, excess, at));
+                    work::raise(
+                        rows,
+                        suspense::item(&told, entry.seq, excess, (at, state.center().zone)),
+                    );
                     self.put_into_suspense(state, rows, payment, at)?;
                 }
                 self.keep_delivery(rows, Effect::Credited(entry.seq));
@@ -231,7 +241,7 @@ impl Command for CreditRemittance {
                 let deadline = facts.review_deadline.as_ref().and_then(record::instant);
                 let item = match deadline {
                     Some(deadline) => suspense::held_item(facts, entry.seq, at, deadline),
-                    None => suspense::item(facts, entry.seq, self.amount, at),
+                    None => suspense::item(facts, entry.seq, self.amount, (at, state.center().zone)),
                 };
                 work::raise(rows, item);
                 self.keep_delivery(rows, Effect::Suspended(entry.seq));

@@ -13,6 +13,8 @@ use crate::{
 pub const BALANCE_CAP_EXCEEDED: &str = "BALANCE_CAP_EXCEEDED";
 /// Why a payment goes back: its payer has as many this month as are accepted.
 pub const PAYMENT_COUNT_EXCEEDED: &str = "PAYMENT_COUNT_EXCEEDED";
+/// Why a payment goes back: whom it was for has left for good, died, escaped, or was booked twice.
+pub const DETAINEE_GONE: &str = "DETAINEE_GONE";
 /// Why a payment is held for review: many payments of one payer.
 pub const SCREENING_PAYMENTS: &str = "SCREENING_PAYMENTS";
 /// Why a payment is held for review: many payers for one detainee.
@@ -27,7 +29,7 @@ pub fn is_screening(reason: &str) -> bool {
 
 /// Whether a payment that was put into suspense for this reason goes back by itself: at once, or when its review is over.
 pub fn goes_back(reason: &str) -> bool {
-    [BALANCE_CAP_EXCEEDED, PAYMENT_COUNT_EXCEEDED].contains(&reason) || is_screening(reason)
+    [BALANCE_CAP_EXCEEDED, PAYMENT_COUNT_EXCEEDED, DETAINEE_GONE].contains(&reason) || is_screening(reason)
 }
 
 /// A payment that was accepted: credited, or held for a review that is not decided.

@@ -28,6 +28,7 @@ use crate::{
     custody::Custody,
     db::{self, Database, embedded::Embedded},
     distribution::Distributions,
+    ending::{Endings, statement::StatementKey},
     gateway::Channels,
     jobs::{self, status::Watched},
     ledger::Lanes,
@@ -104,7 +105,11 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let payments = Payments::new(lanes.clone(), paid, banks::open(config)?);
     let offline_sales = OfflineSales::new(lanes.clone());
     let bank = [settlements.runner(), contracts.runner(), payments.runner()];
+    let endings = Endings::new(lanes.clone(), custody.clone(), payers.vault());
+    let statement_key = StatementKey::load_or_create(&config.server.data_dir).context("the key of statements")?;
     let runners = runners
+        .chain(endings.runners())
+        .chain([distributions.write_off_runner()])
         .chain(bank)
         .chain([beneficiaries.runner(), offline_sales.runner()]);
     let desk = Desk::new(lanes.clone(), runners);
@@ -120,6 +125,8 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         payments,
         beneficiaries,
         refunds: refunds.clone(),
+        endings: endings.clone(),
+        statement_key: Arc::new(statement_key),
         reconciliations,
         desk: desk.clone(),
         unmatched,
@@ -134,7 +141,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
 
     let by_the_clock = (custody, Watched::new(database.clone(), clock.clone()), stop.clone());
     let selling = (commissary, offline_sales);
-    let tasks = start_jobs((remittances, refunds), selling, desk, channels, by_the_clock);
+    let tasks = start_jobs((remittances, refunds), (selling, endings), desk, channels, by_the_clock);
     if let Some((_, address, _)) = &port {
         announce(&format!("terminals on {address}"))?;
     }
@@ -156,19 +163,21 @@ fn reviews(remittances: &Remittances, refunds: &Refunds) -> [Arc<dyn Runner>; 2]
 /// Starts what runs by the clock.
 fn start_jobs(
     (remittances, refunds): (Remittances, Refunds),
-    (commissary, offline_sales): (Commissary, OfflineSales),
+    ((commissary, offline_sales), endings): ((Commissary, OfflineSales), Endings),
     desk: Desk,
     channels: Channels,
     (custody, watched, stop): (Custody, Watched, CancellationToken),
-) -> [JoinHandle<()>; 5] {
+) -> [JoinHandle<()>; 6] {
     let polling = jobs::polling::run(remittances, refunds, custody.clone(), watched.clone(), stop.clone());
     let holding = jobs::holds::run(commissary, custody.clone(), watched.clone(), stop.clone());
     let releasing = jobs::allowances::run(offline_sales, custody.clone(), watched.clone(), stop.clone());
+    let reminding = jobs::endings::run(endings, custody.clone(), watched.clone(), stop.clone());
     let deciding = jobs::approvals::run(desk, custody, watched, stop.clone());
     [
         tokio::spawn(polling),
         tokio::spawn(holding),
         tokio::spawn(releasing),
+        tokio::spawn(reminding),
         tokio::spawn(deciding),
         tokio::spawn(jobs::keys::run(channels, stop)),
     ]

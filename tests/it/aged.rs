@@ -47,6 +47,8 @@ async fn looked(economy: &Economy) -> usize {
 async fn what_is_in_suspense_for_seven_days_goes_back_once() {
     let mut economy = Economy::on(date!(2031 - 05 - 06)).await;
     let (ordered, _) = economy.order(Uuid::new_v4(), "D2", "70").await.unwrap();
+    // On the way out, and not gone yet: what comes for who has left goes back at once.
+    economy.world.endow("D2", "10").await;
     economy.release(Uuid::new_v4(), "D2").await.unwrap();
     let paid = economy.pay(&ordered.id).await;
     assert_eq!(paid.state(), LegState::Suspended);

@@ -9,6 +9,7 @@ use custody_ledger::{
     clock::Clock,
     contract::Contracts,
     distribution::Distributions,
+    ending::Endings,
     gateway::{
         Channels, Gate, PaymentMethod,
         simulator::{
@@ -51,6 +52,7 @@ pub struct House {
     pub remittances: Remittances,
     pub distributions: Distributions,
     pub refunds: Refunds,
+    pub endings: Endings,
     pub settlements: Settlements,
     pub contracts: Contracts,
     pub payments: Payments,
@@ -90,6 +92,7 @@ impl House {
         let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
         House {
             desk: others::desk(process, &refunds),
+            endings: Endings::new(lanes.clone(), custody.clone(), process.payers.vault()),
             payments: Payments::new(
                 lanes.clone(),
                 (

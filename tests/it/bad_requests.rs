@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     debts::{debt_of, reversal_of},
-    goods, life_over_the_wire,
+    endings, goods, life_over_the_wire,
     messages_from_text::Descriptors,
     money_without_order, offline_sales, orders,
     service::purchase_of,
@@ -202,7 +202,8 @@ fn requests() -> impl Iterator<Item = RequestRow> {
         .chain(goods::REQUESTS)
         .chain(offline_sales::REQUESTS)
         .chain(spending::REQUESTS)
-        .chain(orders::REQUESTS);
+        .chain(orders::REQUESTS)
+        .chain(endings::REQUESTS);
     REQUESTS.into_iter().chain(elsewhere)
 }
 

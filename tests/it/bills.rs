@@ -1,5 +1,7 @@
 //! Reconciliation over the wire, and by the command line.
 
+use std::sync::Arc;
+
 use custody_ledger::{
     access::{Actor, CachedVerifier, Issuer, Role, Scope, TokenKey, Verifier},
     api::{
@@ -13,6 +15,7 @@ use custody_ledger::{
     clock::Clock,
     contract::Contracts,
     distribution::Distributions,
+    ending::{Endings, statement::StatementKey},
     ids::CenterId,
     offline_sales::OfflineSales,
     payment::Payments,
@@ -51,6 +54,8 @@ async fn doors(bench: &Bench) -> (String, String) {
         work: WorkQueue::new(lanes.clone()),
         commissary: process.commissary.clone(),
         payers: process.payers.clone(),
+        endings: Endings::new(lanes.clone(), custody.clone(), process.payers.vault()),
+        statement_key: Arc::new(StatementKey::generate().unwrap()),
         distributions: Distributions::new(lanes.clone(), custody.clone()),
         settlements: Settlements::new(lanes.clone()),
         contracts: Contracts::new(lanes.clone()),

@@ -25,6 +25,8 @@ async fn the_demonstration_ends_with_its_proof() {
         "支付宝 alipay is paid by http://",
         "12 of 12 credited exactly once",
         "AMOUNT_DIFFERS",
+        "verified without the service",
+        "two people allow what goes to the heirs",
         "kill -9",
         "verified: 2 centers",
         "张伟 Zhang Wei",

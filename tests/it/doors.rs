@@ -1,5 +1,7 @@
 //! The doors over a real socket: the guard, the books, deadlines, gRPC-Web, health and reflection.
 
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use custody_ledger::{
@@ -16,6 +18,7 @@ use custody_ledger::{
     commissary::ReturnLine,
     contract::Contracts,
     distribution::Distributions,
+    ending::{Endings, statement::StatementKey},
     gateway::Channels,
     ids::{CenterId, TerminalId},
     offline_sales::OfflineSales,
@@ -66,6 +69,12 @@ impl House {
             custody: world.process.custody.clone(),
             commissary: world.process.commissary.clone(),
             payers: world.process.payers.clone(),
+            endings: Endings::new(
+                world.process.lanes.clone(),
+                world.process.custody.clone(),
+                world.process.payers.vault(),
+            ),
+            statement_key: Arc::new(StatementKey::generate().unwrap()),
             distributions: Distributions::new(world.process.lanes.clone(), world.process.custody.clone()),
             settlements: Settlements::new(world.process.lanes.clone()),
             contracts: Contracts::new(world.process.lanes.clone()),

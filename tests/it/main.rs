@@ -29,6 +29,7 @@
 //! - `money_without_order`, `approvals` whose it is, and two people for one decision
 //! - `bad_input`, `bad_names`, `bad_bytes`, `bad_requests` what is refused at the door
 //! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
+//! - `endings` how stays end: payouts in parts, heirs, unclaimed money, merging, relations, signed statements
 //! - `vendor_payments` contracts, files for the bank and its answers
 //! - `webhook_styles` notifications signed as GOV.UK Pay and Adyen sign them
 //! - `wechat_pay`, `alipay` the channels of these names, their notifications, refunds and bills, against the simulated gateways;
@@ -57,6 +58,7 @@ mod database;
 mod debts;
 mod demonstration;
 mod doors;
+mod endings;
 mod failed_payments;
 mod faults;
 mod gateway_power_cuts;

@@ -7,6 +7,7 @@ use custody_ledger::{
     beneficiary::Beneficiaries,
     contract::Contracts,
     distribution::Distributions,
+    ending::Endings,
     ids::CenterId,
     ledger::{Center, LedgerError, Posted, transaction},
     payment::Payments,
@@ -31,8 +32,11 @@ pub fn desk(process: &Process, refunds: &Refunds) -> Desk {
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
     let distributions = Distributions::new(lanes.clone(), custody);
     let runners = unmatched.runners().into_iter().chain(refunds.runners());
+    let endings = Endings::new(lanes.clone(), process.custody.clone(), process.payers.vault());
     let runners = runners
         .chain(distributions.runners())
+        .chain(endings.runners())
+        .chain([distributions.write_off_runner()])
         .chain(process.commissary.runners());
     let settlements = Settlements::new(lanes.clone());
     let beneficiaries = Beneficiaries::new(lanes.clone(), process.payers.clone());

@@ -45,9 +45,11 @@
 //! dispute  X1  O1  1                ok    contested=5.00    line 1; then `resolve Y1 O1 1 vendor ok`, or `detainee`
 //! bring    B1  O1  1*1              ok    goods of an order come back
 //! ordering 2@8-12 3@0-24                 orders are taken on Tuesdays from 8 to 12, and on Wednesdays; without: at any time
+//! dies     D1                            ok    and other ends of stays: see `leaving`
 //! vendor   11.50  0.00                   owed to V1, in transit to it; `total 2401 30.00` on all accounts of a code
 //! ```
 
+mod leaving;
 mod limiting;
 mod ordering;
 mod reading;
@@ -98,6 +100,7 @@ async fn run(path: PathBuf) {
         asked: HashMap::new(),
         remittances: HashMap::new(),
         approvals: HashMap::new(),
+        ended: leaving::Ended::new(),
     };
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.split('#').next().unwrap_or_default();
@@ -169,6 +172,8 @@ struct Scenario {
     asked: HashMap<String, Asked>,
     remittances: HashMap<String, RemittanceId>,
     approvals: HashMap<String, i64>,
+    /// The transactions that ended stays, by their names.
+    ended: leaving::Ended,
 }
 
 impl Scenario {
@@ -254,6 +259,7 @@ impl Scenario {
             }
             _ if self.review_step(words, at).await || self.order_step(words, at).await => {}
             _ if self.limit_step(words, at).await => {}
+            _ if self.leaving_step(words, at).await => {}
             _ => self.look_or_arrange(words, at).await,
         }
     }

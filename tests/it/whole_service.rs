@@ -153,7 +153,7 @@ impl Hall {
             | "OfflineSalesService/EndAllowance"
             | "OrderService/CreateOrder"
             | "OrderService/CancelOrder" => self.token(Role::Terminal),
-            "PaymentService/DownloadPaymentFile" => self.token(Role::Finance),
+            "PaymentService/DownloadPaymentFile" | "EndingService/RevealPayee" => self.token(Role::Finance),
             _ => self.token(Role::Admin),
         }
     }

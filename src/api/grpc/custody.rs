@@ -225,11 +225,29 @@ fn center_out(profile: &CenterProfile) -> proto::Center {
     }
 }
 
-fn detainee_out(detainee: &custody::Detainee, center: &Center) -> Detainee {
+/// Reads a person who is admitted.
+pub(super) fn admission_in(id: &str, told: Option<&Detainee>) -> Result<Admission, Refusal> {
+    let told = told.ok_or_else(|| invalid_field("detainee", "is required"))?;
+    Ok(Admission {
+        id: typed(DetaineeId::parse(id), "detainee_id")?,
+        name: text(&told.display_name, "detainee.display_name")?,
+        name_zh: text(&told.display_name_zh, "detainee.display_name_zh")?,
+        tier: tier_in(told.tier, "detainee.tier")?,
+        birth_date: match told.birth_date.as_str() {
+            "" => None,
+            text => Some(name::date(text, "detainee.birth_date")?),
+        },
+    })
+}
+
+pub(super) fn detainee_out(detainee: &custody::Detainee, center: &Center) -> Detainee {
     let state = match detainee.state {
         DetaineeState::Active => proto::detainee::State::Active,
         DetaineeState::Releasing => proto::detainee::State::Releasing,
         DetaineeState::Released => proto::detainee::State::Released,
+        DetaineeState::Deceased => proto::detainee::State::Deceased,
+        DetaineeState::Escaped => proto::detainee::State::Escaped,
+        DetaineeState::Merged => proto::detainee::State::Merged,
     };
     Detainee {
         name: DetaineeName {
@@ -360,20 +378,7 @@ impl CustodyService for CustodyApi {
         let message = call.get_ref();
         let name = CenterName::parse(&message.parent, "parent")?;
         let center = scope::center(&self.custody, actor(&call)?, name.center).await?;
-        let told = message
-            .detainee
-            .as_ref()
-            .ok_or_else(|| invalid_field("detainee", "is required"))?;
-        let admission = Admission {
-            id: typed(DetaineeId::parse(&message.detainee_id), "detainee_id")?,
-            name: text(&told.display_name, "detainee.display_name")?,
-            name_zh: text(&told.display_name_zh, "detainee.display_name_zh")?,
-            tier: tier_in(told.tier, "detainee.tier")?,
-            birth_date: match told.birth_date.as_str() {
-                "" => None,
-                text => Some(name::date(text, "detainee.birth_date")?),
-            },
-        };
+        let admission = admission_in(&message.detainee_id, message.detainee.as_ref())?;
         Ok(Response::new(detainee_out(
             &self.custody.admit(&center, admission).await?,
             &center,

@@ -4,7 +4,8 @@ mod wire;
 
 use tonic::{Request, Response, Status};
 pub(super) use wire::debt_name;
-use wire::{court_order_out, debt_in, debt_out, document_in, policy_in, policy_out, rank_in};
+pub(super) use wire::document_in;
+use wire::{court_order_out, debt_in, debt_out, policy_in, policy_out, rank_in};
 
 use super::{
     approval::{approval_asked, approval_told},
@@ -83,6 +84,7 @@ fn recorded(record: &JournalRecord, center: &Center) -> Result<Debt, Status> {
         amount: money_text(&facts.amount, center),
         consented: facts.consented,
         repaid: money(Amount::zero(center.currency)),
+        written_off: money(Amount::zero(center.currency)),
         still_owed: money_text(&facts.amount, center),
         create_time: record.recorded_at,
         transaction: transaction_name(center, record.seq),

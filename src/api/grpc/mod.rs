@@ -11,6 +11,7 @@ pub mod convert;
 pub mod custody;
 pub mod deadline;
 pub mod distribution;
+pub mod ending;
 pub mod gate;
 mod identity;
 mod kit;

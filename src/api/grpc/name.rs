@@ -209,6 +209,11 @@ id_name!(
     "centers" => center, "detainees" => detainee, "courtOrders" => court_order
 );
 id_name!(
+    /// `centers/{center}/detainees/{detainee}/heirs/{heir}`
+    HeirName, "centers/{center}/detainees/{detainee}/heirs/{heir}", "",
+    "centers" => center, "detainees" => detainee, "heirs" => heir
+);
+id_name!(
     /// `centers/{center}/vendors/{vendor}`
     VendorName, "centers/{center}/vendors/{vendor}", "", "centers" => center, "vendors" => vendor
 );
@@ -310,6 +315,14 @@ number_name!(
 number_name!(
     /// `centers/{center}/debts/{seq}`
     DebtName, "centers/{center}/debts/{seq}", "debts" => seq: i64
+);
+number_name!(
+    /// `centers/{center}/payouts/{seq}`
+    PayoutName, "centers/{center}/payouts/{seq}", "payouts" => seq: i64
+);
+number_name!(
+    /// `centers/{center}/unclaimedSums/{seq}`
+    UnclaimedSumName, "centers/{center}/unclaimedSums/{seq}", "unclaimedSums" => seq: i64
 );
 number_name!(
     /// `centers/{center}/creditReversals/{seq}`

@@ -10,7 +10,7 @@ use super::{
         transaction_name, typed,
     },
     distribution::debt_name,
-    identity::reason_told,
+    identity::{reason_told, without_account},
     name::{
         CenterName, CreditReversalName, DetaineeName, PayerName, RefundName, ReleaseName, RemittanceName,
         TransactionName,
@@ -402,7 +402,11 @@ impl RefundService for RefundApi {
 
     async fn create_release(&self, call: Request<CreateReleaseRequest>) -> Result<Response<Release>, Status> {
         let actor = actor(&call)?;
-        let message = call.get_ref();
+        // Requests and records are kept for ever: an account number stands in neither.
+        let message = &CreateReleaseRequest {
+            destination: without_account(&call.get_ref().destination),
+            ..call.get_ref().clone()
+        };
         let parent = CenterName::parse(&message.parent, "parent")?;
         let center = scope::center(&self.custody, actor, parent.center).await?;
         let method = "custody.v1.RefundService/CreateRelease";

@@ -3,6 +3,7 @@
 pub mod bill;
 pub mod buy;
 pub mod give_back;
+pub mod leave;
 pub mod open;
 pub mod orders;
 mod pay_vendors;

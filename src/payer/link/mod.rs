@@ -1,7 +1,9 @@
 //! Links: asked for by the payer, decided on by staff, ended by either.
 
+mod follow;
 pub(super) mod store;
 
+pub use follow::follow_in_tx;
 pub use store::LinkFilter;
 
 use super::{

@@ -20,15 +20,16 @@ pub(super) use credit::CreditSuspended;
 pub(super) use room::RemittanceRoom;
 pub use store::DueReturn;
 pub(super) use store::{DecidedRows, MovementRows, PaymentRows, ReturnRows, claim_returns, payments, return_again};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime, Weekday};
 
 use crate::{
+    clock::Zone,
     db::{self, Conn},
     ids::{CenterNo, RemittanceId, Seq},
     ledger::Center,
     money::{Amount, MoneyError},
     proto::{HeldRemittanceWork, SuspendedPaymentWork, SuspenseFacts, WorkFacts, work_facts},
-    remittance::screening::PAYMENT_COUNT_EXCEEDED,
+    remittance::screening::{DETAINEE_GONE, PAYMENT_COUNT_EXCEEDED},
     work::{self, Closing, NewItem, WorkKind},
 };
 
@@ -176,7 +177,12 @@ pub async fn move_in_tx(conn: &mut Conn, center: &Center, told: &Move<'_>) -> db
         return Ok(());
     };
     if left.is_positive() {
-        return work::raise_in_tx(conn, center.no, &item(&facts, told.payment, left, told.at)).await;
+        return work::raise_in_tx(
+            conn,
+            center.no,
+            &item(&facts, told.payment, left, (told.at, center.zone)),
+        )
+        .await;
     }
     for kind in [WorkKind::SuspendedPayment, WorkKind::HeldRemittance] {
         let closing = Closing {
@@ -197,9 +203,25 @@ pub fn subject(payment: Seq) -> String {
     format!("transactions/{payment}")
 }
 
-/// The work item of a payment of which `left` is in suspense.
-pub(super) fn item(facts: &SuspenseFacts, payment: Seq, left: Amount, at: OffsetDateTime) -> NewItem {
+/// How many working days money may take that came for somebody who had left.
+const GONE_WORKING_DAYS: u8 = 3;
+
+/// The same time of day some working days later: Monday to Friday of a zone.
+fn after_working_days(at: OffsetDateTime, days: u8, zone: Zone) -> OffsetDateTime {
+    let (mut due, mut left) = (at, days);
+    while left > 0 {
+        due += Duration::DAY;
+        if !matches!(zone.business_date(due).weekday(), Weekday::Saturday | Weekday::Sunday) {
+            left -= 1;
+        }
+    }
+    due
+}
+
+/// The work item of a payment of which `left` is in suspense, raised at a time in a zone.
+pub(super) fn item(facts: &SuspenseFacts, payment: Seq, left: Amount, (at, zone): (OffsetDateTime, Zone)) -> NewItem {
     let facts = facts.clone();
+    let is_late = facts.reason == DETAINEE_GONE;
     let known = SuspendedPaymentWork {
         remittance: facts.remittance,
         detainee: facts.detainee,
@@ -212,7 +234,11 @@ pub(super) fn item(facts: &SuspenseFacts, payment: Seq, left: Amount, at: Offset
     let facts = WorkFacts {
         facts: Some(work_facts::Facts::SuspendedPayment(known)),
     };
-    NewItem::new(WorkKind::SuspendedPayment, subject(payment), facts, at)
+    let item = NewItem::new(WorkKind::SuspendedPayment, subject(payment), facts, at);
+    if is_late {
+        return item.due(after_working_days(at, GONE_WORKING_DAYS, zone));
+    }
+    item
 }
 
 /// The work item of a payment that is held for review until a deadline.
@@ -241,7 +267,8 @@ pub async fn suspend_in_tx(conn: &mut Conn, center: &Center, payment: &Suspended
     store::insert_payment(conn, center.no, payment).await?;
     match store::left_of(conn, center, payment.seq).await? {
         Some((left, facts)) => {
-            work::raise_in_tx(conn, center.no, &item(&facts, payment.seq, left, payment.recorded_at)).await
+            let at = (payment.recorded_at, center.zone);
+            work::raise_in_tx(conn, center.no, &item(&facts, payment.seq, left, at)).await
         }
         None => Ok(()),
     }
@@ -251,6 +278,20 @@ pub async fn suspend_in_tx(conn: &mut Conn, center: &Center, payment: &Suspended
 mod tests {
     use super::*;
     use crate::money::Currency;
+
+    #[test]
+    fn working_days_leave_the_weekend_out() {
+        use time::macros::datetime;
+        let zone = Zone::parse("Asia/Shanghai").unwrap();
+        // A Tuesday; a Thursday; a Friday evening that is Saturday in Shanghai.
+        for (at, due) in [
+            (datetime!(2031-05-06 02:00 UTC), datetime!(2031-05-09 02:00 UTC)),
+            (datetime!(2031-05-08 02:00 UTC), datetime!(2031-05-13 02:00 UTC)),
+            (datetime!(2031-05-09 17:00 UTC), datetime!(2031-05-13 17:00 UTC)),
+        ] {
+            assert_eq!(after_working_days(at, 3, zone), due, "{at}");
+        }
+    }
 
     #[test]
     fn what_is_left_is_what_did_not_go_out() {

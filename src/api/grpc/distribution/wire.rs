@@ -127,7 +127,7 @@ pub(super) fn rank_in(rank: i32) -> Result<Option<i32>, Refusal> {
 }
 
 /// Reads a document's number.
-pub(super) fn document_in(text: &str, field: &str) -> Result<String, Refusal> {
+pub(in crate::api::grpc) fn document_in(text: &str, field: &str) -> Result<String, Refusal> {
     match text.chars().count() {
         1..=DOCUMENT_LEN_MAX if text.trim() == text && !text.chars().any(char::is_control) => Ok(text.to_owned()),
         _ => Err(invalid_field(
@@ -172,6 +172,7 @@ pub(super) fn debt_out(debt: &distribution::Debt, center: &Center) -> Debt {
         still_owed: debt.owed().ok().and_then(money),
         create_time: timestamp(debt.recorded_at),
         transaction: transaction_name(center, debt.seq.0),
+        written_off: money(debt.written_off),
         approval: debt.approval.map_or_else(String::new, |no| approval_name(center, no)),
     }
 }
