@@ -36,7 +36,7 @@ pub struct Told {
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub wait: Duration,
     /// How long one answer may take, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = some_seconds)]
     pub answer: Duration,
     /// Allow what only developers may do.
     #[arg(long)]
@@ -223,6 +223,17 @@ fn seconds(text: &str) -> Result<Duration, String> {
         Ok(seconds @ 0..=SECONDS_MAX) => Ok(Duration::from_secs(seconds)),
         _ => Err(format!("whole seconds, 0 to {SECONDS_MAX}")),
     }
+}
+
+/// The same, but no answer comes in no time.
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    seconds(text).and_then(|told| {
+        if told.is_zero() {
+            Err("at least 1".to_owned())
+        } else {
+            Ok(told)
+        }
+    })
 }
 
 /// Reads a time as RFC 3339 writes it.

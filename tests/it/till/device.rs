@@ -13,7 +13,10 @@ use custody_ledger::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::{
+    io::AsyncWriteExt as _,
+    process::{Child, Command},
+};
 
 use crate::service::{Service, with_token};
 
@@ -59,6 +62,34 @@ impl Device {
         Device::enrolled_with(service, id, url, &[]).await
     }
 
+    /// A terminal that was never enrolled.
+    pub fn new(id: &str) -> Device {
+        Device {
+            directory: tempfile::tempdir().unwrap(),
+            id: id.to_owned(),
+        }
+    }
+
+    /// A terminal that is known by its certificate, and calls the port for such.
+    pub async fn with_a_certificate(service: &Service, id: &str, terminals: &str) -> Device {
+        let (device, code) = (Device::new(id), enrolment_code(service, id).await);
+        let url = format!("http://{}", service.address);
+        let place = [
+            "enrol",
+            "--server",
+            &url,
+            "--terminal-server",
+            terminals,
+            "--center",
+            "C1",
+            "--terminal",
+            id,
+        ];
+        let credential = ["--code", &code.code, "--authority", &code.authority_sha256];
+        device.run(&[&place[..], &credential].concat()).await.ends_with(0);
+        device
+    }
+
     /// A terminal that has a token, and a key that was certified for a code.
     pub async fn with_a_key(service: &Service, id: &str, url: &str) -> Device {
         let code = enrolment_code(service, id).await;
@@ -72,10 +103,7 @@ impl Device {
     }
 
     async fn enrolled_with(service: &Service, id: &str, url: &str, more: &[&str]) -> Device {
-        let device = Device {
-            directory: tempfile::tempdir().unwrap(),
-            id: id.to_owned(),
-        };
+        let device = Device::new(id);
         let scope = Scope {
             center: Some(CenterId::parse("C1").unwrap()),
             payer: None,
@@ -118,6 +146,13 @@ impl Device {
     /// Runs a verb to its end.
     pub async fn run(&self, arguments: &[&str]) -> Told {
         told(self.command(arguments).spawn().unwrap()).await
+    }
+
+    /// Runs a verb that reads standard input.
+    pub async fn run_told(&self, arguments: &[&str], input: &str) -> Told {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
+        told(child).await
     }
 
     /// Runs a verb that prints on paper.
