@@ -8,7 +8,6 @@ use rust_decimal::Decimal;
 use super::{RETURN_METHOD, RefundState, ReleaseEnd};
 use crate::{
     approval::person_of,
-    custody::DetaineeState,
     db::Conn,
     ledger::{
         chart, record,

@@ -129,7 +129,6 @@ fn vendor_out(vendor: commissary::Vendor, center: &Center) -> Vendor {
 pub fn line_out(
     (line, bought): (i32, &proto::PurchaseLineFacts),
     returned: &std::collections::HashMap<i32, i64>,
-    leaf_hash: &[u8],
     center: &Center,
 ) -> PurchaseLine {
     let id = center.id.as_str();
@@ -161,6 +160,7 @@ pub fn line_out(
 fn purchase_out(
     record: &JournalRecord,
     returned: &std::collections::HashMap<i32, i64>,
+    leaf_hash: &[u8],
     center: &Center,
 ) -> Result<Purchase, Status> {
     let Some(Facts::Purchase(facts)) = &record.facts else {
