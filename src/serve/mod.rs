@@ -122,20 +122,27 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         watched.clone(),
         stop.clone(),
     ));
-    let holds = jobs::holds::run(commissary, custody.clone(), watched.clone(), stop.clone());
-    let holding = tokio::spawn(holds);
+    let holding = end_holds(commissary, &custody, &watched, &stop);
     let deciding = tokio::spawn(jobs::approvals::run(desk, custody, watched, stop.clone()));
     let keeping = tokio::spawn(jobs::keys::run(channels, stop.clone()));
     announce(&format!("custody ready on {address}"))?;
     let served = server::serve(listener, router, stop.clone()).await;
     stop.cancel();
-    polling.await?;
-    holding.await?;
-    deciding.await?;
-    keeping.await?;
+    tokio::try_join!(polling, holding, deciding, keeping)?;
     lanes.close().await;
     database.close().await;
     Ok(served?)
+}
+
+/// Gives back what is held for orders that did not come in time, until told to stop.
+fn end_holds(
+    commissary: Commissary,
+    custody: &Custody,
+    watched: &Watched,
+    stop: &CancellationToken,
+) -> tokio::task::JoinHandle<()> {
+    let holds = jobs::holds::run(commissary, custody.clone(), watched.clone(), stop.clone());
+    tokio::spawn(holds)
 }
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {

@@ -99,6 +99,20 @@ const REDIRECT_STEPS: &[Step] = &[
     },
 ];
 
+/// What is done about a disputed line of an order.
+const DISPUTE_STEPS: &[Step] = &[Step {
+    after_hours: 0,
+    action: "hear the detainee and the vendor, and resolve it",
+    action_zh: "听取在押人员与供应商意见并裁决",
+}];
+
+/// What is done when the bank contradicts itself.
+const BANK_STEPS: &[Step] = &[Step {
+    after_hours: 24,
+    action: "ask the bank whether it paid, and set it right",
+    action_zh: "联系银行核实是否付款并处理",
+}];
+
 /// The rules of a kind.
 pub fn rules(kind: WorkKind) -> Rules {
     match kind {
@@ -144,11 +158,7 @@ pub fn rules(kind: WorkKind) -> Rules {
             priority: 1,
             deadline_hours: 24,
             by_hand: true,
-            steps: &[Step {
-                after_hours: 24,
-                action: "ask the bank whether it paid, and set it right",
-                action_zh: "联系银行核实是否付款并处理",
-            }],
+            steps: BANK_STEPS,
         },
         WorkKind::OrderDispute => Rules {
             title: "disputed line of an order",
@@ -156,11 +166,7 @@ pub fn rules(kind: WorkKind) -> Rules {
             priority: 2,
             deadline_hours: 72,
             by_hand: false,
-            steps: &[Step {
-                after_hours: 0,
-                action: "hear the detainee and the vendor, and resolve it",
-                action_zh: "听取在押人员与供应商意见并裁决",
-            }],
+            steps: DISPUTE_STEPS,
         },
         WorkKind::Contradiction | WorkKind::Unspecified => Rules {
             title: "the gateway contradicts our books",
