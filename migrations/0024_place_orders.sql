@@ -19,7 +19,8 @@ create table ordering_rules (
     constraint ordering_rules_pkey primary key (center_id, version),
     constraint ordering_rules_center foreign key (center_id) references center (center_id),
     constraint ordering_rules_version check (version > 0),
-    constraint ordering_rules_windows check (cardinality(weekdays) = cardinality(opens) and cardinality(opens) = cardinality(closes)),
+    constraint ordering_rules_windows
+        check (cardinality(weekdays) = cardinality(opens) and cardinality(opens) = cardinality(closes)),
     constraint ordering_rules_times check (hold_days between 1 and 90 and return_days between 1 and 365
                                            and dispute_hours between 1 and 720)
 );
@@ -92,12 +93,3 @@ create index placed_order_change_by_order on placed_order_change (center_id, ord
 grant select, insert on ordering_rules, placed_order, placed_order_line, placed_order_change to custody_service;
 grant update (delivered_at, state, changes, is_held) on placed_order to custody_service;
 grant update (open, delivered, released, returned, disputed, dispute_seq) on placed_order_line to custody_service;
-
--- What is held of each detainee's money: custody verify compares its sums with the held accounts. Whatever else holds money for a
--- while adds its part here.
-create view detainee_hold as
-    select o.center_id, o.detainee_id, sum(l.unit_price * (l.open + l.disputed)) as held
-    from placed_order o join placed_order_line l on l.center_id = o.center_id and l.seq = o.seq
-    where o.is_held group by o.center_id, o.detainee_id;
-
-grant select on detainee_hold to custody_service;

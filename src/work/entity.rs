@@ -214,6 +214,13 @@ const OFFLINE_GAP: Rules = Rules {
     }],
 };
 
+/// What is done when the bank contradicts itself.
+const BANK_STEPS: &[Step] = &[Step {
+    after_hours: 24,
+    action: "ask the bank whether it paid, and set it right",
+    action_zh: "联系银行核实是否付款并处理",
+}];
+
 /// The rules of a kind.
 pub fn rules(kind: WorkKind) -> Rules {
     match kind {
@@ -259,11 +266,7 @@ pub fn rules(kind: WorkKind) -> Rules {
             priority: 1,
             deadline_hours: 24,
             by_hand: true,
-            steps: &[Step {
-                after_hours: 24,
-                action: "ask the bank whether it paid, and set it right",
-                action_zh: "联系银行核实是否付款并处理",
-            }],
+            steps: BANK_STEPS,
         },
         WorkKind::PaymentRejected => PAYMENT_REJECTED,
         WorkKind::OrderDispute => ORDER_DISPUTE,

@@ -65,14 +65,18 @@ impl CreateOrder {
             })
         };
         let lines = self.lines.iter().zip(&goods.lines).map(line);
-        let instant = |at: Option<&prost_types::Timestamp>| at.and_then(record::instant);
         Ok(Order {
             seq: entry.seq,
             detainee: self.detainee.clone(),
             effective_date: spending::date_of(goods.spending.as_ref().ok_or_else(broken)?)?,
-            placed_at: instant(entry.record.recorded_at.as_ref()).ok_or_else(broken)?,
-            cut_off_at: instant(facts.cut_off_at.as_ref()),
-            expires_at: instant(facts.expires_at.as_ref()).ok_or_else(broken)?,
+            placed_at: entry
+                .record
+                .recorded_at
+                .as_ref()
+                .and_then(record::instant)
+                .ok_or_else(broken)?,
+            cut_off_at: facts.cut_off_at.as_ref().and_then(record::instant),
+            expires_at: facts.expires_at.as_ref().and_then(record::instant).ok_or_else(broken)?,
             delivered_at: None,
             state: OrderState::Open,
             changes: 0,

@@ -2,9 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rust_decimal::Decimal;
-use time::OffsetDateTime;
-
 use super::change::{how_of, subject};
 use crate::{
     db::Conn,
@@ -16,6 +13,7 @@ use crate::{
     proto::{JournalRecord, OrderChangeFacts, OrderFacts, PurchaseFacts, TransactionKind, journal_record::Facts},
     work::{self, WorkKind},
 };
+use rust_decimal::Decimal;
 
 /// The orders that a page's records change, end or take back from.
 #[derive(Debug, Default)]
@@ -30,10 +28,6 @@ pub fn changes_of(record: &JournalRecord) -> &[OrderChangeFacts] {
         Some(Facts::Release(facts)) => &facts.ended_orders,
         _ => &[],
     }
-}
-
-fn instant(at: Option<&prost_types::Timestamp>) -> Option<OffsetDateTime> {
-    at.and_then(record::instant)
 }
 
 /// A change's sums, in the order of its facts, and of its postings.
@@ -122,11 +116,11 @@ impl OrdersCheck {
         if posted(page, record)? != told {
             return Err(page.differs(record, "its postings are not what its lines come to"));
         }
-        let at = instant(record.recorded_at.as_ref());
+        let at = record.recorded_at.as_ref().and_then(record::instant);
         let placed = self.placed.get(&facts.order);
         let (cut_off_at, expires_at) = (
-            placed.and_then(|placed| instant(placed.cut_off_at.as_ref())),
-            placed.and_then(|placed| instant(placed.expires_at.as_ref())),
+            placed.and_then(|placed| placed.cut_off_at.as_ref().and_then(record::instant)),
+            placed.and_then(|placed| placed.expires_at.as_ref().and_then(record::instant)),
         );
         let is_in_time = match record.kind() {
             TransactionKind::OrderCancelled => cut_off_at.is_none_or(|until| at < Some(until)),
@@ -209,7 +203,7 @@ async fn orders(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     let explained = page.records.iter().filter_map(|record| match &record.facts {
         Some(Facts::Order(facts)) => {
             let times = [&record.recorded_at, &facts.cut_off_at, &facts.expires_at];
-            let times = times.map(|at| instant(at.as_ref()));
+            let times = times.map(|at| at.as_ref().and_then(record::instant));
             let detainee = facts.goods.as_ref().map(|goods| goods.detainee.clone());
             let row = (detainee.unwrap_or_default(), record.effective_date.clone(), times);
             Some((record.seq, row))
@@ -391,23 +385,37 @@ async fn states(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     })
 }
 
+/// What orders have put on hold, and taken off it, is what they have to come and in dispute. Others may hold money beside them: what
+/// moved in transactions that are about no order is theirs to explain.
 async fn held(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     let wrong = sqlx::query!(
-        r#"select a.account_no, b.balance, coalesce(h.held, 0) as "held!"
+        r#"select a.account_no, coalesce(m.moved, 0) as "moved!", coalesce(h.held, 0) as "held!"
            from account a
            join account_balance b on b.center_id = a.center_id and b.account_no = a.account_no
+           left join lateral (
+             select sum(p.amount) as moved
+             from (select seq, debit as other, amount from posting where center_id = $1 and credit = a.account_no
+                   union all
+                   select seq, credit, -amount from posting where center_id = $1 and debit = a.account_no) p
+             join account o on o.center_id = $1 and o.account_no = p.other and o.code in ($3, $4)
+             where exists (select from placed_order x where x.center_id = $1 and x.seq = p.seq)
+                or exists (select from placed_order_change c where c.center_id = $1 and c.seq = p.seq)) m on true
            left join (
-             select 'detainees/' || d.detainee_id as owner, sum(d.held) as held from detainee_hold d
-             where d.center_id = $1 group by d.detainee_id) h on h.owner = a.owner
-           where a.center_id = $1 and a.code = $2 and b.balance <> coalesce(h.held, 0)
+             select 'detainees/' || o.detainee_id as owner, sum(l.unit_price * (l.open + l.disputed)) as held
+             from placed_order o join placed_order_line l on l.center_id = o.center_id and l.seq = o.seq
+             where o.center_id = $1 and o.is_held group by o.detainee_id) h on h.owner = a.owner
+           where a.center_id = $1 and a.code = $2
+             and (coalesce(m.moved, 0) <> coalesce(h.held, 0) or coalesce(h.held, 0) > b.balance)
            order by a.account_no limit 1"#,
         page.center.no.0,
         Code::Held.number(),
+        Code::Available.number(),
+        Code::VendorPayable.number(),
     )
     .fetch_optional(conn)
     .await?;
     wrong.map_or(Ok(()), |row| {
-        let what = format!("{} are held, what holds it comes to {}", row.balance, row.held);
+        let what = format!("{} are held by orders, which hold {}", row.moved, row.held);
         Err(page.row_differs("account_balance", row.account_no, what))
     })
 }

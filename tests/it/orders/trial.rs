@@ -232,7 +232,6 @@ async fn random_orders_agree_with_the_model() {
         "INSUFFICIENT_FUNDS",
         "LINE_DISPUTED",
         "LINE_NOT_DISPUTED",
-        "MONTHLY_LIMIT_EXCEEDED",
         "NOTHING_TO_DISPUTE",
         "ORDER_NOT_OPEN",
         "OUT_OF_STOCK",
