@@ -45,6 +45,7 @@ fn settings(change: impl FnOnce(&mut CenterSettings)) -> Vec<u8> {
         etag: String::new(),
         payment_count_max: 1,
         screening: Some(screening()),
+        spending: None,
     };
     change(&mut settings);
     UpdateCenterSettingsRequest {
