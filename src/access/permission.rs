@@ -127,6 +127,12 @@ pub enum Permission {
     ManageTerminals,
     /// Read terminals.
     ReadTerminals,
+    /// Decide for a time what one detainee may spend, freeze their money, and say what a kit is.
+    ManageSpending,
+    /// Grant kits, and take them back.
+    GrantKits,
+    /// Read limits and measures, and which kits were granted.
+    ReadMeasures,
 }
 
 impl Permission {
@@ -134,7 +140,10 @@ impl Permission {
     pub fn roles(self) -> &'static [Role] {
         use Role::*;
         match self {
-            ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers | ManageTerminals => &[Admin],
+            ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers | ManageTerminals
+            | ManageSpending => &[Admin],
+            GrantKits => &[Admin, Finance],
+            ReadMeasures => &[Admin, Finance, Auditor],
             DownloadPaymentFiles => &[Finance],
             ReadPaymentFiles => &[Admin, Finance, Auditor],
             ReadContracts => &[Admin, Finance, Auditor, Commissary],
@@ -355,6 +364,21 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.TerminalService/ListTerminals", ReadTerminals),
     ("custody.v1.TerminalService/CreateEnrolmentCode", ManageTerminals),
     ("custody.v1.TerminalService/RevokeTerminal", ManageTerminals),
+    ("custody.v1.SpendingService/ListSpendingVersions", ReadMeasures),
+    ("custody.v1.SpendingService/ListSpendingWindows", ReadMeasures),
+    ("custody.v1.SpendingService/ProposeLimitOverride", ManageSpending),
+    ("custody.v1.SpendingService/ProposeFreeze", ManageSpending),
+    ("custody.v1.SpendingService/ProposeFreezeEnd", ManageSpending),
+    ("custody.v1.SpendingService/RestrictCategories", ManageSpending),
+    ("custody.v1.SpendingService/EndSpendingMeasure", ManageSpending),
+    ("custody.v1.SpendingService/GetSpendingMeasure", ReadMeasures),
+    ("custody.v1.SpendingService/ListSpendingMeasures", ReadMeasures),
+    ("custody.v1.SpendingService/GetKit", ReadMeasures),
+    ("custody.v1.SpendingService/UpdateKit", ManageSpending),
+    ("custody.v1.SpendingService/GrantKit", GrantKits),
+    ("custody.v1.SpendingService/CancelKitGrant", GrantKits),
+    ("custody.v1.SpendingService/GetKitGrant", ReadMeasures),
+    ("custody.v1.SpendingService/ListKitGrants", ReadMeasures),
 ];
 
 /// The one method of ours that needs no token: whoever enrols has none yet, and is known by the code that an administrator made.

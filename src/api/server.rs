@@ -17,7 +17,7 @@ use super::{
         contract::ContractApi, custody::CustodyApi, deadline, distribution::DistributionApi, ledger::LedgerApi,
         offline_sales::OfflineSalesApi, payer::PayerApi, payment::PaymentApi, reconciliation::ReconciliationApi,
         refund::RefundApi, remittance::RemittanceApi, remittance_view::Views, scope::Linked, settlement::SettlementApi,
-        terminal::TerminalApi, unmatched::UnmatchedApi, work::WorkApi,
+        spending_service::SpendingApi, terminal::TerminalApi, unmatched::UnmatchedApi, work::WorkApi,
     },
     http::{Notifications, OnRefund, OnUnknown},
     status::of_framework,
@@ -40,7 +40,7 @@ use crate::{
         offline_sales_service_server::OfflineSalesServiceServer, payer_service_server::PayerServiceServer,
         payment_service_server::PaymentServiceServer, reconciliation_service_server::ReconciliationServiceServer,
         refund_service_server::RefundServiceServer, remittance_service_server::RemittanceServiceServer,
-        settlement_service_server::SettlementServiceServer, terminal_service_server::TerminalServiceServer,
+        settlement_service_server::SettlementServiceServer, spending_service_server::SpendingServiceServer, terminal_service_server::TerminalServiceServer,
         unmatched_service_server::UnmatchedServiceServer, work_service_server::WorkServiceServer,
     },
     reconciliation::Reconciliations,
@@ -140,6 +140,7 @@ impl Doors {
         let custody = CustodyApi::new(self.custody.clone(), self.lanes.database().clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
         let catalogue = CatalogueApi::new(self.commissary.clone(), self.desk.clone(), self.custody.clone());
+        let spending = SpendingApi::new(self.commissary.clone(), self.desk.clone(), self.custody.clone());
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.stop.clone());
         let approval = ApprovalApi::new(self.desk.clone(), self.custody.clone());
         let unmatched = UnmatchedApi::new(self.unmatched.clone(), self.desk.clone(), self.custody.clone());
@@ -163,6 +164,7 @@ impl Doors {
             .add_service(PaymentServiceServer::new(payment).max_decoding_message_size(size_max))
             .add_service(TerminalServiceServer::new(terminal).max_decoding_message_size(size_max))
             .add_service(OfflineSalesServiceServer::new(offline_sales).max_decoding_message_size(size_max))
+            .add_service(SpendingServiceServer::new(spending).max_decoding_message_size(size_max))
     }
 }
 

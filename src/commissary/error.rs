@@ -172,6 +172,49 @@ pub enum CommissaryRefusal {
         /// Until when.
         until: OffsetDateTime,
     },
+    /// Nobody has said what a kit is.
+    #[error("nobody has said what a kit is")]
+    NoKit,
+    /// The detainee has, or lately had, too much for a kit.
+    #[error(
+        "detainee {detainee} has {balance} and had {had}, and gets a kit with less than {below} and no credit for {days} days"
+    )]
+    NotIndigent {
+        /// The detainee.
+        detainee: DetaineeId,
+        /// What they have.
+        balance: Amount,
+        /// The most they had.
+        had: Amount,
+        /// Less than this is little enough.
+        below: Amount,
+        /// For so many days.
+        days: i16,
+        /// The last credit in that time.
+        credit: Option<Seq>,
+    },
+    /// The detainee has had a kit.
+    #[error("a kit was granted by transaction {grant}; the next can be on {next_date}")]
+    KitGranted {
+        /// The grant.
+        grant: Seq,
+        /// The first date on which there can be another.
+        next_date: Date,
+    },
+    /// No such grant.
+    #[error("grant {grant} does not exist")]
+    GrantNotFound {
+        /// The number asked for.
+        grant: Seq,
+    },
+    /// The kit was taken back.
+    #[error("grant {grant} was taken back by transaction {by}")]
+    KitCancelled {
+        /// The grant.
+        grant: Seq,
+        /// What took it back.
+        by: Seq,
+    },
     /// No such measure.
     #[error("measure {measure} does not exist")]
     MeasureNotFound {
@@ -310,6 +353,33 @@ impl From<CommissaryRefusal> for Refusal {
                 .with_fact("category", category.name())
                 .with_fact("measure", measure)
                 .with_fact("until", instant(*until)),
+            R::NoKit => because(Reason::NoKit),
+            R::NotIndigent {
+                detainee,
+                balance,
+                had,
+                below,
+                days,
+                credit,
+            } => {
+                let refusal = because(Reason::NotIndigent)
+                    .with_fact("detainee", detainee)
+                    .with_fact("balance", balance)
+                    .with_fact("had", had)
+                    .with_fact("below", below)
+                    .with_fact("days", days);
+                match credit {
+                    Some(credit) => refusal.with_fact("credit", credit),
+                    None => refusal,
+                }
+            }
+            R::KitGranted { grant, next_date } => because(Reason::KitGranted)
+                .with_fact("grant", grant)
+                .with_fact("next_date", next_date),
+            R::GrantNotFound { grant } => because(Reason::NotFound).with_fact("grant", grant),
+            R::KitCancelled { grant, by } => because(Reason::KitCancelled)
+                .with_fact("grant", grant)
+                .with_fact("transaction", by),
             R::MeasureNotFound { measure } => because(Reason::NotFound).with_fact("measure", measure),
             R::MeasureOver { measure, until } => because(Reason::MeasureOver)
                 .with_fact("measure", measure)

@@ -5,6 +5,7 @@ mod catalogue;
 mod entity;
 mod error;
 mod exchange;
+mod kit;
 mod posting;
 mod purchase;
 mod returns;
@@ -26,6 +27,7 @@ pub use catalogue::{
 pub use entity::{Category, LINES_MAX, OrderLine, QUANTITY_MAX, Vendor};
 pub use error::CommissaryRefusal;
 pub use exchange::{COLUMNS, Imported, Intent, RowError};
+pub use kit::{Kit, KitGrant, KitLine};
 pub use purchase::CreatePurchase;
 pub use returns::{CreateReturn, ReturnLine};
 pub use sheet::{FILE_BYTES_MAX, Format, SheetError};

@@ -6,6 +6,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 
 use super::{
     catalogue::Versions,
+    kit::KitCheck,
     spending::{SpentCheck, Told},
     stock::StockCheck,
 };
@@ -25,6 +26,7 @@ pub struct CommissaryCheck {
     spent: SpentCheck,
     versions: Versions,
     stock: StockCheck,
+    kits: KitCheck,
 }
 
 impl Check for CommissaryCheck {
@@ -38,10 +40,19 @@ impl Check for CommissaryCheck {
                 match &record.facts {
                     Some(Facts::Purchase(facts)) => {
                         self.purchase(page, record, facts)?;
-                        self.stock.sold(page, record, facts)?;
-                        self.versions.purchase(conn, page, record, facts).await?;
+                        self.stock.sold(page, record, &facts.lines)?;
+                        self.versions.priced(conn, page, record, &facts.lines).await?;
                     }
                     Some(Facts::Return(facts)) => self.came_back(page, record, facts, &bought)?,
+                    Some(Facts::KitGrant(facts)) => {
+                        self.stock.sold(page, record, &facts.lines)?;
+                        self.versions.priced(conn, page, record, &facts.lines).await?;
+                        self.kits.granted(conn, page, record, (facts, &self.spent)).await?;
+                    }
+                    Some(Facts::KitCancel(facts)) => {
+                        self.stock.put_back(page, record, &facts.lines)?;
+                        self.kits.cancelled(page, record, facts)?;
+                    }
                     Some(facts) => self.offline(page, record, facts)?,
                     None => {}
                 }
@@ -56,6 +67,7 @@ impl Check for CommissaryCheck {
             vendors(conn, page).await?;
             self.versions.end(conn, page).await?;
             self.stock.end(conn, page).await?;
+            self.kits.end(conn, page).await?;
             self.spent.end(conn, page).await
         }
         .boxed()

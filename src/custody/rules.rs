@@ -108,7 +108,11 @@ pub(super) async fn insert(
     (at, by): (OffsetDateTime, &str),
 ) -> sqlx::Result<()> {
     let spending = &settings.spending;
-    let exempt: Vec<String> = spending.exempt.iter().map(|category| category.name().to_owned()).collect();
+    let exempt: Vec<String> = spending
+        .exempt
+        .iter()
+        .map(|category| category.name().to_owned())
+        .collect();
     sqlx::query!(
         "insert into spending_rules (center_id, version, after_seq, purchase_amount_max, festival_bonus, festival_months,
                                      exempt_categories, grant_below, grant_days, changed_at, changed_by)

@@ -49,11 +49,13 @@ pub enum Code {
     GatewayFees = 5101,
     /// What detainees owed and will never repay.
     WriteOffs = 5201,
+    /// What the center grants to detainees who have nothing.
+    Grants = 5301,
 }
 
 impl Code {
     /// Every code, in the chart's order.
-    pub const ALL: [Code; 17] = [
+    pub const ALL: [Code; 18] = [
         Code::Bank,
         Code::GatewayClearing,
         Code::Advances,
@@ -71,6 +73,7 @@ impl Code {
         Code::OtherIncome,
         Code::GatewayFees,
         Code::WriteOffs,
+        Code::Grants,
     ];
 
     /// The number in the chart, for example 2101.
@@ -86,16 +89,22 @@ impl Code {
     /// The side on which its balance is positive.
     pub const fn side(self) -> Side {
         match self {
-            Code::Bank | Code::GatewayClearing | Code::Advances | Code::GatewayFees | Code::WriteOffs => Side::Debit,
+            Code::Bank
+            | Code::GatewayClearing
+            | Code::Advances
+            | Code::GatewayFees
+            | Code::WriteOffs
+            | Code::Grants => Side::Debit,
             _ => Side::Credit,
         }
     }
 
     /// Whether its balance may never be below zero. A vendor's payable may be: goods can come back after the vendor was
-    /// paid, and the next settlement takes it off. Of the debit side, only what detainees owe is always something.
+    /// paid, and the next settlement takes it off. Of the debit side, only what detainees owe and what was granted is always
+    /// something.
     pub const fn never_negative(self) -> bool {
         match self.side() {
-            Side::Debit => matches!(self, Code::Advances),
+            Side::Debit => matches!(self, Code::Advances | Code::Grants),
             Side::Credit => !matches!(self, Code::VendorPayable),
         }
     }
@@ -120,6 +129,7 @@ impl Code {
             Code::OtherIncome => "other income",
             Code::GatewayFees => "gateway fees",
             Code::WriteOffs => "write-offs",
+            Code::Grants => "grants to the indigent",
         }
     }
 
@@ -154,12 +164,13 @@ impl Code {
             Code::OtherIncome => "其他收入",
             Code::GatewayFees => "网关手续费",
             Code::WriteOffs => "坏账核销",
+            Code::Grants => "困难补助",
         }
     }
 }
 
 /// The accounts that every center has from its first day, under the same numbers everywhere.
-pub const CENTER_ACCOUNTS: [(AccountNo, Code); 10] = [
+pub const CENTER_ACCOUNTS: [(AccountNo, Code); 11] = [
     (BANK, Code::Bank),
     (SUSPENSE, Code::Suspense),
     (REFUNDS_IN_TRANSIT, Code::RefundsInTransit),
@@ -170,6 +181,7 @@ pub const CENTER_ACCOUNTS: [(AccountNo, Code); 10] = [
     (OTHER_INCOME, Code::OtherIncome),
     (UNCLAIMED, Code::Unclaimed),
     (WRITE_OFFS, Code::WriteOffs),
+    (GRANTS, Code::Grants),
 ];
 
 /// The center's bank account.
@@ -192,6 +204,8 @@ pub const OTHER_INCOME: AccountNo = AccountNo(8);
 pub const UNCLAIMED: AccountNo = AccountNo(14);
 /// What will never be repaid.
 pub const WRITE_OFFS: AccountNo = AccountNo(15);
+/// What was granted to detainees who have nothing.
+pub const GRANTS: AccountNo = AccountNo(12);
 /// The first number given to accounts opened later.
 pub const FIRST_FREE: AccountNo = AccountNo(16);
 

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     approval::{NewApproval, Question, VALID, is_large_payout},
+    commissary::spending,
     custody,
     db::Conn,
     gateway::Channels,
@@ -52,7 +53,12 @@ struct Source {
 impl CreateRefund {
     /// The remittance, and what the refund takes its money from, once it is known that it can. `through` is the last transaction
     /// that counts.
-    async fn source(&self, conn: &mut Conn, center: &Center, through: Seq) -> Result<(Remittance, Source), Declined> {
+    async fn source(
+        &self,
+        conn: &mut Conn,
+        center: &Center,
+        when: (Seq, OffsetDateTime),
+    ) -> Result<(Remittance, Source), Declined> {
         let remittance = remittance::remittance_in_tx(conn, center, &self.new.remittance).await?;
         let remittance = remittance.ok_or_else(|| self.not_there())?;
         if self.channels.get(&remittance.channel).is_none() {
@@ -71,7 +77,7 @@ impl CreateRefund {
                 }
                 self.of_suspense(payment)?
             }
-            (None, Some(credit)) => self.of_account(conn, center, &remittance, credit, through).await?,
+            (None, Some(credit)) => self.of_account(conn, center, &remittance, credit, when).await?,
             (None, None) => {
                 let payment = remittance.own_suspended().ok_or_else(|| self.not_there())?;
                 self.of_suspense(payment)?
@@ -104,7 +110,7 @@ impl CreateRefund {
         center: &Center,
         now: OffsetDateTime,
     ) -> Result<Option<NewApproval>, LedgerError> {
-        let (remittance, source) = self.source(conn, center, Seq(i64::MAX)).await?;
+        let (remittance, source) = self.source(conn, center, (Seq(i64::MAX), now)).await?;
         if !self.needs_others(conn, center, &remittance, &source, now).await? {
             return Ok(None);
         }
@@ -138,7 +144,8 @@ impl CreateRefund {
 
     async fn create(&self, tx: &mut JournalTx) -> Result<Draft, Declined> {
         let (center, moment) = (tx.center().clone(), tx.moment());
-        let (remittance, source) = self.source(tx.conn(), &center, moment.seq).await?;
+        let when = (moment.seq, moment.recorded_at);
+        let (remittance, source) = self.source(tx.conn(), &center, when).await?;
         let allowed = &self.new.allowed;
         let at = moment.recorded_at;
         if matches!(allowed, Allowed::ByOne) && self.needs_others(tx.conn(), &center, &remittance, &source, at).await? {
@@ -225,19 +232,20 @@ impl CreateRefund {
         }
     }
 
-    /// Money of the detainee's, who must be active.
+    /// Money of the detainee's, who must be active, and whose money no authority has frozen.
     async fn of_account(
         &self,
         conn: &mut Conn,
         center: &Center,
         remittance: &Remittance,
         credit: Seq,
-        through: Seq,
+        (through, at): (Seq, OffsetDateTime),
     ) -> Result<Source, Declined> {
         if let Some(reversal) = store::reversals(&mut *conn, center.no, &[credit]).await?.get(&credit) {
             return Err(R::AlreadyReversed { reversal: *reversal }.into());
         }
         let detainee = custody::active_detainee_in_tx(conn, center, &remittance.detainee).await?;
+        spending::require_not_frozen_in_tx(conn, center, &remittance.detainee, at).await?;
         let (movements, _) = store::movements(conn, center, detainee.available(), through).await?;
         let layers = Unspent::of(&movements, center.currency)?;
         // What went back before it was credited out of suspense counts, too.

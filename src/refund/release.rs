@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     approval::{NewApproval, Question, VALID, is_large_payout, person_of},
+    commissary::spending,
     custody::{self, DetaineeState},
     db::Conn,
     ids::{AccountNo, DetaineeId, Seq},
@@ -130,8 +131,9 @@ struct Leaving {
 }
 
 impl OpenRelease {
-    async fn leaving(&self, conn: &mut Conn, center: &Center) -> Result<Leaving, Declined> {
+    async fn leaving(&self, conn: &mut Conn, center: &Center, at: OffsetDateTime) -> Result<Leaving, Declined> {
         let detainee = custody::active_detainee_in_tx(conn, center, &self.detainee).await?;
+        spending::require_not_frozen_in_tx(conn, center, &self.detainee, at).await?;
         require_none_open(store::count_open(conn, center.no, &self.detainee).await?)?;
         // What a terminal may have sold already must not be paid out.
         offline_sales::require_none_open_in_tx(conn, center, &self.detainee).await?;
@@ -157,8 +159,13 @@ impl OpenRelease {
         }
     }
 
-    async fn asked(&self, conn: &mut Conn, center: &Center) -> Result<Option<NewApproval>, LedgerError> {
-        let total = self.leaving(conn, center).await?.total;
+    async fn asked(
+        &self,
+        conn: &mut Conn,
+        center: &Center,
+        now: OffsetDateTime,
+    ) -> Result<Option<NewApproval>, LedgerError> {
+        let total = self.leaving(conn, center, now).await?.total;
         if !is_large_payout(total) {
             return Ok(None);
         }
@@ -192,7 +199,7 @@ impl OpenRelease {
         let Leaving {
             balances,
             total: amount,
-        } = self.leaving(tx.conn(), &center).await?;
+        } = self.leaving(tx.conn(), &center, moment.recorded_at).await?;
         self.check_allowed(amount)?;
         let opened_by = person_of(&self.request.actor);
         let by = (
@@ -233,9 +240,9 @@ impl Question for OpenRelease {
         &'a self,
         conn: &'a mut Conn,
         center: &'a Center,
-        _: OffsetDateTime,
+        now: OffsetDateTime,
     ) -> BoxFuture<'a, Result<Option<NewApproval>, LedgerError>> {
-        self.asked(conn, center).boxed()
+        self.asked(conn, center, now).boxed()
     }
 }
 

@@ -39,6 +39,16 @@ CatalogueService/ProposePrice         name=centers/C1/products/RICE price.curren
 CatalogueService/RecordStockMovement  name=centers/C1/products/RICE kind=1 quantity=1 reason=!$t request_id=$id
 CatalogueService/UpdateBuyer          buyer.detainee=centers/C1/detainees/D1 reason=!$t
 CommissaryService/CreateReturn        parent=centers/C1 purchase=centers/C1/purchases/2 lines.line=1 lines.quantity=1 reason=$t request_id=$id
+SpendingService/ProposeLimitOverride  detainee=centers/C1/detainees/D1 window=4 amount.currency_code=CNY amount.amount=1 end_time.seconds=4102444800 document=!$t reason=ill request_id=$id
+SpendingService/ProposeLimitOverride  detainee=centers/C1/detainees/D1 window=4 amount.currency_code=CNY amount.amount=1 end_time.seconds=4102444800 document=a reason=!$t request_id=$id
+SpendingService/ProposeFreeze         detainee=centers/C1/detainees/D1 document=!$t reason=ordered request_id=$id
+SpendingService/ProposeFreeze         detainee=centers/C1/detainees/D1 document=a reason=!$t request_id=$id
+SpendingService/ProposeFreezeEnd      name=centers/C1/spendingMeasures/1 reason=!$t request_id=$id
+SpendingService/RestrictCategories    detainee=centers/C1/detainees/D1 categories=2 end_time.seconds=4102444800 document=$t reason=a request_id=$id
+SpendingService/RestrictCategories    detainee=centers/C1/detainees/D1 categories=2 end_time.seconds=4102444800 reason=!$t request_id=$id
+SpendingService/EndSpendingMeasure    name=centers/C1/spendingMeasures/1 reason=!$t
+SpendingService/UpdateKit             kit.name=centers/C1/kit kit.lines.product=centers/C1/products/RICE kit.lines.quantity=1 reason=!$t
+SpendingService/CancelKitGrant        name=centers/C1/kitGrants/9 reason=!$t request_id=$id
 DistributionService/CreateCourtOrder  parent=centers/C1/detainees/D1 court_order_id=C9 court_order.document=!$t court_order.total.currency_code=CNY court_order.total.amount=1
 DistributionService/SuspendCourtOrder  name=centers/C1/detainees/D2/courtOrders/C1 document=!$t
 DistributionService/CreateDebt        parent=centers/C1/detainees/D1 debt.kind=1 debt.amount.currency_code=CNY debt.amount.amount=1 debt.document=!$t request_id=$id
@@ -101,6 +111,12 @@ async fn texts_that_cannot_be_kept_are_refused() {
 async fn dates_months_and_numbers_that_are_none_are_refused() {
     const BAD: &str = "
 SettlementService/CloseSettlement   parent=centers/C1 vendor=centers/C1/vendors/V1 request_id=$id through_date=  2026-02-30 2026-1-1 2026-13-01 26-01-01 2026/01/01 -999-01-01 2026-01-01T00 ٢٠٢٦-٠١-٠١
+SpendingService/ListSpendingWindows   parent=centers/C1/detainees/D1 window=  0 1 9 -1
+SpendingService/ProposeLimitOverride  detainee=centers/C1/detainees/D1 amount.currency_code=CNY amount.amount=1 end_time.seconds=4102444800 document=a reason=ill request_id=$id window=  0 9 -1
+SpendingService/ProposeFreeze         detainee=centers/C1/detainees/D1 document=a reason=ordered request_id=$id days=  -1 31 2147483647
+SpendingService/ProposeFreeze         detainee=centers/C1/detainees/D1 document=a reason=ordered request_id=$id renews=  1 centers/C1/spendingMeasures/0 centers/C2/spendingMeasures/1
+SpendingService/UpdateKit             kit.name=centers/C1/kit reason=new kit.lines.product=centers/C1/products/RICE kit.lines.quantity=  0 -1 1001
+SpendingService/UpdateKit             kit.name=centers/C1/kit reason=new kit.lines.product=centers/C1/products/RICE kit.lines.quantity=1 kit.version=  -1
 CommissaryService/GetSpending       detainee=centers/C1/detainees/D1 month=  2026 2026-13 2026-00 2026-1 26-01 2026-01-01
 DistributionService/UpdateDistributionPolicy  distribution_policy.name=centers/C1/distributionPolicy distribution_policy.savings_percent=  101 -1 1e1 1.00001 ten 100.0001 999999999999999999999999999999
 DistributionService/UpdateDistributionPolicy  distribution_policy.name=centers/C1/distributionPolicy distribution_policy.savings_percent=1 distribution_policy.etag=  x 1.5 99999999999999999999

@@ -6,7 +6,10 @@ use prost::Message as _;
 use tonic::Code;
 use uuid::Uuid;
 
-use crate::whole_service::{Hall, money, remittance_of};
+use crate::{
+    spending,
+    whole_service::{Hall, money, remittance_of},
+};
 
 /// A message with an amount, or without.
 struct AmountRow {
@@ -54,6 +57,16 @@ fn settings(change: impl FnOnce(&mut CenterSettings)) -> Vec<u8> {
     .encode_to_vec()
 }
 
+fn limits(change: impl FnOnce(&mut SpendingSettings, &mut TierWindowLimits)) -> Vec<u8> {
+    settings(|settings| {
+        let (mut spending, mut tier) = (SpendingSettings::default(), TierWindowLimits::default());
+        tier.tier = 1;
+        change(&mut spending, &mut tier);
+        spending.tiers = vec![tier];
+        settings.spending = Some(spending);
+    })
+}
+
 fn center(change: impl FnOnce(&mut CenterSettings)) -> Vec<u8> {
     let mut settings = CenterSettings::default();
     change(&mut settings);
@@ -93,7 +106,7 @@ fn proposed(price: Option<Money>, approved_price: Option<Money>) -> Vec<u8> {
     .encode_to_vec()
 }
 
-const AMOUNTS: [AmountRow; 17] = [
+const AMOUNTS: [AmountRow; 22] = [
     AmountRow {
         method: "RemittanceService/CreateRemittance",
         field: "amount",
@@ -264,6 +277,47 @@ const AMOUNTS: [AmountRow; 17] = [
         may_be_zero: true,
         may_be_left_out: false,
         make: |amount| settings(|settings| settings.tier_limits[0].amount = amount),
+    },
+    AmountRow {
+        method: "CustodyService/UpdateCenterSettings",
+        field: "settings.spending.tiers[0].order_limit",
+        may_be_zero: false,
+        may_be_left_out: true,
+        make: |amount| limits(|_, tier| tier.order_limit = amount),
+    },
+    AmountRow {
+        method: "CustodyService/UpdateCenterSettings",
+        field: "settings.spending.tiers[0].daily_limit",
+        may_be_zero: true,
+        may_be_left_out: true,
+        make: |amount| limits(|_, tier| tier.daily_limit = amount),
+    },
+    AmountRow {
+        method: "CustodyService/UpdateCenterSettings",
+        field: "settings.spending.tiers[0].weekly_limit",
+        may_be_zero: true,
+        may_be_left_out: true,
+        make: |amount| limits(|_, tier| tier.weekly_limit = amount),
+    },
+    AmountRow {
+        method: "CustodyService/UpdateCenterSettings",
+        field: "settings.spending.grant_below",
+        may_be_zero: true,
+        may_be_left_out: true,
+        make: |amount| limits(|spending, _| spending.grant_below = amount),
+    },
+    AmountRow {
+        method: "SpendingService/ProposeLimitOverride",
+        field: "amount",
+        may_be_zero: true,
+        may_be_left_out: false,
+        make: |amount| {
+            ProposeLimitOverrideRequest {
+                amount,
+                ..spending::override_of(&Uuid::new_v4().to_string(), LimitWindow::Month, "")
+            }
+            .encode_to_vec()
+        },
     },
     AmountRow {
         method: "CustodyService/CreateCenter",

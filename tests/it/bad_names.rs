@@ -148,6 +148,21 @@ CatalogueService/RecordStockMovement   name=!centers/C1/products/RICE kind=1 qua
 CatalogueService/ListStockMovements    parent=!centers/C1/products/RICE
 CatalogueService/GetBuyer              detainee=!centers/C1/detainees/D1
 CatalogueService/UpdateBuyer           buyer.detainee=!centers/C1/detainees/D1 reason=moved
+SpendingService/ListSpendingVersions   parent=*centers/C1
+SpendingService/ListSpendingWindows    parent=!centers/C1/detainees/D1 window=4
+SpendingService/ProposeLimitOverride   detainee=!centers/C1/detainees/D1 window=4 amount.currency_code=CNY amount.amount=1 end_time.seconds=4102444800 document=2031-9 reason=ill request_id=$id
+SpendingService/ProposeFreeze          detainee=!centers/C1/detainees/D1 document=2031-9 reason=ordered request_id=$id
+SpendingService/ProposeFreezeEnd       name=!centers/C1/spendingMeasures/1 reason=lifted request_id=$id
+SpendingService/RestrictCategories     detainee=!centers/C1/detainees/D1 categories=2 end_time.seconds=4102444800 reason=fought request_id=$id
+SpendingService/EndSpendingMeasure     name=!centers/C1/spendingMeasures/1 reason=over
+SpendingService/GetSpendingMeasure     name=!centers/C1/spendingMeasures/1
+SpendingService/ListSpendingMeasures   parent=^centers/C1 detainee=?centers/C1/detainees/D1
+SpendingService/GetKit                 name=*centers/C1/kit
+SpendingService/UpdateKit              kit.name=*centers/C1/kit kit.lines.product=@centers/C1/products/RICE kit.lines.quantity=1 reason=new
+SpendingService/GrantKit               detainee=!centers/C1/detainees/D1 request_id=$id
+SpendingService/CancelKitGrant         name=!centers/C1/kitGrants/9 reason=wrong request_id=$id
+SpendingService/GetKitGrant            name=!centers/C1/kitGrants/9
+SpendingService/ListKitGrants          parent=^centers/C1 detainee=&centers/C1/detainees/D1
 CommissaryService/CreatePurchase       parent=^centers/C1 detainee=@centers/C1/detainees/D1 lines.product=@centers/C1/products/RICE lines.quantity=1 request_id=$id
 CommissaryService/GetPurchase          name=!centers/C1/purchases/2
 CommissaryService/ListPurchases        parent=^centers/C1 detainee=&centers/C1/detainees/D1

@@ -17,6 +17,7 @@ use crate::{
     messages_from_text::Descriptors,
     money_without_order, offline_sales,
     service::purchase_of,
+    spending,
     whole_service::{Hall, Refused, money, remittance_of},
 };
 
@@ -173,7 +174,8 @@ fn requests() -> impl Iterator<Item = RequestRow> {
         .into_iter()
         .chain(life_over_the_wire::REQUESTS)
         .chain(goods::REQUESTS)
-        .chain(offline_sales::REQUESTS);
+        .chain(offline_sales::REQUESTS)
+        .chain(spending::REQUESTS);
     REQUESTS.into_iter().chain(elsewhere)
 }
 
@@ -384,6 +386,8 @@ fn stranger(hall: &Hall, method: &str) -> String {
             terminal: Some(TerminalId::parse("T2").unwrap()),
         };
         hall.service.token(Role::Terminal, scope)
+    } else if method.starts_with("SpendingService/") {
+        hall.person("dana", Role::Admin)
     } else if method.starts_with("CatalogueService/") {
         hall.token(Role::Commissary)
     } else {

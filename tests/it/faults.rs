@@ -61,7 +61,11 @@ async fn filled(url: &str) -> (Process, custody_ledger::ledger::Center) {
 async fn raise_limits(process: &Process, center: &custody_ledger::ledger::Center) {
     let mut settings = process.custody.profile(&center.id).await.unwrap().settings;
     settings.tier_limits.insert(1, world::cny("100000"));
-    process.custody.update_settings(&center.id, "admin/root", settings).await.unwrap();
+    process
+        .custody
+        .update_settings(&center.id, "admin/root", settings)
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -266,7 +266,10 @@ async fn a_service_whose_secret_is_wrong_gives_no_order_up() {
         })
     };
     let custody = &hall.process.custody;
-    custody.change_settings(&hall.center.id, "admin/root", quick).await.unwrap();
+    custody
+        .change_settings(&hall.center.id, "admin/root", quick)
+        .await
+        .unwrap();
     let refused = async |method: &str, message: Vec<u8>| {
         let answer = whole_service::call(channel.clone(), method, &token, message).await;
         let refused = Refused::of(&answer.err().unwrap(), method);

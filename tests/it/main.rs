@@ -11,6 +11,7 @@
 //! - `purchase`, `remittance`, `settlement`, `refund`, `reconciliation` one domain each
 //! - `cancelling` quotes that are given up, and what may be asked for how often
 //! - `life` what is over the cap, held for review, too much in a month
+//! - `spending` what may be spent in which window, what is frozen or restricted, and kits for those who have nothing
 //! - `scenarios` ledgers written as text; `model` random commands against a pure model
 //! - `tampering` what verification notices; `privileges` what the service's role may do in the database
 //! - `database` the private PostgreSQL, and migrations
@@ -85,6 +86,7 @@ mod service;
 mod settlement;
 mod several_centers;
 mod simulated_faults;
+mod spending;
 mod storm;
 mod suspense;
 mod tampering;

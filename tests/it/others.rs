@@ -28,7 +28,9 @@ pub fn desk(process: &Process, refunds: &Refunds) -> Desk {
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
     let distributions = Distributions::new(lanes.clone(), custody);
     let runners = unmatched.runners().into_iter().chain(refunds.runners());
-    let runners = runners.chain(distributions.runners());
+    let runners = runners
+        .chain(distributions.runners())
+        .chain(process.commissary.runners());
     let vendors = [
         Settlements::new(lanes.clone()).runner(),
         Contracts::new(lanes.clone()).runner(),

@@ -31,8 +31,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     (
         "center_settings",
         "",
-        "balance_cap festival_bonus festival_months payment_count_max purchase_amount_max quote_ttl_s remittance_amount_max \
-         review_hours screening_detainee_max screening_party_days screening_payer_max screening_payment_days \
+        "balance_cap payment_count_max quote_ttl_s remittance_amount_max review_hours screening_detainee_max screening_party_days screening_payer_max screening_payment_days \
          screening_payment_max",
     ),
     ("court_order", "", ""),
@@ -47,6 +46,10 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("job_status", "", "last_error last_run_at last_success_at"),
     ("journal_head", "", "next_account_no recorded_at rules_version seq"),
     ("journal_transaction", "", ""),
+    ("kit", "", ""),
+    ("kit_grant", "", ""),
+    ("kit_grant_cancelled", "", ""),
+    ("kit_line", "", ""),
     ("legal_status", "", ""),
     ("monthly_spending", "", "days spent"),
     ("notification", "", ""),
@@ -96,10 +99,14 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("settlement_approval", "", ""),
     ("settlement_end", "", ""),
     ("settlement_sent", "", ""),
+    ("spending_measure", "", ""),
+    ("spending_measure_end", "", ""),
+    ("spending_rules", "", ""),
+    ("spending_rules_tier", "", ""),
     ("stock_movement", "", ""),
     ("suspended_payment", "", ""),
     ("suspense_movement", "", ""),
-    ("tier_limit", "", "amount"),
+    ("tier_limit", "", ""),
     ("unmatched_end", "", ""),
     ("unmatched_sum", "", ""),
     ("vendor", "", ""),

@@ -33,9 +33,16 @@
 //! ask      A1  release  R2         ok    alice asks others to end a review; or `reject`; then `decide A1 bob executed`, or why not
 //! send-back 1                            so many payments go back by themselves
 //! back     F2  R2  30.00                 names the refund that did; `stands  R2  rejected`
+//! limit    day=60  week=100  month=400  order=200     of tier 1
+//! override D1  MONTH  900.00  2031-05-20  ok     two people allow another limit until a date
+//! freeze   D1  ORDER-7  30  ok              two people freeze the money by an order; `unfreeze D1 ok` ends it
+//! restrict D1  food  2031-05-20  ok         until a date; `lift D1 ok` ends the last restriction or override
+//! window   D1  DAY  10.00  60.00            spent and limit, `-` for none
+//! kit      RICE*2 SOAP*1                    what a kit is; `grant G1 D1 ok total=9.00` grants one, `cancel-kit G1 ok` takes it back
 //! vendor   11.50  0.00                   owed to V1, in transit to it; `total 2401 30.00` on all accounts of a code
 //! ```
 
+mod limiting;
 mod reading;
 mod reviewing;
 
@@ -231,6 +238,7 @@ impl Scenario {
                 self.end(name, *outcome == "failed", expected, at).await
             }
             _ if self.review_step(words, at).await => {}
+            _ if self.limit_step(words, at).await => {}
             _ => self.look_or_arrange(words, at).await,
         }
     }

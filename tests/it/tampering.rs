@@ -163,7 +163,7 @@ async fn eventful() -> Economy {
     economy
 }
 
-async fn owner(world: &World) -> PgConnection {
+pub async fn owner(world: &World) -> PgConnection {
     let options = PgConnectOptions::from_str(&world.db.url).unwrap();
     options.connect().await.unwrap()
 }

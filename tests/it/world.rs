@@ -238,14 +238,19 @@ pub fn unscreened() -> Settings {
     }
 }
 
-/// A center with vendor V1, products RICE 2.50, SOAP 4.00, BOOK 30.00 (not counted), and detainees D1 to D3 in tier 1.
+/// The same in Shanghai.
 pub async fn new_center(process: &Process, name: &str) -> Center {
+    new_center_in(process, name, "Asia/Shanghai").await
+}
+
+/// A center with vendor V1, products RICE 2.50, SOAP 4.00, BOOK 30.00 (not counted), and detainees D1 to D3 in tier 1.
+pub async fn new_center_in(process: &Process, name: &str, zone: &str) -> Center {
     let center_id = CenterId::parse(name).unwrap();
     let new = NewCenter {
         id: center_id.clone(),
         name: name.into(),
         name_zh: "中心".into(),
-        time_zone: "Asia/Shanghai".into(),
+        time_zone: zone.into(),
         settings: unscreened(),
         by: "admin/root".into(),
     };

@@ -25,9 +25,9 @@ use crate::{
         self, CreateProductRequest, CreatePurchaseRequest, CreateReturnRequest, CreateVendorRequest, GetProductRequest,
         GetPurchaseRequest, GetReturnRequest, GetSpendingRequest, GetVendorRequest, JournalRecord, ListProductsRequest,
         ListProductsResponse, ListPurchasesRequest, ListPurchasesResponse, ListReturnsRequest, ListReturnsResponse,
-        ListVendorsRequest, ListVendorsResponse, Product, Purchase, PurchaseLine, RestrictedCategory, Return, ReturnLine, Spending,
-        TransactionKind, UpdateProductRequest, Vendor, commissary_service_server::CommissaryService,
-        journal_record::Facts,
+        ListVendorsRequest, ListVendorsResponse, Product, Purchase, PurchaseLine, RestrictedCategory, Return,
+        ReturnLine, Spending, TransactionKind, UpdateProductRequest, Vendor,
+        commissary_service_server::CommissaryService, journal_record::Facts,
     },
 };
 
@@ -104,17 +104,14 @@ fn vendor_out(vendor: commissary::Vendor, center: &Center) -> Vendor {
     }
 }
 
-/// A purchase as its record tells it; `returned` is what has come back of each line since.
-fn purchase_out(
-    record: &JournalRecord,
+/// A line as a record tells it; `returned` is what has come back of each since.
+pub fn line_out(
+    (line, bought): (i32, &proto::PurchaseLineFacts),
     returned: &std::collections::HashMap<i32, i64>,
     center: &Center,
-) -> Result<Purchase, Status> {
-    let Some(Facts::Purchase(facts)) = &record.facts else {
-        return Err(crate::api::status::internal());
-    };
+) -> PurchaseLine {
     let id = center.id.as_str();
-    let line_out = |(line, bought): (i32, &proto::PurchaseLineFacts)| PurchaseLine {
+    PurchaseLine {
         line,
         product: ProductName {
             center: id,
@@ -135,7 +132,19 @@ fn purchase_out(
             .get(&line)
             .and_then(|count| i32::try_from(*count).ok())
             .unwrap_or_default(),
+    }
+}
+
+/// A purchase as its record tells it; `returned` is what has come back of each line since.
+fn purchase_out(
+    record: &JournalRecord,
+    returned: &std::collections::HashMap<i32, i64>,
+    center: &Center,
+) -> Result<Purchase, Status> {
+    let Some(Facts::Purchase(facts)) = &record.facts else {
+        return Err(crate::api::status::internal());
     };
+    let id = center.id.as_str();
     let parse = |text: &str| crate::money::Amount::parse(text, center.currency);
     let spending = facts.spending.as_ref().ok_or_else(crate::api::status::internal)?;
     let month = spending.windows.iter().find(|told| told.window == Window::Month.name());
@@ -152,7 +161,10 @@ fn purchase_out(
         }
         .to_string(),
         terminal: facts.terminal.clone(),
-        lines: (1..).zip(&facts.lines).map(line_out).collect(),
+        lines: (1..)
+            .zip(&facts.lines)
+            .map(|line| line_out(line, returned, center))
+            .collect(),
         total: money_text(&facts.total, center),
         counted: money_text(&spending.counted, center),
         available_after: record

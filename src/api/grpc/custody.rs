@@ -88,11 +88,7 @@ fn settings_in(told: &CenterSettings, defaults: Settings, currency: Currency) ->
 }
 
 /// Reads rules that replace others: all of them are told, but for those of `spending`, which stay if they are not.
-fn whole_settings_in(
-    told: &CenterSettings,
-    currency: Currency,
-    spending: &SpendingRules,
-) -> Result<Settings, Refusal> {
+fn whole_settings_in(told: &CenterSettings, currency: Currency, spending: &SpendingRules) -> Result<Settings, Refusal> {
     let amount = |money: &Option<proto::Money>, field: &str| positive_amount_in(money.as_ref(), currency, field);
     let mut settings = Settings {
         purchase_amount_max: amount(&told.purchase_amount_max, "settings.purchase_amount_max")?,

@@ -10,8 +10,8 @@ use super::{
     auth::{actor, until_expired},
     convert::{money, timestamp, typed},
     name::{
-        AccountName, AllowanceName, CenterName, CreditReversalName, DebtName, PurchaseName, RefundName, ReleaseName,
-        ReturnName, SettlementName, TransactionName,
+        AccountName, AllowanceName, CenterName, CreditReversalName, DebtName, KitGrantName, PurchaseName, RefundName,
+        ReleaseName, ReturnName, SettlementName, TransactionName,
     },
     page::{Page, leg_cursor},
     scope,
@@ -182,6 +182,7 @@ fn resource_of(record: &JournalRecord) -> String {
         TransactionKind::DebtRecorded => DebtName { center, seq }.to_string(),
         TransactionKind::CreditReversed => CreditReversalName { center, seq }.to_string(),
         TransactionKind::AllowanceReserved => AllowanceName { center, seq }.to_string(),
+        TransactionKind::KitGranted => KitGrantName { center, seq }.to_string(),
         _ => TransactionName { center, seq }.to_string(),
     }
 }

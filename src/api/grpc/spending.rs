@@ -148,7 +148,9 @@ fn summary(view: &WindowView, is_now: bool) -> (String, String) {
     let (spent, first) = (view.spent, format_date(view.first));
     let (when, when_zh) = match (view.window, is_now) {
         (Window::Order, _) => {
-            let Some(limit) = view.limit else { return Default::default() };
+            let Some(limit) = view.limit else {
+                return Default::default();
+            };
             return (
                 format!("up to {} an order", limit.amount),
                 format!("每单最多 {}", limit.amount),
@@ -237,7 +239,10 @@ pub fn measure_out(measure: &Measure, at: OffsetDateTime, center: &Center) -> Sp
         }
         MeasureKind::Restriction { categories } => {
             out.kind = Kind::Restriction.into();
-            out.categories = categories.iter().map(|category| category_out(*category).into()).collect();
+            out.categories = categories
+                .iter()
+                .map(|category| category_out(*category).into())
+                .collect();
         }
     }
     if let Some(end) = &measure.end {

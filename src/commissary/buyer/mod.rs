@@ -136,6 +136,11 @@ impl Commissary {
     }
 }
 
+/// What is known of a detainee who is to have goods, inside the caller's transaction.
+pub(super) async fn buyer_in_tx(conn: &mut Conn, center: &Center, id: &DetaineeId) -> db::Result<Buyer> {
+    store::buyer(conn, center.no, id).await
+}
+
 async fn require_detainee(conn: &mut Conn, center: &Center, id: &DetaineeId) -> Result<(), LedgerError> {
     match custody::detainee_in_tx(conn, center, id).await? {
         Some(_) => Ok(()),

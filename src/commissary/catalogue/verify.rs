@@ -7,7 +7,7 @@ use crate::{
     db::Conn,
     ids::VendorId,
     ledger::verify::{Page, VerifyError},
-    proto::{JournalRecord, PurchaseFacts},
+    proto::{JournalRecord, PurchaseLineFacts},
 };
 
 /// Most versions read at once.
@@ -35,16 +35,16 @@ impl Versions {
         Ok(self.0.get_or_insert_default())
     }
 
-    /// A purchase was priced by the versions that it names.
-    pub async fn purchase(
+    /// What was sold or granted was priced by the versions that it names.
+    pub async fn priced(
         &mut self,
         conn: &mut Conn,
         page: &Page<'_>,
         record: &JournalRecord,
-        facts: &PurchaseFacts,
+        lines: &[PurchaseLineFacts],
     ) -> Result<(), VerifyError> {
         let versions = self.load(conn, page).await?;
-        for line in &facts.lines {
+        for line in lines {
             let priced = versions
                 .get(&line.product)
                 .and_then(|versions| versions.iter().find(|version| version.version == line.product_version));

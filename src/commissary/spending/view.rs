@@ -69,9 +69,7 @@ impl Spending {
     /// What is left of the month's limit.
     pub fn remaining(&self) -> Result<Option<Amount>, LedgerError> {
         let month = self.windows.iter().find(|view| view.window == Window::Month);
-        month
-            .map_or(Ok(None), |month| month.remaining())
-            .map_err(broken)
+        month.map_or(Ok(None), |month| month.remaining()).map_err(broken)
     }
 }
 
@@ -147,8 +145,12 @@ impl Commissary {
         };
         let mut firsts: Vec<Date> = spent.dates().rev().map(|date| *window.dates(date).start()).collect();
         firsts.dedup();
-        let firsts = firsts.into_iter().filter(|first| before.is_none_or(|before| *first < before));
-        let views = firsts.take(limit).map(|first| WindowView::of(window, first, None, spent));
+        let firsts = firsts
+            .into_iter()
+            .filter(|first| before.is_none_or(|before| *first < before));
+        let views = firsts
+            .take(limit)
+            .map(|first| WindowView::of(window, first, None, spent));
         views.collect::<Result<_, _>>().map_err(broken)
     }
 }

@@ -111,6 +111,7 @@ impl Spent {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use time::{Month, macros::date};
 
     use super::*;
@@ -134,6 +135,40 @@ mod tests {
             dates(Window::Month, date!(2028 - 02 - 10)),
             (date!(2028 - 02 - 01), date!(2028 - 02 - 29))
         );
+    }
+
+    proptest! {
+        #[test]
+        fn every_window_is_the_sum_of_its_days(
+            moves in prop::collection::vec((0_i64..120, 1_i64..500), 1..60),
+            asked in 0_i64..120,
+        ) {
+            let currency = Currency::parse("CNY").unwrap();
+            let (first, cents) = (date!(2027 - 12 - 20), |cents| Amount::from_decimal(rust_decimal::Decimal::new(cents, 2), currency).unwrap());
+            let mut spent = Spent::none(currency);
+            for (index, (day, amount)) in moves.iter().enumerate() {
+                spent.add(first + Duration::days(*day), cents(*amount)).unwrap();
+                // A third of it comes back.
+                if index % 3 == 0 {
+                    spent.add(first + Duration::days(*day), cents(*amount).negated()).unwrap();
+                }
+            }
+            let left = || moves.iter().enumerate().filter(|(index, _)| index % 3 != 0).map(|(_, moved)| moved);
+            let date = first + Duration::days(asked);
+            let same = |window: Window, other: Date| match window {
+                Window::Order => false,
+                Window::Day => other == date,
+                Window::Week => other.to_iso_week_date().0 == date.to_iso_week_date().0 && other.iso_week() == date.iso_week(),
+                Window::Month => (other.year(), other.month()) == (date.year(), date.month()),
+            };
+            for window in Window::ALL {
+                let sum: i64 = left()
+                    .filter(|(day, _)| same(window, first + Duration::days(*day)))
+                    .map(|(_, amount)| amount)
+                    .sum();
+                prop_assert_eq!(spent.within(window, date).unwrap(), cents(sum));
+            }
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(super) use verify::StockCheck;
 use super::{Commissary, CommissaryRefusal};
 use crate::{
     db::{self, Conn},
-    ids::{ProductId, RequestId, Seq},
+    ids::{CenterNo, ProductId, RequestId, Seq},
     ledger::{Asked, Center, Declined, LedgerError, Outcome, Request, Room, Rows, State, center, outcome},
 };
 
@@ -170,6 +170,25 @@ pub(super) fn apply(
         stock.put(id, after);
     }
     Ok(())
+}
+
+/// Adds pieces to a counted product, or takes them, in the caller's transaction, which holds the journal's head; how many there are
+/// then. None when there are too few, with how many there are. The caller has the transaction touch the rules.
+pub(super) async fn move_in_tx(
+    conn: &mut Conn,
+    center: CenterNo,
+    id: &ProductId,
+    pieces: i64,
+) -> Result<Result<i64, i64>, Declined> {
+    let Some((on_hand, _)) = store::stock(conn, center, id).await? else {
+        return Err(Declined::Broken(format!("the stock of {id} is not kept")));
+    };
+    let after = on_hand.saturating_add(pieces);
+    if after < 0 {
+        return Ok(Err(on_hand));
+    }
+    store::set(conn, center, id, after).await?;
+    Ok(Ok(after))
 }
 
 fn resource(id: &ProductId, number: i64) -> String {

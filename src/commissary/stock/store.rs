@@ -83,11 +83,16 @@ pub(super) async fn insert(
     )
     .execute(&mut *conn)
     .await?;
+    set(conn, center, id, movement.on_hand).await
+}
+
+/// Writes down how many there are.
+pub(super) async fn set(conn: &mut PgConnection, center: CenterNo, id: &ProductId, on_hand: i64) -> sqlx::Result<()> {
     sqlx::query!(
         "update product_stock set on_hand = $3 where center_id = $1 and product_id = $2",
         center.0,
         id.as_str(),
-        movement.on_hand,
+        on_hand,
     )
     .execute(conn)
     .await?;

@@ -93,9 +93,14 @@ impl StockCheck {
         }
     }
 
-    /// Replays a purchase.
-    pub fn sold(&mut self, page: &Page<'_>, record: &JournalRecord, facts: &PurchaseFacts) -> Result<(), VerifyError> {
-        for line in &facts.lines {
+    /// Replays what was sold or granted.
+    pub fn sold(
+        &mut self,
+        page: &Page<'_>,
+        record: &JournalRecord,
+        lines: &[PurchaseLineFacts],
+    ) -> Result<(), VerifyError> {
+        for line in lines {
             self.line(page, record, &line.product, -i64::from(line.quantity), line.stock_after)?;
         }
         Ok(())
@@ -117,6 +122,19 @@ impl StockCheck {
                 pieces
             };
             self.line(page, record, &line.product, -taken, line.stock_after)?;
+        }
+        Ok(())
+    }
+
+    /// Replays a kit that was taken back.
+    pub fn put_back(
+        &mut self,
+        page: &Page<'_>,
+        record: &JournalRecord,
+        lines: &[PurchaseLineFacts],
+    ) -> Result<(), VerifyError> {
+        for line in lines {
+            self.line(page, record, &line.product, line.quantity.into(), line.stock_after)?;
         }
         Ok(())
     }

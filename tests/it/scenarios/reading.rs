@@ -33,6 +33,7 @@ pub(super) fn facts(record: &JournalRecord) -> BTreeMap<&'static str, String> {
             facts.insert("refunded", reversal.refunded.clone());
             facts.insert("claimed", reversal.claimed.clone());
         }
+        Some(Facts::KitGrant(kit)) => drop(facts.insert("total", kit.total.clone())),
         Some(Facts::Refund(refund)) => drop(facts.insert("unspent", refund.unspent.clone())),
         Some(Facts::Credit(credit)) => {
             facts.insert("excess", credit.excess.clone());

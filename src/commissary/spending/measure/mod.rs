@@ -10,8 +10,8 @@ mod store;
 mod verify;
 
 pub use ask::{FREEZE, FREEZE_END, NewFreeze, NewOverride, OVERRIDE};
-pub(in crate::commissary) use ask::{FreezeEndRunner, MeasureRunner};
 use ask::{FreezeEndQuestion, Proposal};
+pub(in crate::commissary) use ask::{FreezeEndRunner, MeasureRunner};
 pub use entity::{
     FREEZE_DAYS_MAX, MEASURE_MAX, Measure, MeasureEnd, MeasureKind, MeasureState, freeze, limit_override, restriction,
 };
@@ -25,7 +25,7 @@ use crate::{
     custody,
     db::Conn,
     ids::DetaineeId,
-    ledger::{Center, LedgerError, Outcome, Request, center, outcome},
+    ledger::{Center, Declined, LedgerError, Outcome, Request, center, outcome},
 };
 
 /// A restriction that is asked for.
@@ -252,7 +252,7 @@ fn require_open(measure: &Measure, now: OffsetDateTime) -> Result<(), R> {
     }
 }
 
-/// Refuses what a detainee has frozen: nothing of theirs is spent, and nothing is refunded.
+/// Refuses whose money an authority has frozen: nothing of it is spent, refunded or paid out.
 ///
 /// Errors: DETAINEE_FROZEN.
 pub async fn require_not_frozen_in_tx(
@@ -260,7 +260,7 @@ pub async fn require_not_frozen_in_tx(
     center: &Center,
     detainee: &DetaineeId,
     at: OffsetDateTime,
-) -> Result<(), LedgerError> {
+) -> Result<(), Declined> {
     let mut found = open_of(conn, center, std::slice::from_ref(detainee)).await?;
     let measures = found.remove(detainee.as_str()).unwrap_or_default();
     Ok(super::refuse_frozen(detainee, &measures, at)?)

@@ -184,7 +184,9 @@ pub(super) async fn insert(
         _ => (None, None),
     };
     let categories: Vec<String> = match &measure.kind {
-        MeasureKind::Restriction { categories } => categories.iter().map(|kind| Category::name(*kind).to_owned()).collect(),
+        MeasureKind::Restriction { categories } => {
+            categories.iter().map(|kind| Category::name(*kind).to_owned()).collect()
+        }
         _ => Vec::new(),
     };
     let renews = match measure.kind {

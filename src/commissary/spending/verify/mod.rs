@@ -135,6 +135,14 @@ impl SpentCheck {
         }
     }
 
+    /// Who got a kit when a record was recorded: whoever had less than this for so many days.
+    pub fn grant_rule(&self, page: &Page<'_>, record: &JournalRecord) -> Result<(Decimal, i16), VerifyError> {
+        let rules = self.rules.as_ref();
+        let rules = rules.ok_or_else(|| page.differs(record, "the rules were not read"))?;
+        let spending = &rules.version(page, record)?.spending;
+        Ok((spending.grant_below.value(), spending.grant_days))
+    }
+
     /// Takes what a record gives back from the date on which it was spent.
     pub fn given_back(
         &mut self,

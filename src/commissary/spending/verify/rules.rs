@@ -71,7 +71,7 @@ impl Rules {
     }
 
     /// The rules that a record was decided by.
-    fn version(&self, page: &Page<'_>, record: &JournalRecord) -> Result<&SpendingVersion, VerifyError> {
+    pub fn version(&self, page: &Page<'_>, record: &JournalRecord) -> Result<&SpendingVersion, VerifyError> {
         let found = self.versions.iter().find(|version| version.after.0 < record.seq);
         found.ok_or_else(|| page.differs(record, "there were no rules of spending yet"))
     }
