@@ -279,7 +279,19 @@ async fn jobs_tell_whether_they_run_and_contradictions_are_work() {
         loop {
             let jobs: ListJobsResponse = hall.ask_as("WorkService/ListJobs", &auditor, &list).await.unwrap();
             let names: Vec<_> = jobs.jobs.iter().map(|job| job.job.as_str()).collect();
-            assert_eq!(names, ["orders", "refunds", "returns", "aged", "approvals", "holds"]);
+            assert_eq!(
+                names,
+                [
+                    "orders",
+                    "refunds",
+                    "returns",
+                    "aged",
+                    "approvals",
+                    "holds",
+                    "allowances",
+                    "endings"
+                ]
+            );
             if jobs
                 .jobs
                 .iter()

@@ -187,6 +187,10 @@ macro_rules! number_name {
     };
 }
 
+mod offline;
+
+pub use offline::{AllowanceName, OfflineSaleName, OfflineSettingsName, number_in};
+
 id_name!(
     /// `centers/{center}`
     CenterName, "centers/{center}", "", "centers" => center
@@ -228,19 +232,6 @@ id_name!(
 id_name!(
     /// `centers/{center}/terminals/{terminal}`
     TerminalName, "centers/{center}/terminals/{terminal}", "", "centers" => center, "terminals" => terminal
-);
-id_name!(
-    /// `centers/{center}/offlineSettings`
-    OfflineSettingsName, "centers/{center}/offlineSettings", "/offlineSettings", "centers" => center
-);
-id_name!(
-    /// `centers/{center}/terminals/{terminal}/offlineSales/{number}`; the number is still a text, see [`number_in`].
-    OfflineSaleName, "centers/{center}/terminals/{terminal}/offlineSales/{number}", "",
-    "centers" => center, "terminals" => terminal, "offlineSales" => number
-);
-number_name!(
-    /// `centers/{center}/allowances/{seq}`
-    AllowanceName, "centers/{center}/allowances/{seq}", "allowances" => seq: i64
 );
 id_name!(
     /// `centers/{center}/payers/{payer}`
@@ -404,13 +395,6 @@ pub fn subject_in<'a>(text: &'a str, field: &str, center: &str) -> Result<Option
     }
     same_center(own, center, field)?;
     Ok(Some(subject))
-}
-
-/// Reads the number that ends a name below something else than a center.
-///
-/// Errors: INVALID_FIELD naming `field`.
-pub fn number_in(text: &str, field: &str, pattern: &str) -> Result<i64, Refusal> {
-    number(text).ok_or_else(|| not_a_name(text, field, pattern))
 }
 
 /// Reads `centers/{center}/payers/{payer}`, or `centers/{center}/payers/-` for every payer of the center.

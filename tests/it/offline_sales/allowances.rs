@@ -123,7 +123,7 @@ async fn the_same_request_sets_aside_once() {
 async fn limits_hold_over_what_is_bought_and_what_is_set_aside() {
     let stall = Stall::open().await;
     let custody = &stall.process.custody;
-    let limited = custody.change_settings(&stall.center.id, |settings| {
+    let limited = custody.change_settings(&stall.center.id, "admin/root", |settings| {
         let tiers = settings
             .tier_limits
             .keys()
@@ -136,14 +136,9 @@ async fn limits_hold_over_what_is_bought_and_what_is_set_aside() {
     });
     limited.await.unwrap();
     let mut till = stall.till("T1").await;
-    let buy = |quantity| {
-        world::buy(
-            &stall.process,
-            &stall.center,
-            Uuid::new_v4(),
-            "D1",
-            &[("SOAP", quantity)],
-        )
+    let buy = async |quantity| {
+        let lines = [("SOAP", quantity)];
+        world::buy(&stall.process, &stall.center, Uuid::new_v4(), "D1", &lines).await
     };
     buy(5).await.unwrap();
     assert_eq!(
