@@ -13,11 +13,15 @@ It shows the three rules that keep a sale from being lost or made twice:
 3. Only a purchase, or a refusal with a reason of the service's own (`google.rpc.ErrorInfo` of the domain `custody.v1`), ends it.
 
 Killed at any moment and started again, it finishes what is open first. `--forget-answer` plays a network that loses the first answer.
-With `--code CODE` instead of `--token` it enrols: it makes an Ed25519 key, and the one-time code is exchanged for a certificate, which
-is good on the port for terminals (`--terminal-server`).
+With `--code CODE` and `--terminal-server HOST:PORT` instead of `--token` it enrols: it makes an Ed25519 key, and the one-time code is
+exchanged for a certificate, which is good on the port for terminals. There a detainee signs in before anything is bought:
+
+    PYTHONPATH=STUBS VENV/bin/python scripts/terminal_example.py --dir T8 --server 127.0.0.1:7443 --terminal-server 127.0.0.1:7444 \
+        --center C1 --terminal T8 --code CODE --card 0007 RICE=2        # asks for the PIN
 """
 
 import argparse
+import getpass
 import os
 import pathlib
 import random
@@ -27,7 +31,7 @@ import time
 import uuid
 
 import grpc
-from custody.v1 import commissary_pb2, commissary_pb2_grpc, terminal_pb2, terminal_pb2_grpc
+from custody.v1 import commissary_pb2, commissary_pb2_grpc, session_pb2, session_pb2_grpc, terminal_pb2, terminal_pb2_grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -145,6 +149,20 @@ def connect(args, home):
     return grpc.insecure_channel(args.server), [("authorization", f"Bearer {token}")]
 
 
+def sign_in(args, channel, metadata):
+    """Signs a detainee in by card and PIN: who it is, and what calls carry from then on. The PIN is never an argument."""
+    pin = getpass.getpass("PIN: ") if sys.stdin.isatty() else sys.stdin.readline().strip()
+    try:
+        session = session_pb2_grpc.SessionServiceStub(channel).SignIn(
+            session_pb2.SignInRequest(card_number=args.card, pin=pin), timeout=ANSWER_S, metadata=metadata
+        )
+    except grpc.RpcError as error:
+        sys.exit(f"not signed in: {reason_and_delay(error)[0] or error.details()}")
+    if session.must_change_pin:
+        sys.exit("the PIN is temporary; `custody terminal change-pin` shows how another is set")
+    return session.detainee, [("authorization", f"Bearer {session.token}")]
+
+
 def tell(request, purchase, other):
     if purchase is None:
         print(f"refused {request.request_id}: {other[0]} {other[1]}")
@@ -165,7 +183,8 @@ def main():
     parser.add_argument("--terminal", required=True)
     parser.add_argument("--token")
     parser.add_argument("--code")
-    parser.add_argument("--detainee")
+    parser.add_argument("--detainee", help="without a card: who buys")
+    parser.add_argument("--card")
     parser.add_argument("--forget-answer", action="store_true")
     parser.add_argument("lines", nargs="*", metavar="PRODUCT=COUNT")
     args = parser.parse_args()
@@ -175,6 +194,10 @@ def main():
         enrol(args, home)
     queue = Queue(home / "queue.sqlite")
     channel, metadata = connect(args, home)
+    parent = f"centers/{args.center}"
+    detainee = f"{parent}/detainees/{args.detainee}"
+    if args.card:
+        detainee, metadata = sign_in(args, channel, metadata)
     shop = commissary_pb2_grpc.CommissaryServiceStub(channel)
     for request in queue.open():
         print("finishing", request.request_id)
@@ -183,10 +206,9 @@ def main():
         queue.end(request.request_id, purchase.name if purchase else other[0])
     if not args.lines:
         return
-    parent = f"centers/{args.center}"
     request = commissary_pb2.CreatePurchaseRequest(
         parent=parent,
-        detainee=f"{parent}/detainees/{args.detainee}",
+        detainee=detainee,
         request_id=str(uuid.uuid4()),
     )
     for line in args.lines:

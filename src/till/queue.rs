@@ -60,15 +60,12 @@ impl Till {
         }
         for entry in self.store.open_entries()? {
             let mut fate = self.settle(line, &entry, false).await?;
-            if give_up
-                && matches!(
-                    fate,
-                    Fate::Open {
-                        ending: Ending::Attention,
-                        ..
-                    }
-                )
-            {
+            let ending_now = if let Fate::Open { ending, .. } = &fate {
+                Some(*ending)
+            } else {
+                None
+            };
+            if give_up && ending_now == Some(Ending::Attention) {
                 fate = self.give_up(line, &entry, fate).await?;
             }
             self.tell_fate(&entry, &fate)?;

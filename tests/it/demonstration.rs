@@ -28,6 +28,8 @@ async fn the_demonstration_ends_with_its_proof() {
         "verified without the service",
         "two people allow what goes to the heirs",
         "kill -9",
+        "离线交易 OFFLINE",
+        "CAPTURED 已入账",
         "verified: 2 centers",
         "张伟 Zhang Wei",
     ] {

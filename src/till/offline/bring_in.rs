@@ -14,6 +14,7 @@ use crate::{
         answer::{self, Meaning},
         line::Line,
         pace::Pace,
+        queue::Fate,
         run::Till,
         store::Call,
         tell::{self, Ending},
@@ -38,10 +39,10 @@ impl Till {
             if sales.is_empty() {
                 break;
             }
-            rounds += 1;
             match self.stream(&line, &terminal, &sales, &mut ending).await? {
-                Ok(true) if rounds < ROUNDS_MAX => {}
-                Ok(_) => rounds = 0,
+                // Some wait for others, which were marked to be sent, too.
+                Ok(true) => rounds += 1,
+                Ok(false) => rounds = 0,
                 Err(status) => match answer::meaning(&status) {
                     Meaning::Again(least) => {
                         let pause = pace.next(least);
@@ -54,6 +55,7 @@ impl Till {
                 },
             }
             if rounds >= ROUNDS_MAX {
+                // The numbers before them are not in this store; `offline list` shows which wait.
                 return Ok(Ending::Attention);
             }
         }
@@ -157,6 +159,11 @@ impl Till {
             let now = self.now()?;
             let entry = self.store.ask(Call::End, &request_id, &message.encode_to_vec(), &now)?;
             let fate = self.settle(&line, &entry, true).await?;
+            if matches!(&fate, Fate::Refused(refusal) if refusal.reason == "ALLOWANCE_ENDED") {
+                // Its time was over, and the service has ended it by itself.
+                self.store.allowance_is_over(allowance)?;
+                continue;
+            }
             ending = ending.and(self.tell_fate(&entry, &fate)?);
         }
         Ok(ending)

@@ -123,6 +123,19 @@ impl Store {
         })
     }
 
+    /// Nothing is sold within an allowance any more.
+    pub fn allowance_is_over(&self, allowance: &Allowance) -> anyhow::Result<()> {
+        let over = Allowance {
+            is_ended: true,
+            ..allowance.clone()
+        };
+        self.write(|tx| {
+            tx.open_table(ALLOWANCES)?
+                .insert(over.number, serde_json::to_vec(&over)?.as_slice())?;
+            Ok(())
+        })
+    }
+
     /// Writes a sale down with what is left of its allowance and its receipt. Returns the receipt's number.
     pub fn add_sale(&self, allowance: &Allowance, sale: Link, signed: &Signed, slip: Slip) -> anyhow::Result<u64> {
         self.write(|tx| {
