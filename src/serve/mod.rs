@@ -7,7 +7,7 @@ use std::{io::Write as _, sync::Arc};
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     db::{self, Database, embedded::Embedded},
     distribution::Distributions,
     ending::{Endings, statement::StatementKey},
+    gateway::Channels,
     jobs::{self, status::Watched},
     ledger::Lanes,
     payer::{Payers, SmsSender, Vault},
@@ -73,8 +74,6 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     migrated?;
     let database = Database::connect(url)?;
     let lanes = Lanes::new(database.clone(), clock.clone(), config.limits.lane_queue_max);
-    let key = TokenKey::load_or_create(&config.server.data_dir)?;
-    let auth = AuthLayer::new(CachedVerifier::new(Verifier::new(key.public())), clock.clone());
     let custody = Custody::new(database.clone(), clock.clone());
     let payers = payers(config, &database, &clock).await?;
     let commissary = Commissary::new(lanes.clone(), custody.clone());
@@ -83,23 +82,18 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let channels = channels::open(config, address, &clock)?;
     let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
     let refunds = Refunds::new(lanes.clone(), custody.clone(), channels.clone());
-    let reconciliations = Reconciliations::new(lanes.clone(), custody.clone(), channels.clone());
-    // Who runs what was allowed, kind by kind.
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
-    let reviews = [Review::Release, Review::Reject]
-        .map(|review| Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>);
     let distributions = Distributions::new(lanes.clone(), custody.clone());
-    let runners = unmatched.runners().into_iter().chain(reviews).chain(refunds.runners());
-    let runners = runners.chain(distributions.runners()).chain(commissary.runners());
     let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
     let payments = Payments::new(lanes.clone(), settlements.clone(), banks::open(config)?);
     let endings = Endings::new(lanes.clone(), custody.clone(), payers.vault());
-    let runners = runners
-        .chain(endings.runners())
-        .chain([distributions.write_off_runner()]);
+    // Who runs what was allowed, kind by kind.
+    let runners = unmatched.runners().into_iter().chain(reviews(&remittances, &refunds));
+    let runners = runners.chain(refunds.runners()).chain(distributions.runners());
+    let runners = runners.chain(commissary.runners()).chain(endings.runners());
+    let runners = runners.chain([distributions.write_off_runner()]);
     let statement_key = StatementKey::load_or_create(&config.server.data_dir).context("the key of statements")?;
     let desk = Desk::new(lanes.clone(), runners.chain([settlements.runner(), contracts.runner()]));
-    let watched = Watched::new(database.clone(), clock);
     let router = server::router(Doors {
         lanes: lanes.clone(),
         custody: custody.clone(),
@@ -113,41 +107,77 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         refunds: refunds.clone(),
         endings: endings.clone(),
         statement_key: Arc::new(statement_key),
-        reconciliations,
+        reconciliations: Reconciliations::new(lanes.clone(), custody.clone(), channels.clone()),
         desk: desk.clone(),
         unmatched,
         work: WorkQueue::new(lanes.clone()),
-        auth,
+        auth: guard(config, &clock)?,
         message_size_max: config.limits.message_size_max_bytes,
         stop: stop.clone(),
     })
     .await?;
 
-    let polling = tokio::spawn(jobs::polling::run(
+    let looking = Looking {
         remittances,
         refunds,
-        custody.clone(),
-        watched.clone(),
-        stop.clone(),
-    ));
-    let reminding = tokio::spawn(jobs::endings::run(
+        custody,
         endings,
-        custody.clone(),
-        watched.clone(),
-        stop.clone(),
-    ));
-    let deciding = tokio::spawn(jobs::approvals::run(desk, custody, watched, stop.clone()));
-    let keeping = tokio::spawn(jobs::keys::run(channels, stop.clone()));
+        desk,
+        channels,
+    };
+    let jobs = looking.begin(&Watched::new(database.clone(), clock), &stop);
     announce(&format!("custody ready on {address}"))?;
     let served = server::serve(listener, router, stop.clone()).await;
     stop.cancel();
-    polling.await?;
-    deciding.await?;
-    reminding.await?;
-    keeping.await?;
+    for job in jobs {
+        job.await?;
+    }
     lanes.close().await;
     database.close().await;
     Ok(served?)
+}
+
+/// Who may come in: whoever has a token of this service's key.
+fn guard(config: &Config, clock: &Clock) -> anyhow::Result<AuthLayer> {
+    let key = TokenKey::load_or_create(&config.server.data_dir)?;
+    let verifier = CachedVerifier::new(Verifier::new(key.public()));
+    Ok(AuthLayer::new(verifier, clock.clone()))
+}
+
+/// Who ends reviews of payments.
+fn reviews(remittances: &Remittances, refunds: &Refunds) -> [Arc<dyn Runner>; 2] {
+    [Review::Release, Review::Reject]
+        .map(|review| Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>)
+}
+
+/// What the jobs look at.
+struct Looking {
+    remittances: Remittances,
+    refunds: Refunds,
+    custody: Custody,
+    endings: Endings,
+    desk: Desk,
+    channels: Channels,
+}
+
+impl Looking {
+    /// Starts every job; each runs until told to stop.
+    fn begin(self, watched: &Watched, stop: &CancellationToken) -> [JoinHandle<()>; 4] {
+        let (custody, told) = (|| self.custody.clone(), || (watched.clone(), stop.clone()));
+        let ((polling, polls), (reminding, reminds), (deciding, decides)) = (told(), told(), told());
+        [
+            tokio::spawn(jobs::polling::run(
+                self.remittances,
+                self.refunds,
+                custody(),
+                polling,
+                polls,
+            )),
+            tokio::spawn(jobs::endings::run(self.endings, custody(), reminding, reminds)),
+            tokio::spawn(jobs::approvals::run(self.desk, custody(), deciding, decides)),
+            tokio::spawn(jobs::keys::run(self.channels, stop.clone())),
+        ]
+    }
 }
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
