@@ -1,11 +1,8 @@
 //! Admitting somebody again who was here before: a new stay under a new custody number, linked to the old.
 
-use sqlx::PgConnection;
-use time::OffsetDateTime;
-
 use super::{Admission, Custody, CustodyRefusal, Detainee, DetaineeState, store};
 use crate::{
-    ids::{CenterNo, DetaineeId},
+    ids::DetaineeId,
     ledger::{Center, LedgerError, center},
 };
 
@@ -27,7 +24,7 @@ impl Custody {
         let before = before.ok_or_else(|| CustodyRefusal::DetaineeNotFound {
             detainee: former.clone(),
         })?;
-        let later = later(&mut tx, center.no, former).await?;
+        let later = store::later_stay(&mut tx, center.no, former).await?;
         let is_same = later.as_deref() == Some(admission.id.as_str());
         if before.state != DetaineeState::Released || later.is_some() && !is_same || *former == admission.id {
             let detainee = former.clone();
@@ -39,7 +36,7 @@ impl Custody {
         }
         let admitted = self.admit_in_tx(&mut tx, center, admission).await?;
         if !is_same {
-            insert(
+            store::insert_stay(
                 &mut tx,
                 center.no,
                 (&admitted.id, former),
@@ -51,36 +48,4 @@ impl Custody {
         }
         Ok(admitted)
     }
-}
-
-async fn later(conn: &mut PgConnection, center: CenterNo, former: &DetaineeId) -> sqlx::Result<Option<String>> {
-    sqlx::query_scalar!(
-        "select detainee_id from stay where center_id = $1 and former_id = $2",
-        center.0,
-        former.as_str(),
-    )
-    .fetch_optional(conn)
-    .await
-}
-
-async fn insert(
-    conn: &mut PgConnection,
-    center: CenterNo,
-    (id, former): (&DetaineeId, &DetaineeId),
-    document: &str,
-    (at, by): (OffsetDateTime, &str),
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "insert into stay (center_id, detainee_id, former_id, document, recorded_at, recorded_by)
-         values ($1, $2, $3, $4, $5, $6)",
-        center.0,
-        id.as_str(),
-        former.as_str(),
-        document,
-        at,
-        by,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }

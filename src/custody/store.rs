@@ -417,3 +417,41 @@ pub(super) async fn insert_legal_status(
     .await?;
     Ok(())
 }
+
+/// The stay after one, if there is one.
+pub(super) async fn later_stay(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    former: &DetaineeId,
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
+        "select detainee_id from stay where center_id = $1 and former_id = $2",
+        center.0,
+        former.as_str(),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Links a stay to the one before it.
+pub(super) async fn insert_stay(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    (id, former): (&DetaineeId, &DetaineeId),
+    document: &str,
+    (at, by): (OffsetDateTime, &str),
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into stay (center_id, detainee_id, former_id, document, recorded_at, recorded_by)
+         values ($1, $2, $3, $4, $5, $6)",
+        center.0,
+        id.as_str(),
+        former.as_str(),
+        document,
+        at,
+        by,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// How long money waits for whoever is to have it before the treasury gets it, in days.
-pub const YEAR_DAYS: i64 = 365;
+pub const YEAR_DAYS: i32 = 365;
 /// Most parts of one payout.
 pub const PARTS_MAX: usize = 10;
 
@@ -151,7 +151,7 @@ pub struct Heir {
 
 /// When a year from an instant is over.
 pub fn year_after(at: OffsetDateTime) -> OffsetDateTime {
-    at + Duration::days(YEAR_DAYS)
+    at + Duration::days(i64::from(YEAR_DAYS))
 }
 
 /// An account number as people may see it: its last four characters.

@@ -16,12 +16,12 @@ fn unknown(what: &str) -> sqlx::Error {
     sqlx::Error::Decode(format!("unknown {what}").into())
 }
 
-/// How many refunds of a detainee have no outcome.
+/// How many refunds of a detainee's own money have no outcome: what is in suspense never comes to their accounts.
 pub(super) async fn open_refunds(conn: &mut PgConnection, center: CenterNo, id: &DetaineeId) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from refund_open o
            join refund f on f.center_id = o.center_id and f.seq = o.seq
-           where o.center_id = $1 and f.detainee_id = $2"#,
+           where o.center_id = $1 and f.detainee_id = $2 and not f.from_suspense"#,
         center.0,
         id.as_str(),
     )

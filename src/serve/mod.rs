@@ -92,13 +92,8 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let channels = channels::open(config, address, &clock)?;
     let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
     let refunds = Refunds::new(lanes.clone(), custody.clone(), channels.clone());
-    let reconciliations = Reconciliations::new(lanes.clone(), custody.clone(), channels.clone());
-    // Who runs what was allowed, kind by kind.
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
-    let reviews = reviews(&remittances, &refunds);
     let distributions = Distributions::new(lanes.clone(), custody.clone());
-    let runners = unmatched.runners().into_iter().chain(reviews).chain(refunds.runners());
-    let runners = runners.chain(distributions.runners()).chain(commissary.runners());
     let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
     let beneficiaries = Beneficiaries::new(lanes.clone(), payers.clone());
     let paid = (settlements.clone(), refunds.clone(), beneficiaries.clone());
@@ -106,12 +101,13 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let offline_sales = OfflineSales::new(lanes.clone());
     let bank = [settlements.runner(), contracts.runner(), payments.runner()];
     let endings = Endings::new(lanes.clone(), custody.clone(), payers.vault());
+    // Who runs what was allowed, kind by kind.
+    let runners = unmatched.runners().into_iter().chain(reviews(&remittances, &refunds));
+    let runners = runners.chain(refunds.runners()).chain(distributions.runners());
+    let runners = runners.chain(commissary.runners()).chain(endings.runners());
+    let runners = runners.chain([distributions.write_off_runner(), beneficiaries.runner()]);
+    let runners = runners.chain(bank).chain([offline_sales.runner()]);
     let statement_key = StatementKey::load_or_create(&config.server.data_dir).context("the key of statements")?;
-    let runners = runners
-        .chain(endings.runners())
-        .chain([distributions.write_off_runner()])
-        .chain(bank)
-        .chain([beneficiaries.runner(), offline_sales.runner()]);
     let desk = Desk::new(lanes.clone(), runners);
     let router = server::router(Doors {
         lanes: lanes.clone(),
@@ -127,7 +123,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         refunds: refunds.clone(),
         endings: endings.clone(),
         statement_key: Arc::new(statement_key),
-        reconciliations,
+        reconciliations: Reconciliations::new(lanes.clone(), custody.clone(), channels.clone()),
         desk: desk.clone(),
         unmatched,
         work: WorkQueue::new(lanes.clone()),
@@ -139,48 +135,66 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     })
     .await?;
 
-    let by_the_clock = (custody, Watched::new(database.clone(), clock.clone()), stop.clone());
-    let selling = (commissary, offline_sales);
-    let tasks = start_jobs((remittances, refunds), (selling, endings), desk, channels, by_the_clock);
+    let looking = Looking {
+        remittances,
+        refunds,
+        commissary,
+        offline_sales,
+        custody,
+        endings,
+        desk,
+        channels,
+    };
+    let jobs = looking.begin(&Watched::new(database.clone(), clock), &stop);
     if let Some((_, address, _)) = &port {
         announce(&format!("terminals on {address}"))?;
     }
     announce(&format!("custody ready on {address}"))?;
     let served = serve_ports(listener, port, router, stop.clone()).await;
     stop.cancel();
-    try_join_all(tasks).await?;
+    try_join_all(jobs).await?;
     lanes.close().await;
     database.close().await;
     Ok(served?)
 }
 
-/// What ends reviews when two people have decided.
+/// Who ends reviews of payments.
 fn reviews(remittances: &Remittances, refunds: &Refunds) -> [Arc<dyn Runner>; 2] {
     [Review::Release, Review::Reject]
         .map(|review| Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>)
 }
 
-/// Starts what runs by the clock.
-fn start_jobs(
-    (remittances, refunds): (Remittances, Refunds),
-    ((commissary, offline_sales), endings): ((Commissary, OfflineSales), Endings),
+/// What the jobs look at.
+struct Looking {
+    remittances: Remittances,
+    refunds: Refunds,
+    commissary: Commissary,
+    offline_sales: OfflineSales,
+    custody: Custody,
+    endings: Endings,
     desk: Desk,
     channels: Channels,
-    (custody, watched, stop): (Custody, Watched, CancellationToken),
-) -> [JoinHandle<()>; 6] {
-    let polling = jobs::polling::run(remittances, refunds, custody.clone(), watched.clone(), stop.clone());
-    let holding = jobs::holds::run(commissary, custody.clone(), watched.clone(), stop.clone());
-    let releasing = jobs::allowances::run(offline_sales, custody.clone(), watched.clone(), stop.clone());
-    let reminding = jobs::endings::run(endings, custody.clone(), watched.clone(), stop.clone());
-    let deciding = jobs::approvals::run(desk, custody, watched, stop.clone());
-    [
-        tokio::spawn(polling),
-        tokio::spawn(holding),
-        tokio::spawn(releasing),
-        tokio::spawn(reminding),
-        tokio::spawn(deciding),
-        tokio::spawn(jobs::keys::run(channels, stop)),
-    ]
+}
+
+impl Looking {
+    /// Starts every job; each runs until told to stop.
+    fn begin(self, watched: &Watched, stop: &CancellationToken) -> [JoinHandle<()>; 6] {
+        let (custody, watched, stop) = (|| self.custody.clone(), || watched.clone(), || stop.clone());
+        [
+            tokio::spawn(jobs::polling::run(
+                self.remittances,
+                self.refunds,
+                custody(),
+                watched(),
+                stop(),
+            )),
+            tokio::spawn(jobs::holds::run(self.commissary, custody(), watched(), stop())),
+            tokio::spawn(jobs::allowances::run(self.offline_sales, custody(), watched(), stop())),
+            tokio::spawn(jobs::endings::run(self.endings, custody(), watched(), stop())),
+            tokio::spawn(jobs::approvals::run(self.desk, custody(), watched(), stop())),
+            tokio::spawn(jobs::keys::run(self.channels, stop())),
+        ]
+    }
 }
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {

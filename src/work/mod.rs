@@ -4,7 +4,7 @@
 //! lane's statement), and closes it in the transaction that makes it unnecessary. Raising again what is open changes nothing.
 //!
 //! # Layout
-//! - `entity`: kinds, their words, deadlines and ageing, pure. `lane`: rows for lanes.
+//! - `entity`: kinds, their words, deadlines and ageing, pure. `lane`: rows for lanes. `leaving`: rules of items about people who leave.
 //!
 //! # Invariants
 //! 1. Items and legs are only ever inserted; an item ends once.
@@ -14,6 +14,7 @@
 mod entity;
 mod error;
 mod lane;
+mod leaving;
 mod store;
 mod verify;
 

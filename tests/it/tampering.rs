@@ -330,7 +330,7 @@ async fn what_domains_keep_is_what_the_records_say() {
             "refund_open 8: stored as",
         ),
         ("update suspended_payment set amount = 14", "suspended_payment "),
-        ("update suspended_payment set reason = 'x'", "\"DETAINEE_NOT_ACTIVE\""),
+        ("update suspended_payment set reason = 'x'", "\"DETAINEE_GONE\""),
         (
             "delete from suspense_movement where kind = 'PUT_BACK'",
             "suspense_movement ",

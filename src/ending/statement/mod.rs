@@ -18,6 +18,7 @@ use time::{Date, OffsetDateTime};
 use super::Endings;
 use crate::{
     custody::Detainee,
+    db::Conn,
     ids::{AccountNo, DetaineeId, Seq},
     ledger::{
         Center, Code, LedgerError, Side, center,
@@ -162,7 +163,7 @@ impl Statement {
 
 /// All lines of an account up to a transaction.
 async fn lines_until(
-    conn: &mut sqlx::PgConnection,
+    conn: &mut Conn,
     center: &Center,
     account: AccountNo,
     last: Seq,

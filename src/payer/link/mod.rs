@@ -1,10 +1,8 @@
 //! Links: asked for by the payer, decided on by staff, ended by either.
 
-mod follow;
 pub(super) mod store;
 
-pub use follow::follow_in_tx;
-pub use store::LinkFilter;
+pub use store::{LinkFilter, follow_in_tx};
 
 use super::{
     LinkLeg, LinkState, PayerLink, Payers, Relationship,

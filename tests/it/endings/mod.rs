@@ -332,7 +332,7 @@ async fn who_is_related_neither_asks_nor_decides_nor_pays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bookings_are_merged_debts_written_off_and_people_come_back() {
     let hall = Hall::open().await;
-    hall.remit("D2", "60.00").await;
+    hall.remit("D2", "20.00").await;
     let _: Debt = hall
         .ask_allowed("DistributionService/CreateDebt", &debt_of(&new_id(), "D3", "5000.00"))
         .await
@@ -365,7 +365,7 @@ async fn bookings_are_merged_debts_written_off_and_people_come_back() {
             merge(&new_id(), "D2", "D1", "twice").encode_to_vec(),
         )
         .await;
-    assert!(refused.is(Code::FailedPrecondition, "STILL_OWING") || hall.balances("D2").await[0] == "30.00");
+    assert!(refused.is(Code::FailedPrecondition, "STILL_OWING"), "{refused:?}");
     let _: Approval = hall
         .ask("EndingService/ProposeMerge", &merge(&new_id(), "D3", "D1", "twice"))
         .await

@@ -1,123 +1,12 @@
-//! Staff who are related to a detainee decide nothing about their money.
-//!
-//! A relation is declared, with a document, and ends by another declaration. The desk, and whatever asks for several people, look at
-//! whom an approval is about; other calls say so themselves.
+//! All SQL of relations.
 
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 
-use super::{ApprovalRefusal, person_of};
-use crate::{
-    db,
-    ids::{CenterNo, DetaineeId},
-    ledger::{Declined, LedgerError, Refusal, record},
-    proto::CreditUnmatchedCommand,
-};
-
-/// A declaration: the last one of a person and a detainee holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Relation {
-    /// Who: a token's subject, in lower case.
-    pub person: String,
-    /// To whom.
-    pub detainee: String,
-    /// Whether they are related.
-    pub is_related: bool,
-    /// What they are.
-    pub relationship: String,
-    /// The declaration's number.
-    pub document: String,
-    /// When it was declared.
-    pub declared_at: OffsetDateTime,
-    /// Who declared it.
-    pub declared_by: String,
-}
-
-/// Refuses whoever is related to a detainee. `actor` is as the journal names them.
-///
-/// Errors: STAFF_RELATED.
-pub async fn require_unrelated(
-    conn: &mut PgConnection,
-    center: CenterNo,
-    actor: &str,
-    detainee: &DetaineeId,
-) -> Result<(), Related> {
-    let last = last(conn, center, &person_of(actor), detainee.as_str()).await?;
-    if last.is_some_and(|last| last.is_related) {
-        return Err(ApprovalRefusal::Related {
-            detainee: detainee.to_string(),
-        }
-        .into());
-    }
-    Ok(())
-}
-
-/// Why somebody may not: they are related, or the database could not say.
-#[derive(Debug)]
-pub enum Related {
-    /// They are.
-    Refused(Refusal),
-    /// It could not be read.
-    Database(sqlx::Error),
-}
-
-impl From<sqlx::Error> for Related {
-    fn from(error: sqlx::Error) -> Related {
-        Related::Database(error)
-    }
-}
-
-impl From<ApprovalRefusal> for Related {
-    fn from(refusal: ApprovalRefusal) -> Related {
-        Related::Refused(refusal.into())
-    }
-}
-
-impl From<Related> for Declined {
-    fn from(related: Related) -> Declined {
-        match related {
-            Related::Refused(refusal) => Declined::Refused(refusal),
-            Related::Database(error) => Declined::Database(error),
-        }
-    }
-}
-
-impl From<Related> for LedgerError {
-    fn from(related: Related) -> LedgerError {
-        match related {
-            Related::Refused(refusal) => refusal.into(),
-            Related::Database(error) => error.into(),
-        }
-    }
-}
-
-/// Whom an approval is about, as its subject and its command tell.
-pub(super) struct About<'a> {
-    pub kind: &'a str,
-    pub subject: &'a str,
-    pub command: &'a [u8],
-}
-
-/// Refuses whoever is related to somebody that an approval is about.
-pub(super) async fn require_unrelated_to(
-    conn: &mut PgConnection,
-    center: CenterNo,
-    actor: &str,
-    about: &About<'_>,
-) -> Result<(), Related> {
-    let mut told = String::new();
-    if about.kind == "unmatched.credit" {
-        let command: CreditUnmatchedCommand = record::read_canonical(about.command)?;
-        told = command.detainee;
-    }
-    match related_to(conn, center, &person_of(actor), about.subject, &told).await? {
-        Some(detainee) => Err(ApprovalRefusal::Related { detainee }.into()),
-        None => Ok(()),
-    }
-}
+use super::Relation;
+use crate::{db, ids::CenterNo};
 
 /// The first detainee that a subject is about, or that was told, whom a person is related to.
-async fn related_to(
+pub(super) async fn related_to(
     conn: &mut PgConnection,
     center: CenterNo,
     person: &str,
@@ -168,7 +57,12 @@ async fn related_to(
 }
 
 /// What was last declared of a person and a detainee.
-async fn last(conn: &mut PgConnection, center: CenterNo, person: &str, detainee: &str) -> db::Result<Option<Relation>> {
+pub(super) async fn last(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    person: &str,
+    detainee: &str,
+) -> db::Result<Option<Relation>> {
     sqlx::query_as!(
         Relation,
         "select person, detainee_id as detainee, is_related, relationship, document, declared_at, declared_by

@@ -3,10 +3,11 @@
 //! A record, a request and a refusal only name a secret: a keyed hash of the text, so that the same request again is the same
 //! request. The text itself is sealed beside the journal.
 
+mod store;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::entity::{masked_name, masked_number};
@@ -104,7 +105,7 @@ impl Secrets {
         let text = serde_json::to_string(secret).map_err(|error| unreadable(&error))?;
         let purpose = [PURPOSE, center.id.as_str(), &name];
         let (key, sealed) = self.0.seal_text(&text, &purpose).map_err(|error| failed(&error))?;
-        insert(conn, center, (&name, &key, &sealed), (at, by)).await?;
+        store::insert(conn, center, (&name, &key, &sealed), (at, by)).await?;
         Ok(name)
     }
 
@@ -115,7 +116,7 @@ impl Secrets {
         center: &Center,
         name: &str,
     ) -> Result<T, LedgerError> {
-        let (key, sealed) = stored(conn, center, name).await?.ok_or(LedgerError::Internal)?;
+        let (key, sealed) = store::stored(conn, center, name).await?.ok_or(LedgerError::Internal)?;
         let text = self.0.open_text(&key, &sealed, &[PURPOSE, center.id.as_str(), name]);
         let text = text.ok_or_else(|| {
             tracing::error!(center = %center.id, secret = name, "ALARM: a sealed text cannot be opened");
@@ -123,43 +124,4 @@ impl Secrets {
         })?;
         serde_json::from_str(&text).map_err(|error| unreadable(&error))
     }
-}
-
-async fn insert(
-    conn: &mut PgConnection,
-    center: &Center,
-    (name, key, sealed): (&str, &str, &[u8]),
-    (at, by): (OffsetDateTime, &str),
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "insert into identity_key (key_id, first_used_at) values ($1, $2) on conflict do nothing",
-        key,
-        at,
-    )
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query!(
-        "insert into sealed_text (center_id, secret_id, key_id, sealed, recorded_at, recorded_by)
-         values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
-        center.no.0,
-        name,
-        key,
-        sealed,
-        at,
-        by,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-async fn stored(conn: &mut PgConnection, center: &Center, name: &str) -> sqlx::Result<Option<(String, Vec<u8>)>> {
-    let row = sqlx::query!(
-        "select key_id, sealed from sealed_text where center_id = $1 and secret_id = $2",
-        center.no.0,
-        name,
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|row| (row.key_id, row.sealed)))
 }
