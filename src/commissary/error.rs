@@ -1,18 +1,11 @@
 //! Refusals of this domain, each with its facts.
 
-use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339};
-
-use super::{Category, Match, SheetError, Window};
+use super::{Match, SheetError};
 use crate::{
-    ids::{DetaineeId, ProductId, Seq, VendorId},
+    ids::{ProductId, Seq, VendorId},
     ledger::{Declined, LedgerError, Reason, Refusal},
     money::Amount,
 };
-
-/// An instant as facts tell it.
-fn instant(at: OffsetDateTime) -> String {
-    at.format(&Rfc3339).unwrap_or_else(|_| at.to_string())
-}
 
 /// Why the commissary refuses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -124,123 +117,6 @@ pub enum CommissaryRefusal {
         /// Its version now.
         version: i64,
     },
-    /// Over the center's limit for one order.
-    #[error("the order costs {total}, more than {limit}")]
-    OrderLimit {
-        /// What it costs.
-        total: Amount,
-        /// The limit.
-        limit: Amount,
-    },
-    /// Over what is left of a limit of a day, a week or a month.
-    #[error("{counted} is more than the {remaining} that are left of {limit} a {} until {last}", .window.name().to_lowercase())]
-    WindowLimit {
-        /// The window.
-        window: Window,
-        /// The limit.
-        limit: Amount,
-        /// What is spent.
-        spent: Amount,
-        /// What would be accepted.
-        remaining: Amount,
-        /// What would be spent.
-        counted: Amount,
-        /// The window's last business date.
-        last: Date,
-    },
-    /// An authority has frozen the money.
-    #[error("the money of detainee {detainee} is frozen by written order {document} until {}", instant(*.until))]
-    Frozen {
-        /// The detainee.
-        detainee: DetaineeId,
-        /// The measure.
-        measure: i64,
-        /// The written order.
-        document: String,
-        /// Until when.
-        until: OffsetDateTime,
-    },
-    /// The detainee is restricted from the category.
-    #[error("product {product} is of the category {}, from which the detainee is restricted until {}", .category.name(), instant(*.until))]
-    CategoryRestricted {
-        /// The product.
-        product: ProductId,
-        /// Its category.
-        category: Category,
-        /// The measure.
-        measure: i64,
-        /// Until when.
-        until: OffsetDateTime,
-    },
-    /// Nobody has said what a kit is.
-    #[error("nobody has said what a kit is")]
-    NoKit,
-    /// The detainee has, or lately had, too much for a kit.
-    #[error(
-        "detainee {detainee} has {balance} and had {had}, and gets a kit with less than {below} and no credit for {days} days"
-    )]
-    NotIndigent {
-        /// The detainee.
-        detainee: DetaineeId,
-        /// What they have.
-        balance: Amount,
-        /// The most they had.
-        had: Amount,
-        /// Less than this is little enough.
-        below: Amount,
-        /// For so many days.
-        days: i16,
-        /// The last credit in that time.
-        credit: Option<Seq>,
-    },
-    /// The detainee has had a kit.
-    #[error("a kit was granted by transaction {grant}; the next can be on {next_date}")]
-    KitGranted {
-        /// The grant.
-        grant: Seq,
-        /// The first date on which there can be another.
-        next_date: Date,
-    },
-    /// No such grant.
-    #[error("grant {grant} does not exist")]
-    GrantNotFound {
-        /// The number asked for.
-        grant: Seq,
-    },
-    /// The kit was taken back.
-    #[error("grant {grant} was taken back by transaction {by}")]
-    KitCancelled {
-        /// The grant.
-        grant: Seq,
-        /// What took it back.
-        by: Seq,
-    },
-    /// No such measure.
-    #[error("measure {measure} does not exist")]
-    MeasureNotFound {
-        /// The number asked for.
-        measure: i64,
-    },
-    /// The measure does not hold any more.
-    #[error("measure {measure} was over at {}", instant(*.until))]
-    MeasureOver {
-        /// The measure.
-        measure: i64,
-        /// When.
-        until: OffsetDateTime,
-    },
-    /// A measure cannot last like this.
-    #[error("its end {what}")]
-    MeasureTime {
-        /// Why not.
-        what: &'static str,
-    },
-    /// One person cannot end a freeze.
-    #[error("two people end freeze {measure}: propose its end")]
-    FreezeNeedsApproval {
-        /// The measure.
-        measure: i64,
-    },
     /// Over what is available.
     #[error("{required} is more than the available {available}")]
     Funds {
@@ -313,79 +189,6 @@ impl From<CommissaryRefusal> for Refusal {
             R::Sheet { .. } => because(Reason::InvalidField).about("chunk"),
             R::AlreadyExists => because(Reason::AlreadyExists),
             R::Stale { version } => because(Reason::StaleEtag).with_fact("version", version).about("etag"),
-            R::OrderLimit { total, limit } => because(Reason::OrderLimitExceeded)
-                .with_fact("total", total)
-                .with_fact("limit", limit),
-            R::WindowLimit {
-                window,
-                limit,
-                spent,
-                remaining,
-                counted,
-                last,
-            } => because(match window {
-                Window::Day => Reason::DailyLimitExceeded,
-                Window::Week => Reason::WeeklyLimitExceeded,
-                Window::Order | Window::Month => Reason::MonthlyLimitExceeded,
-            })
-            .with_fact("limit", limit)
-            .with_fact("spent", spent)
-            .with_fact("remaining", remaining)
-            .with_fact("required", counted)
-            .with_fact("last_date", last),
-            R::Frozen {
-                detainee,
-                measure,
-                document,
-                until,
-            } => because(Reason::DetaineeFrozen)
-                .with_fact("detainee", detainee)
-                .with_fact("measure", measure)
-                .with_fact("document", document)
-                .with_fact("until", instant(*until)),
-            R::CategoryRestricted {
-                product,
-                category,
-                measure,
-                until,
-            } => because(Reason::CategoryRestricted)
-                .with_fact("product", product)
-                .with_fact("category", category.name())
-                .with_fact("measure", measure)
-                .with_fact("until", instant(*until)),
-            R::NoKit => because(Reason::NoKit),
-            R::NotIndigent {
-                detainee,
-                balance,
-                had,
-                below,
-                days,
-                credit,
-            } => {
-                let refusal = because(Reason::NotIndigent)
-                    .with_fact("detainee", detainee)
-                    .with_fact("balance", balance)
-                    .with_fact("had", had)
-                    .with_fact("below", below)
-                    .with_fact("days", days);
-                match credit {
-                    Some(credit) => refusal.with_fact("credit", credit),
-                    None => refusal,
-                }
-            }
-            R::KitGranted { grant, next_date } => because(Reason::KitGranted)
-                .with_fact("grant", grant)
-                .with_fact("next_date", next_date),
-            R::GrantNotFound { grant } => because(Reason::NotFound).with_fact("grant", grant),
-            R::KitCancelled { grant, by } => because(Reason::KitCancelled)
-                .with_fact("grant", grant)
-                .with_fact("transaction", by),
-            R::MeasureNotFound { measure } => because(Reason::NotFound).with_fact("measure", measure),
-            R::MeasureOver { measure, until } => because(Reason::MeasureOver)
-                .with_fact("measure", measure)
-                .with_fact("until", instant(*until)),
-            R::MeasureTime { .. } => because(Reason::InvalidField).about("end_time"),
-            R::FreezeNeedsApproval { measure } => because(Reason::FreezeNeedsApproval).with_fact("measure", measure),
             R::Funds { available, required } => because(Reason::InsufficientFunds)
                 .with_fact("available", available)
                 .with_fact("required", required),

@@ -6,7 +6,6 @@ mod entity;
 mod error;
 mod readmission;
 pub mod room;
-mod rules;
 mod spending;
 mod store;
 mod verify;
@@ -139,7 +138,7 @@ impl Custody {
             opened => opened?,
         };
         store::insert_settings(&mut tx, no, &new.settings).await?;
-        rules::insert(&mut tx, no, &new.settings, (1, Seq::ZERO), (now, &new.by)).await?;
+        spending::store::insert(&mut tx, no, &new.settings, (1, Seq::ZERO), (now, &new.by)).await?;
         tx.commit().await?;
         self.profile(&new.id).await
     }
@@ -188,9 +187,9 @@ impl Custody {
         }
         store::update_settings(&mut tx, center.no, &settings).await?;
         if !settings.spends_as(&before) {
-            let version = rules::last_version(&mut tx, center.no).await? + 1;
+            let version = spending::store::last_version(&mut tx, center.no).await? + 1;
             let at = self.after(head.recorded_at);
-            rules::insert(&mut tx, center.no, &settings, (version, head.seq), (at, by)).await?;
+            spending::store::insert(&mut tx, center.no, &settings, (version, head.seq), (at, by)).await?;
         }
         tx.commit().await?;
         self.profile(id).await
@@ -407,7 +406,7 @@ pub async fn spending_versions_in_tx(
     before: Option<i64>,
     limit: i64,
 ) -> db::Result<Vec<SpendingVersion>> {
-    rules::versions(conn, center, before, limit).await
+    spending::store::versions(conn, center, before, limit).await
 }
 
 /// Moves a detainee to another state. The caller holds the journal's head, has it touch the rules, and commits.

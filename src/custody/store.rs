@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::{Admission, CenterProfile, Detainee, DetaineeState, Screening, Settings, room::Standing, rules};
+use super::{Admission, CenterProfile, Detainee, DetaineeState, Screening, Settings, room::Standing, spending};
 use crate::{
     clock::Zone,
     db::decoding,
@@ -92,7 +92,10 @@ pub(super) async fn list_profiles(
 
 pub(super) async fn settings(conn: &mut PgConnection, center: &Center) -> sqlx::Result<Settings> {
     let amount = |value: Decimal| center.amount(value);
-    let version = rules::versions(conn, center, None, 1).await?.into_iter().next();
+    let version = spending::store::versions(conn, center, None, 1)
+        .await?
+        .into_iter()
+        .next();
     let version = version.ok_or_else(|| sqlx::Error::Decode("a center without rules of spending".into()))?;
     let row = sqlx::query!(
         "select remittance_amount_max, balance_cap, quote_ttl_s,

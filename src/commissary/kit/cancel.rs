@@ -2,9 +2,9 @@
 
 use futures::future::{BoxFuture, FutureExt as _};
 
-use super::{facts_of, store};
+use super::{KitRefusal as R, facts_of, store};
 use crate::{
-    commissary::{CommissaryRefusal as R, posting, stock, store as shelf},
+    commissary::{posting, stock, store as shelf},
     ids::{AccountNo, ProductId, Seq, VendorId},
     ledger::{Declined, Draft, JournalTx, RareCommand, Request, transaction},
     money::Amount,

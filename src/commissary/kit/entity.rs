@@ -2,8 +2,8 @@
 
 use time::{Date, Duration, OffsetDateTime};
 
+use super::KitRefusal;
 use crate::{
-    commissary::CommissaryRefusal,
     custody::SpendingRules,
     ids::{DetaineeId, ProductId, Seq},
     money::{Amount, MoneyError},
@@ -57,11 +57,11 @@ pub(super) fn require_indigent(
     detainee: &DetaineeId,
     means: &Means,
     rules: &SpendingRules,
-) -> Result<Result<(), CommissaryRefusal>, MoneyError> {
+) -> Result<Result<(), KitRefusal>, MoneyError> {
     let below = rules.grant_below;
     let peak = larger(means.then, means.peak.unwrap_or(means.then))?;
     let refuse = |had| {
-        Ok(Err(CommissaryRefusal::NotIndigent {
+        Ok(Err(KitRefusal::NotIndigent {
             detainee: detainee.clone(),
             balance: means.now,
             had,

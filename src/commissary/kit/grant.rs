@@ -3,7 +3,7 @@
 use futures::future::{BoxFuture, FutureExt as _};
 use time::Duration;
 
-use super::{Kit, entity, store};
+use super::{Kit, KitRefusal, entity, store};
 use crate::{
     commissary::{CommissaryRefusal as R, buyer, entity::Offer, posting, stock, store as shelf},
     custody::{self, Detainee, SpendingRules},
@@ -34,12 +34,12 @@ impl GrantKit {
     async fn grant(&self, tx: &mut JournalTx) -> Result<Draft, Declined> {
         let (center, moment) = (tx.center().clone(), tx.moment());
         let detainee = custody::active_detainee_in_tx(tx.conn(), &center, &self.detainee).await?;
-        let kit = store::kit(tx.conn(), center.no).await?.ok_or(R::NoKit)?;
+        let kit = store::kit(tx.conn(), center.no).await?.ok_or(KitRefusal::NoKit)?;
         let rules = custody::settings_in_tx(tx.conn(), &center).await?.spending;
         if let Some((grant, granted_on)) = store::last_grant(tx.conn(), center.no, &self.detainee).await? {
             let next_date = entity::next_date(granted_on, &rules);
             if moment.effective_date < next_date {
-                return Err(R::KitGranted { grant, next_date }.into());
+                return Err(KitRefusal::KitGranted { grant, next_date }.into());
             }
         }
         let balance = require_indigent(tx, &detainee, &rules).await?;

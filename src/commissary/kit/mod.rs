@@ -12,12 +12,14 @@
 
 mod cancel;
 mod entity;
+mod error;
 mod grant;
 mod store;
 mod verify;
 
 use cancel::CancelKit;
 pub use entity::{Kit, KitGrant, KitLine};
+pub use error::KitRefusal;
 use grant::GrantKit;
 use time::Duration;
 pub(super) use verify::KitCheck;
@@ -104,7 +106,7 @@ impl Commissary {
     pub async fn kit_grant(&self, center: &Center, seq: Seq) -> Result<KitGrant, LedgerError> {
         let found = transaction::get(&*self.lanes.database().read, center.no, seq).await?;
         let found = found.filter(|found| found.record.kind() == TransactionKind::KitGranted);
-        let found = found.ok_or(R::GrantNotFound { grant: seq })?;
+        let found = found.ok_or(KitRefusal::GrantNotFound { grant: seq })?;
         let mut conn = self.lanes.database().read.acquire().await?;
         let cancelled = store::cancelled(&mut conn, center.no, &[seq]).await?;
         Ok(KitGrant {

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 
 use super::{
     super::{buyer::BuyerRoom, entity::Offer, room::OfferRoom, stock},
-    Basket, CommissaryRefusal, Measure,
+    Basket, CommissaryRefusal, Measure, SpendingRefusal,
     measure::restriction,
 };
 use crate::{
@@ -41,7 +41,7 @@ pub(super) fn require_unrestricted(
     for line in basket.lines {
         let Ok(offer) = room.get(&line.product) else { continue };
         if let Some(restriction) = restriction(measures, offer.category, at) {
-            return Err(CommissaryRefusal::CategoryRestricted {
+            return Err(SpendingRefusal::CategoryRestricted {
                 product: line.product.clone(),
                 category: offer.category,
                 measure: restriction.no,

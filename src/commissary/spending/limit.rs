@@ -2,9 +2,9 @@
 
 use time::{Date, OffsetDateTime};
 
-use super::{Measure, Spent, Window, measure::limit_override};
+use super::{Measure, SpendingRefusal, Spent, Window, measure::limit_override};
 use crate::{
-    commissary::{CommissaryRefusal, entity::Totals},
+    commissary::entity::Totals,
     custody::Settings,
     ledger::Declined,
     money::{Amount, MoneyError},
@@ -62,13 +62,13 @@ pub(super) fn check(
     spent: &Spent,
     totals: &Totals,
     date: Date,
-) -> Result<Result<SpendingFacts, CommissaryRefusal>, MoneyError> {
+) -> Result<Result<SpendingFacts, SpendingRefusal>, MoneyError> {
     let mut windows = Vec::with_capacity(limits.len());
     for limit in limits {
         let (window, amount) = (limit.window, limit.amount);
         if window == Window::Order {
             if totals.total.exceeds(amount)? {
-                return Ok(Err(CommissaryRefusal::OrderLimit {
+                return Ok(Err(SpendingRefusal::OrderLimit {
                     total: totals.total,
                     limit: amount,
                 }));
@@ -78,7 +78,7 @@ pub(super) fn check(
         let before = spent.within(window, date)?;
         let after = before.checked_add(totals.counted)?;
         if totals.counted.is_positive() && after.exceeds(amount)? {
-            return Ok(Err(CommissaryRefusal::WindowLimit {
+            return Ok(Err(SpendingRefusal::WindowLimit {
                 window,
                 limit: amount,
                 spent: before,

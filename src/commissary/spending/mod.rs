@@ -18,6 +18,7 @@
 //! its facts, and calls [`apply`] with them in its `apply`. What comes back later, wholly or in part, goes through [`give_back`].
 
 mod amount;
+mod error;
 mod goods;
 mod limit;
 mod measure;
@@ -28,6 +29,7 @@ mod window;
 use time::{Date, OffsetDateTime};
 
 pub use amount::{check_amount, count_amount, order_limit, want_amount};
+pub use error::SpendingRefusal;
 pub use limit::Limit;
 pub use measure::{
     FREEZE, FREEZE_DAYS_MAX, FREEZE_END, MEASURE_MAX, Measure, MeasureEnd, MeasureKind, MeasureState, NewFreeze,
@@ -142,10 +144,10 @@ pub fn decide(state: &State, moment: &Moment, basket: &Basket<'_>) -> Result<All
 }
 
 /// Refuses whose money an authority has frozen.
-fn refuse_frozen(detainee: &DetaineeId, measures: &[Measure], at: OffsetDateTime) -> Result<(), CommissaryRefusal> {
+fn refuse_frozen(detainee: &DetaineeId, measures: &[Measure], at: OffsetDateTime) -> Result<(), SpendingRefusal> {
     match measure::freeze(measures, at) {
         None => Ok(()),
-        Some(freeze) => Err(CommissaryRefusal::Frozen {
+        Some(freeze) => Err(SpendingRefusal::Frozen {
             detainee: detainee.clone(),
             measure: freeze.no,
             document: freeze.document.clone(),

@@ -76,7 +76,7 @@ async fn a_kit_is_for_those_who_have_nothing_and_once_in_a_while() {
         ("0.00".into(), Some(3))
     );
     assert_eq!(refused(cancel(&world, granted.seq()).await), "KIT_CANCELLED");
-    assert_eq!(refused(cancel(&world, Seq(1)).await), "NOT_FOUND");
+    assert_eq!(refused(cancel(&world, Seq(99)).await), "NOT_FOUND");
     grant(&world, "D1").await.unwrap();
     moved(process, center, "RICE", MovementKind::Received, 10)
         .await

@@ -28,8 +28,11 @@ enum Obstacle {
     Funds,
 }
 
+/// A refusal, its facts, and what is then taken out of the way.
+type Refusal = (&'static str, &'static [(&'static str, &'static str)], Obstacle);
+
 /// The refusals in their order, with the facts that say what would be accepted, and what is then taken out of the way.
-const ORDER: [(&str, &[(&str, &str)], Obstacle); 11] = [
+const ORDER: [Refusal; 11] = [
     ("NOT_FOUND", &[("detainee", "D9")], Obstacle::Unknown),
     (
         "DETAINEE_FROZEN",

@@ -7,7 +7,7 @@ use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{Measure, MeasureEnd, MeasureKind, require, require_open, start_of, store};
 use crate::{
     approval::{Approved, Done, Kind, NewApproval, Question, Runner, VALID, unreadable},
-    commissary::{Commissary, CommissaryRefusal as R, Window},
+    commissary::{Commissary, Window, spending::SpendingRefusal as R},
     custody,
     db::Conn,
     ids::DetaineeId,
@@ -71,7 +71,9 @@ pub(super) enum Proposal {
     Freeze(NewFreeze),
 }
 
+/// In whole microseconds, the finest that the database keeps: what is allowed is what is then stored.
 fn instant_text(at: OffsetDateTime) -> String {
+    let at = at - Duration::nanoseconds(i64::from(at.nanosecond() % 1_000));
     at.format(&Rfc3339).unwrap_or_else(|_| at.to_string())
 }
 

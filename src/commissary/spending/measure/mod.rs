@@ -21,7 +21,7 @@ pub(in crate::commissary) use verify::measures;
 
 use crate::{
     approval::{Approval, Approvals, Asking},
-    commissary::{Category, Commissary, CommissaryRefusal as R},
+    commissary::{Category, Commissary, spending::SpendingRefusal as R},
     custody,
     db::Conn,
     ids::DetaineeId,

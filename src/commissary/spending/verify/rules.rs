@@ -9,7 +9,6 @@ use crate::{
     commissary::{
         Category, Window,
         spending::{Measure, MeasureKind, measure},
-        store::category_of,
     },
     custody::{self, SpendingVersion},
     db::Conn,
@@ -46,26 +45,12 @@ impl Rules {
         for measure in measure::measures(conn, page).await? {
             measures.entry(measure.detainee.to_string()).or_default().push(measure);
         }
-        let tiers = sqlx::query!(
-            "select detainee_id, tier from detainee where center_id = $1",
-            page.center.no.0
-        )
-        .fetch_all(&mut *conn)
-        .await?;
-        let products = sqlx::query!(
-            "select product_id, category from product where center_id = $1",
-            page.center.no.0
-        )
-        .fetch_all(conn)
-        .await?;
-        let mut categories = BTreeMap::new();
-        for row in products {
-            categories.insert(row.product_id, category_of(&row.category)?);
-        }
+        let tiers = super::tiers(conn, page).await?;
+        let categories = super::categories(conn, page).await?;
         Ok(Rules {
             versions,
             measures,
-            tiers: tiers.into_iter().map(|row| (row.detainee_id, row.tier)).collect(),
+            tiers,
             categories,
         })
     }

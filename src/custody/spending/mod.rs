@@ -1,5 +1,7 @@
 //! The rules of spending beside the month's: limits of the other windows, what counts, and who is indigent. Pure.
 
+pub(super) mod store;
+
 use std::collections::BTreeMap;
 
 use super::Category;

@@ -6,15 +6,16 @@ use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::{Category, Settings, SpendingRules, SpendingVersion, TierWindows};
+use super::{SpendingRules, TierWindows};
 use crate::{
+    custody::{Category, Settings, SpendingVersion},
     ids::{CenterNo, Seq},
     ledger::Center,
     money::Amount,
 };
 
 /// Up to `limit` versions before one, newest first.
-pub(super) async fn versions(
+pub(in crate::custody) async fn versions(
     conn: &mut PgConnection,
     center: &Center,
     before: Option<i64>,
@@ -90,7 +91,7 @@ fn category(name: &str) -> sqlx::Result<Category> {
 }
 
 /// The number of the last version.
-pub(super) async fn last_version(conn: &mut PgConnection, center: CenterNo) -> sqlx::Result<i64> {
+pub(in crate::custody) async fn last_version(conn: &mut PgConnection, center: CenterNo) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"select coalesce(max(version), 0) as "version!" from spending_rules where center_id = $1"#,
         center.0
@@ -100,7 +101,7 @@ pub(super) async fn last_version(conn: &mut PgConnection, center: CenterNo) -> s
 }
 
 /// Writes a version down. The caller holds the journal's head, and every tier of the rules exists.
-pub(super) async fn insert(
+pub(in crate::custody) async fn insert(
     conn: &mut PgConnection,
     center: CenterNo,
     settings: &Settings,

@@ -11,6 +11,7 @@ use time::Date;
 use super::Window;
 use crate::{
     clock,
+    commissary::{Category, store::category_of},
     db::Conn,
     ledger::verify::{Page, VerifyError},
     proto::{JournalRecord, PurchaseLineFacts, SpendingFacts},
@@ -216,4 +217,30 @@ impl SpentCheck {
 
 fn date_in(page: &Page<'_>, record: &JournalRecord, text: &str) -> Result<Date, VerifyError> {
     clock::parse_date(text).ok_or_else(|| page.differs(record, format!("its facts tell the date {text:?}")))
+}
+
+/// The tier of each detainee.
+async fn tiers(conn: &mut Conn, page: &Page<'_>) -> Result<BTreeMap<String, i16>, VerifyError> {
+    let rows = sqlx::query!(
+        "select detainee_id, tier from detainee where center_id = $1",
+        page.center.no.0
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.detainee_id, row.tier)).collect())
+}
+
+/// The category of each product.
+async fn categories(conn: &mut Conn, page: &Page<'_>) -> Result<BTreeMap<String, Category>, VerifyError> {
+    let rows = sqlx::query!(
+        "select product_id, category from product where center_id = $1",
+        page.center.no.0
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut found = BTreeMap::new();
+    for row in rows {
+        found.insert(row.product_id, category_of(&row.category)?);
+    }
+    Ok(found)
 }
