@@ -331,18 +331,21 @@ mod tests {
             total: amount("1"),
             approval,
             file,
+            end_to_end_id: None,
             end: None,
         };
-        for (approval, file, end, by_bank, endable) in [
-            (None, None, End::Paid, false, false),
-            (None, None, End::Failed, false, true),
-            (Some(1), None, End::Paid, false, true),
-            (Some(1), Some(1), End::Paid, false, false),
-            (Some(1), Some(1), End::Paid, true, true),
-            (Some(1), Some(1), End::Failed, false, false),
-            (Some(1), Some(1), End::Failed, true, true),
+        for (approval, file, end, (by_bank, is_allowed), endable) in [
+            (None, None, End::Paid, (false, false), false),
+            (None, None, End::Failed, (false, false), true),
+            (Some(1), None, End::Paid, (false, false), true),
+            (Some(1), Some(1), End::Paid, (false, false), false),
+            (Some(1), Some(1), End::Paid, (true, false), true),
+            (Some(1), Some(1), End::Failed, (false, true), false),
+            (Some(1), Some(1), End::Failed, (true, false), false),
+            (Some(1), Some(1), End::Failed, (true, true), true),
         ] {
-            assert_eq!(row(approval, file).require_endable(end, by_bank).is_ok(), endable);
+            let found = row(approval, file).require_endable(end, by_bank, is_allowed);
+            assert_eq!(found.is_ok(), endable);
         }
     }
 
