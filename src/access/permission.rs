@@ -140,8 +140,9 @@ impl Permission {
     pub fn roles(self) -> &'static [Role] {
         use Role::*;
         match self {
-            ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers | ManageTerminals
-            | ManageSpending => &[Admin],
+            ManageCenters | ManageDetainees | ManageDistribution | ManageBuyers | ManageTerminals | ManageSpending => {
+                &[Admin]
+            }
             GrantKits => &[Admin, Finance],
             ReadMeasures => &[Admin, Finance, Auditor],
             DownloadPaymentFiles => &[Finance],
