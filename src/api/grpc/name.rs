@@ -415,7 +415,7 @@ mod tests {
     #[test]
     fn every_name_comes_back_and_is_of_one_kind() {
         macro_rules! kinds {
-            ($($kind:ident),+) => { vec![$(|text: &str| $kind::read(text).map(|name| name.to_string())),+] };
+            ($($kind:ident),+) => { vec![$(|text: &str| $kind::parse(text, "name").ok().map(|name| name.to_string())),+] };
         }
         let samples = [
             "centers/north",
