@@ -190,13 +190,17 @@ async fn bytes_that_are_no_message_and_messages_too_large_are_refused() {
     let before = hall.everything().await;
     let mut tried = 0;
     for (method, message) in descriptors.methods() {
-        // Streams are another matter.
+        // Streams are another matter, and so are calls within a session, and those that tell nothing.
+        if message.field.is_empty() {
+            continue;
+        }
         if matches!(
             method.as_str(),
             "ReconciliationService/ImportBill"
                 | "LedgerService/WatchTransactions"
                 | "CatalogueService/ImportCatalogue"
                 | "CatalogueService/ExportCatalogue"
+                | "SessionService/ChangePin"
         ) {
             continue;
         }

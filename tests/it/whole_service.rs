@@ -148,6 +148,9 @@ impl Hall {
         match method {
             "CustodyService/CreateCenter" => self.everywhere(),
             "CommissaryService/CreatePurchase" | "CommissaryService/CreateReturn" => self.token(Role::Terminal),
+            "TerminalService/RenewCertificate" | "SessionService/SignIn" | "SessionService/SignInByAssertion" => {
+                self.token(Role::Terminal)
+            }
             "PaymentService/DownloadPaymentFile" => self.token(Role::Finance),
             _ => self.token(Role::Admin),
         }
