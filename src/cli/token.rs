@@ -29,7 +29,7 @@ pub struct IssueFlags {
         default_value = "./custody-data"
     )]
     data_dir: PathBuf,
-    /// admin, finance, commissary, terminal, payer or auditor.
+    /// admin, finance, commissary, terminal, payer or auditor. Detainees get theirs by signing in at a terminal.
     #[arg(long, value_name = "ROLE")]
     role: Role,
     /// The center that the token is confined to; `*` for all, which only admins and auditors can be given.

@@ -2,22 +2,22 @@
 
 mod banks;
 mod channels;
+mod ports;
 
-use std::{io::Write as _, net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context as _;
-use axum::Router;
 use futures::future::try_join_all;
 use secrecy::ExposeSecret as _;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::ports::Ports;
 use crate::{
     access::{CachedVerifier, TokenKey, Verifier},
     api::{
         grpc::auth::AuthLayer,
         server::{self, Doors},
-        tls::Door,
     },
     approval::{Desk, Runner},
     beneficiary::Beneficiaries,
@@ -81,15 +81,13 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let database = Database::connect(url)?;
     let lanes = Lanes::new(database.clone(), clock.clone(), config.limits.lane_queue_max);
     let key = TokenKey::load_or_create(&config.server.data_dir)?;
-    let auth = AuthLayer::new(CachedVerifier::new(Verifier::new(key.public())), clock.clone());
+    let verifier = CachedVerifier::new(Verifier::new(key.public()));
     let custody = Custody::new(database.clone(), clock.clone());
     let payers = payers(config, &database, &clock).await?;
     let commissary = Commissary::new(lanes.clone(), custody.clone());
     let terminals = terminals(config, &database, &clock, key)?;
-    let port = terminal_port(config, &terminals, &clock).await?;
-    let listener = listen(config).await?;
-    let address = listener.local_addr()?;
-    let channels = channels::open(config, address, &clock)?;
+    let ports = Ports::open(config, &terminals, &clock).await?;
+    let channels = channels::open(config, ports.address, &clock)?;
     let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
     let refunds = Refunds::new(lanes.clone(), custody.clone(), channels.clone());
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
@@ -129,7 +127,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         work: WorkQueue::new(lanes.clone()),
         terminals,
         offline_sales: offline_sales.clone(),
-        auth,
+        auth: AuthLayer::new(verifier, clock.clone()),
         message_size_max: config.limits.message_size_max_bytes,
         stop: stop.clone(),
     })
@@ -146,11 +144,8 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         channels,
     };
     let jobs = looking.begin(&Watched::new(database.clone(), clock), &stop);
-    if let Some((_, address, _)) = &port {
-        announce(&format!("terminals on {address}"))?;
-    }
-    announce(&format!("custody ready on {address}"))?;
-    let served = serve_ports(listener, port, router, stop.clone()).await;
+    ports.announce()?;
+    let served = ports.serve(router, stop.clone()).await;
     stop.cancel();
     try_join_all(jobs).await?;
     lanes.close().await;
@@ -197,51 +192,12 @@ impl Looking {
     }
 }
 
-async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
-    let address = config.server.listen;
-    let listener = TcpListener::bind(address).await;
-    listener.with_context(|| format!("cannot listen on {address}"))
-}
-
 /// Terminals, with the authority that signs their certificates.
 fn terminals(config: &Config, database: &Database, clock: &Clock, key: TokenKey) -> anyhow::Result<Terminals> {
     let data_dir = &config.server.data_dir;
     let authority = Authority::load(data_dir, config.terminals.authority_files())?;
     let pins = Pins::load(data_dir)?;
     Ok(Terminals::new(database.clone(), clock.clone(), authority, key, pins))
-}
-
-/// The port for enrolled terminals, if there is to be one, and where it is.
-async fn terminal_port(
-    config: &Config,
-    terminals: &Terminals,
-    clock: &Clock,
-) -> anyhow::Result<Option<(TcpListener, SocketAddr, Door)>> {
-    let Some(address) = config.terminals.listen else {
-        return Ok(None);
-    };
-    let listener = TcpListener::bind(address).await;
-    let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
-    let (address, host) = (listener.local_addr()?, config.terminals.host.as_deref());
-    let authority = terminals.authority();
-    let own = authority.server_identity(address.ip(), host)?;
-    let door = Door::new(authority, own, clock.clone())?;
-    Ok(Some((listener, address, door)))
-}
-
-/// Serves both ports until told to stop.
-async fn serve_ports(
-    listener: TcpListener,
-    port: Option<(TcpListener, SocketAddr, Door)>,
-    router: Router,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
-    let Some((terminal_listener, _, door)) = port else {
-        return server::serve(listener, router, stop).await;
-    };
-    let at_terminals = server::serve_terminals(terminal_listener, router.clone(), door, stop.clone());
-    let (served, served_terminals) = tokio::join!(server::serve(listener, router, stop), at_terminals);
-    served.and(served_terminals)
 }
 
 /// Payers, with the keys of their identity numbers, of which none may be missing, and the sender of codes if there is one.
@@ -262,13 +218,6 @@ async fn payers(config: &Config, database: &Database, clock: &Clock) -> anyhow::
         missing.join(", ")
     );
     Ok(payers)
-}
-
-/// Standard output may be a pipe that someone reads the address from: written at once.
-fn announce(line: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()
 }
 
 async fn cancel_on_signal(stop: CancellationToken) {

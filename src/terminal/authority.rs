@@ -274,7 +274,7 @@ fn new_serial() -> Result<Vec<u8>, AuthorityError> {
     let mut serial = vec![0_u8; 16];
     rand::fill(&mut serial).map_err(|_| AuthorityError::Library("no random numbers".into()))?;
     if let Some(first) = serial.first_mut() {
-        *first = *first & 0x7f | 0x40;
+        *first = (*first & 0x7f) | 0x40;
     }
     Ok(serial)
 }

@@ -226,7 +226,10 @@ async fn bytes_that_are_no_message_and_messages_too_large_are_refused() {
     let before = hall.everything().await;
     let mut tried = 0;
     for (method, message) in descriptors.methods() {
-        // Streams are another matter.
+        // Streams are another matter, and so are calls within a session, and those that tell nothing.
+        if message.field.is_empty() {
+            continue;
+        }
         if matches!(
             method.as_str(),
             "ReconciliationService/ImportBill"
@@ -234,6 +237,7 @@ async fn bytes_that_are_no_message_and_messages_too_large_are_refused() {
                 | "CatalogueService/ImportCatalogue"
                 | "CatalogueService/ExportCatalogue"
                 | "OfflineSalesService/UploadOfflineSales"
+                | "SessionService/ChangePin"
         ) {
             continue;
         }

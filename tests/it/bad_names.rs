@@ -183,6 +183,19 @@ OrderService/DisputeOrderLine          name=!centers/C1/orders/1 line=1 reason=t
 OrderService/ResolveOrderDispute       name=!centers/C1/orders/1 line=1 verdict=1 reason=seen request_id=$id
 OrderService/GetOrderingRules          name=*centers/C1/orderingRules
 OrderService/UpdateOrderingRules       rules.name=*centers/C1/orderingRules reason=new
+TerminalService/CreateTerminal         parent=^centers/C1 terminal_id=T9
+TerminalService/GetTerminal            name=!centers/C1/terminals/T1
+TerminalService/ListTerminals          parent=^centers/C1
+TerminalService/CreateEnrolmentCode    name=!centers/C1/terminals/T1
+TerminalService/RevokeTerminal         name=!centers/C1/terminals/T1 reason=stolen
+SessionService/GetSessionPolicy        parent=^centers/C1
+SessionService/UpdateSessionPolicy     parent=^centers/C1
+SessionService/IssueCard               parent=^centers/C1 card_id=9 detainee=@centers/C1/detainees/D1
+SessionService/GetCard                 name=!centers/C1/cards/7
+SessionService/ListCards               parent=^centers/C1 detainee=?centers/C1/detainees/D1
+SessionService/EndCard                 name=!centers/C1/cards/7 reason=lost
+SessionService/ResetPin                name=!centers/C1/cards/7
+SessionService/RegisterModule          terminal=!centers/C1/terminals/T1
 LedgerService/GetAccount               name=!centers/C1/accounts/1
 LedgerService/ListAccounts             parent=^centers/C1
 LedgerService/GetTransaction           name=!centers/C1/transactions/1

@@ -154,6 +154,9 @@ impl Hall {
             | "OrderService/CreateOrder"
             | "OrderService/CancelOrder" => self.token(Role::Terminal),
             "PaymentService/DownloadPaymentFile" | "EndingService/RevealPayee" => self.token(Role::Finance),
+            "TerminalService/RenewCertificate" | "SessionService/SignIn" | "SessionService/SignInByAssertion" => {
+                self.token(Role::Terminal)
+            }
             _ => self.token(Role::Admin),
         }
     }

@@ -222,10 +222,8 @@ async fn a_revocation_holds_at_once_in_every_process() {
         name: name("T1"),
         reason: "stolen".into(),
     };
-    let revoked = post
-        .terminals()
-        .revoke_terminal(with_token(&post.token(Role::Admin), message));
-    revoked.await.unwrap();
+    let asked = with_token(&post.token(Role::Admin), message);
+    post.terminals().revoke_terminal(asked).await.unwrap();
     for channel in [&there, &here] {
         let bought = buy_rice(channel.clone(), &session, "D1", Uuid::new_v4()).await;
         assert_eq!(refused(bought), "TERMINAL_REVOKED");

@@ -162,7 +162,10 @@ async fn a_detainee_sets_a_pin_buys_and_signs_out() {
     let outcome = LedgerServiceClient::new(channel.clone())
         .get_request_outcome(with_token(&terminal, outcome))
         .await;
-    assert!(outcome.unwrap().into_inner().outcome.is_some());
+    assert_eq!(
+        outcome.unwrap().into_inner().state(),
+        proto::request_outcome::State::Succeeded
+    );
 
     // The same purchase again within another session is the same.
     sign_out(channel, &session.token).await.unwrap();
