@@ -86,6 +86,13 @@ const SUSPENSE_STEPS: &[Step] = &[
     },
 ];
 
+/// What becomes of a remittance that nobody released from its review in time.
+const HELD_STEPS: &[Step] = &[Step {
+    after_hours: 72,
+    action: "it is returned to the payer",
+    action_zh: "自动退回汇款人",
+}];
+
 /// What is done about a refund that the gateway cannot pay.
 const REDIRECT_STEPS: &[Step] = &[
     Step {
@@ -223,11 +230,7 @@ pub fn rules(kind: WorkKind) -> Rules {
             priority: 2,
             deadline_hours: 72,
             by_hand: false,
-            steps: &[Step {
-                after_hours: 72,
-                action: "it is returned to the payer",
-                action_zh: "自动退回汇款人",
-            }],
+            steps: HELD_STEPS,
         },
         WorkKind::AbnormalRefund => Rules {
             title: "refund that the gateway cannot pay",
