@@ -178,15 +178,17 @@ async fn a_code_that_is_wrong_or_of_another_service_enrols_nothing() {
         "--terminal-server",
         "https://127.0.0.1:9",
     ];
-    let enrol = |more: &[&str]| [&place[..], more].concat();
+    fn joined<'a>(place: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+        [place, more].concat()
+    }
     let wrong = device
-        .run(&enrol(&["--code", "AAAAA-AAAAA-AAAAA-AAAAA"]))
+        .run(&joined(&place, &["--code", "AAAAA-AAAAA-AAAAA-AAAAA"]))
         .await
-        .ends_with(1)
+        .ends_with(4)
         .last();
     assert_eq!(wrong["refusal"]["reason"], "ENROLMENT_CODE_INVALID");
     let foreign = device
-        .run(&enrol(&["--code", &code.code, "--authority", "00"]))
+        .run(&joined(&place, &["--code", &code.code, "--authority", "00"]))
         .await
         .ends_with(2)
         .last();
@@ -195,7 +197,7 @@ async fn a_code_that_is_wrong_or_of_another_service_enrols_nothing() {
     device.run(&["sell", "--detainee", "D1", "RICE"]).await.ends_with(2);
     // The same code with the same key is good again.
     device
-        .run(&enrol(&["--code", &code.code, "--authority", &code.authority_sha256]))
+        .run(&joined(&place, &["--code", &code.code, "--authority", &code.authority_sha256]))
         .await
         .ends_with(0);
     // A directory keeps its place.
