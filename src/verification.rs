@@ -14,11 +14,12 @@ use crate::{
     money::{Amount, Currency},
     payer::PayersCheck,
     payment::PaymentsCheck,
-    proto::{JournalRecord, journal_record::Facts},
+    proto::{JournalRecord, TransactionKind, journal_record::Facts},
     reconciliation::FeesCheck,
     refund::{RETURN_METHOD, RefundsCheck},
     remittance::RemittancesCheck,
     settlement::SettlementsCheck,
+    transfer::TransfersCheck,
     unmatched::UnmatchedCheck,
     work::WorkCheck,
 };
@@ -39,6 +40,7 @@ fn checks() -> Vec<Box<dyn Check>> {
         Box::<UnmatchedCheck>::default(),
         Box::<ContractsCheck>::default(),
         Box::<PaymentsCheck>::default(),
+        Box::<TransfersCheck>::default(),
     ]
 }
 
@@ -63,6 +65,12 @@ fn need_of(record: &JournalRecord) -> Need<'_> {
             let needs = !by_itself && (record.reverses != 0 || is_large(&facts.amount));
             (needs, &facts.approval)
         }
+        Some(Facts::Withholding(facts)) => (true, &facts.approval),
+        Some(Facts::WithholdingEnd(facts)) => (true, &facts.approval),
+        // Where a detainee is received it runs; that they were let go, the transfers' own check looks at.
+        Some(Facts::Transfer(facts)) if record.kind() == TransactionKind::TransferIn => (true, &facts.approval),
+        Some(Facts::BroughtBack(facts)) if record.kind() == TransactionKind::BroughtBackOut => (true, &facts.approval),
+        Some(Facts::Forwarded(facts)) => (false, &facts.approval),
         _ => return Need::Nobody,
     };
     match approval {

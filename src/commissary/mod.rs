@@ -5,6 +5,7 @@ mod catalogue;
 mod entity;
 mod error;
 mod exchange;
+pub mod moving;
 mod posting;
 mod purchase;
 mod returns;

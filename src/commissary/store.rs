@@ -207,6 +207,26 @@ pub(super) async fn returns_of(
     Ok(seqs.into_iter().map(Seq).collect())
 }
 
+/// Writes down what was spent elsewhere in a month.
+pub(super) async fn insert_spending(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    detainee: &DetaineeId,
+    month: Date,
+    spent: Amount,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into monthly_spending (center_id, detainee_id, month, spent) values ($1, $2, $3, $4)",
+        center.0,
+        detainee.as_str(),
+        month,
+        spent.value(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Rows of `monthly_spending`, one for each detainee and month.
 #[derive(Default)]
 pub(super) struct SpendingRows(BTreeMap<(DetaineeId, Date), Decimal>);

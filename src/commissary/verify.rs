@@ -15,7 +15,7 @@ use crate::{
         Code, record,
         verify::{Check, Owner, Page, VerifyError},
     },
-    proto::{JournalRecord, PurchaseFacts, ReturnFacts, journal_record::Facts},
+    proto::{JournalRecord, PurchaseFacts, ReturnFacts, TransactionKind, journal_record::Facts},
 };
 
 /// What purchases and returns have made of each month.
@@ -40,6 +40,11 @@ impl Check for CommissaryCheck {
                         self.versions.purchase(conn, page, record, facts).await?;
                     }
                     Some(Facts::Return(facts)) => self.came_back(page, record, facts, &bought)?,
+                    // What was spent elsewhere in the month counts here.
+                    Some(Facts::Transfer(facts)) if record.kind() == TransactionKind::TransferIn => {
+                        let spent = page.amount(record, &facts.month_spent)?;
+                        self.moved(page, record, &facts.detainee, &facts.month, spent)?;
+                    }
                     _ => {}
                 }
             }

@@ -125,6 +125,8 @@ pub enum DetaineeState {
     Releasing,
     /// Gone, paid out, accounts at zero.
     Released,
+    /// Moved to another center with everything; accounts at zero. A stay does not come back from there.
+    Transferred,
 }
 
 impl DetaineeState {
@@ -134,14 +136,46 @@ impl DetaineeState {
             DetaineeState::Active => "active",
             DetaineeState::Releasing => "releasing",
             DetaineeState::Released => "released",
+            DetaineeState::Transferred => "transferred",
         }
     }
 
     /// Reads what is stored.
     pub fn from_name(name: &str) -> Option<DetaineeState> {
-        [DetaineeState::Active, DetaineeState::Releasing, DetaineeState::Released]
-            .into_iter()
-            .find(|state| state.name() == name)
+        [
+            DetaineeState::Active,
+            DetaineeState::Releasing,
+            DetaineeState::Released,
+            DetaineeState::Transferred,
+        ]
+        .into_iter()
+        .find(|state| state.name() == name)
+    }
+}
+
+/// A stay in some center: who in which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stay {
+    /// The center.
+    pub center: CenterId,
+    /// The custody number there.
+    pub detainee: DetaineeId,
+}
+
+impl Stay {
+    /// Reads what is stored: `{center}/{detainee}`.
+    pub fn parse(text: &str) -> Option<Stay> {
+        let (center, detainee) = text.split_once('/')?;
+        Some(Stay {
+            center: CenterId::parse(center).ok()?,
+            detainee: DetaineeId::parse(detainee).ok()?,
+        })
+    }
+}
+
+impl std::fmt::Display for Stay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.center, self.detainee)
     }
 }
 
@@ -166,6 +200,10 @@ pub struct Detainee {
     pub birth_date: Option<Date>,
     /// Whether the person is convicted.
     pub is_convicted: bool,
+    /// The stay in another center that follows this one.
+    pub went_to: Option<Stay>,
+    /// The stay in another center before this one.
+    pub came_from: Option<Stay>,
 }
 
 impl Detainee {

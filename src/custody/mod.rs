@@ -2,6 +2,7 @@
 
 mod entity;
 mod error;
+mod moving;
 pub mod room;
 mod store;
 mod verify;
@@ -11,8 +12,9 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-pub use entity::{CenterProfile, Detainee, DetaineeState, Screening, Settings};
+pub use entity::{CenterProfile, Detainee, DetaineeState, Screening, Settings, Stay};
 pub use error::CustodyRefusal;
+pub use moving::{center_in_tx, leave_in_tx, receive_in_tx, require_tier_in_tx, where_now_in_tx};
 use time::Date;
 pub use verify::DetaineesCheck;
 
@@ -247,7 +249,7 @@ impl Custody {
         if !store::tier_exists(conn, center.no, admission.tier).await? {
             return Err(CustodyRefusal::UnknownTier { tier: admission.tier }.into());
         }
-        Ok(store::insert_detainee(conn, center.no, admission, self.clock.now()).await?)
+        Ok(store::insert_detainee(conn, center.no, admission, None, self.clock.now()).await?)
     }
 
     /// Records whether a detainee is convicted, by a document. What is so already stays as it is. Deductions made from now on

@@ -21,6 +21,9 @@ pub enum Code {
     GatewayClearing = 1101,
     /// What detainees owe the center: advances, damages, and what they spent of reversed credits.
     Advances = 1201,
+    /// What this center owes other centers for detainees who moved, or is owed by them: debit when it is owed. Over all centers it
+    /// is nothing at every moment.
+    InterCenter = 1301,
     /// A detainee's money that can be spent, 可用.
     Available = 2101,
     /// A detainee's money set aside for orders, 冻结.
@@ -49,10 +52,11 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the chart's order.
-    pub const ALL: [Code; 15] = [
+    pub const ALL: [Code; 16] = [
         Code::Bank,
         Code::GatewayClearing,
         Code::Advances,
+        Code::InterCenter,
         Code::Available,
         Code::Held,
         Code::Savings,
@@ -80,7 +84,7 @@ impl Code {
     /// The side on which its balance is positive.
     pub const fn side(self) -> Side {
         match self {
-            Code::Bank | Code::GatewayClearing | Code::Advances | Code::GatewayFees => Side::Debit,
+            Code::Bank | Code::GatewayClearing | Code::Advances | Code::InterCenter | Code::GatewayFees => Side::Debit,
             _ => Side::Credit,
         }
     }
@@ -100,6 +104,7 @@ impl Code {
             Code::Bank => "bank",
             Code::GatewayClearing => "gateway clearing",
             Code::Advances => "owed by detainees",
+            Code::InterCenter => "inter-center clearing",
             Code::Available => "detainees available",
             Code::Held => "detainees held",
             Code::Savings => "detainees savings",
@@ -132,6 +137,7 @@ impl Code {
             Code::Bank => "银行存款",
             Code::GatewayClearing => "网关清算",
             Code::Advances => "在押人员欠款",
+            Code::InterCenter => "所间清算",
             Code::Available => "在押人员可用",
             Code::Held => "在押人员冻结",
             Code::Savings => "在押人员储备",
@@ -149,7 +155,7 @@ impl Code {
 }
 
 /// The accounts that every center has from its first day, under the same numbers everywhere.
-pub const CENTER_ACCOUNTS: [(AccountNo, Code); 8] = [
+pub const CENTER_ACCOUNTS: [(AccountNo, Code); 9] = [
     (BANK, Code::Bank),
     (SUSPENSE, Code::Suspense),
     (REFUNDS_IN_TRANSIT, Code::RefundsInTransit),
@@ -158,6 +164,7 @@ pub const CENTER_ACCOUNTS: [(AccountNo, Code); 8] = [
     (GATEWAY_FEES, Code::GatewayFees),
     (ADVANCES, Code::Advances),
     (OTHER_INCOME, Code::OtherIncome),
+    (INTER_CENTER, Code::InterCenter),
 ];
 
 /// The center's bank account.
@@ -176,6 +183,8 @@ pub const GATEWAY_FEES: AccountNo = AccountNo(6);
 pub const ADVANCES: AccountNo = AccountNo(7);
 /// Income that is no sale.
 pub const OTHER_INCOME: AccountNo = AccountNo(8);
+/// Clearing with other centers.
+pub const INTER_CENTER: AccountNo = AccountNo(13);
 /// The first number given to accounts opened later.
 pub const FIRST_FREE: AccountNo = AccountNo(16);
 

@@ -26,10 +26,11 @@ impl Posting {
     }
 }
 
-/// Whether a transaction of a kind may move no money: that a person leaves with nothing is recorded, too, and that a file was
-/// made for the bank of what is in transit already.
+/// Whether a transaction of a kind may move no money: that a person leaves, or moves, with nothing is recorded, too, and that a
+/// file was made for the bank of what is in transit already.
 pub(super) fn may_move_nothing(kind: TransactionKind) -> bool {
-    matches!(kind, TransactionKind::ReleaseOpened | TransactionKind::PaymentFileMade)
+    use TransactionKind as K;
+    matches!(kind, K::ReleaseOpened | K::PaymentFileMade | K::TransferOut | K::TransferIn)
 }
 
 /// A decided transaction that is not numbered yet.

@@ -31,6 +31,10 @@ impl Check for RefundsCheck {
             for record in page.records {
                 self.refund(page, record)?;
                 self.release(page, record)?;
+                if let (TransactionKind::TransferOut, Some(Facts::Transfer(facts))) = (record.kind(), &record.facts) {
+                    let state = DetaineeState::Transferred.name();
+                    self.states.insert(facts.detainee.clone(), state);
+                }
             }
             refunds(conn, page).await?;
             refund_ends(conn, page).await?;
@@ -160,6 +164,9 @@ async fn refunds(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
             Some(Facts::Credit(facts)) if !row.from_suspense => Some(facts.remittance),
             Some(Facts::Suspense(facts)) if row.from_suspense => Some(facts.remittance),
             Some(Facts::CreditReversal(facts)) if row.from_suspense => Some(facts.remittance),
+            Some(Facts::BroughtBack(facts)) if row.from_suspense => {
+                facts.remittance.rsplit('/').next().map(ToOwned::to_owned)
+            }
             // What was over the cap.
             Some(Facts::Credit(facts)) if row.from_suspense && !facts.excess.is_empty() => Some(facts.remittance),
             _ => None,

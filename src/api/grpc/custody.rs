@@ -226,11 +226,21 @@ fn center_out(profile: &CenterProfile) -> proto::Center {
     }
 }
 
+/// The name of a stay in whatever center.
+fn stay_name(stay: &custody::Stay) -> String {
+    DetaineeName {
+        center: stay.center.as_str(),
+        detainee: stay.detainee.as_str(),
+    }
+    .to_string()
+}
+
 fn detainee_out(detainee: &custody::Detainee, center: &Center) -> Detainee {
     let state = match detainee.state {
         DetaineeState::Active => proto::detainee::State::Active,
         DetaineeState::Releasing => proto::detainee::State::Releasing,
         DetaineeState::Released => proto::detainee::State::Released,
+        DetaineeState::Transferred => proto::detainee::State::Transferred,
     };
     Detainee {
         name: DetaineeName {
@@ -245,6 +255,8 @@ fn detainee_out(detainee: &custody::Detainee, center: &Center) -> Detainee {
         admit_time: timestamp(detainee.admitted_at),
         birth_date: detainee.birth_date.map(name::format_date).unwrap_or_default(),
         convicted: detainee.is_convicted,
+        went_to: detainee.went_to.as_ref().map(stay_name).unwrap_or_default(),
+        came_from: detainee.came_from.as_ref().map(stay_name).unwrap_or_default(),
     }
 }
 

@@ -209,7 +209,7 @@ impl RefundService for RefundApi {
         let payer = told.as_ref().or(actor.confined_to_payer());
         let money_left = self.refunds.unspent(&center, &detainee, payer).await?;
         let remittances = money_left.remittances.iter().map(|entry| UnspentRemittance {
-            remittance: remittance_name(&center, &entry.remittance),
+            remittance: entry.remittance.clone(),
             payer: payer_name(&center, &entry.payer),
             original: money(entry.original),
             refunded: money(entry.refunded),

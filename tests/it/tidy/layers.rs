@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["approval", "work"],
     &["custody"],
     &["commissary", "contract", "distribution", "payer", "remittance"],
-    &["payment", "reconciliation", "refund", "settlement", "unmatched"],
+    &["payment", "reconciliation", "refund", "settlement", "transfer", "unmatched"],
     &["api", "jobs", "verification"],
     &["serve"],
     &["bench", "demo"],
