@@ -117,6 +117,10 @@ pub enum Permission {
     Review,
     /// Read whether the jobs run.
     ReadJobs,
+    /// Ask for transfers of detainees, for sums to be withheld and given back, and for moved money to go back to its payer.
+    Transfer,
+    /// Read transfers and sums withheld.
+    ReadTransfers,
 }
 
 impl Permission {
@@ -130,7 +134,7 @@ impl Permission {
             ReadContracts => &[Admin, Finance, Auditor, Commissary],
             ManageContracts | PayByBank => &[Admin, Finance],
             ManagePayers | Settle | Refund | Release | Reconcile | Decide | Work | Match | RecordDebts
-            | ReverseCredits | Review => &[Admin, Finance],
+            | ReverseCredits | Review | Transfer => &[Admin, Finance],
             ManageCatalogue => &[Admin, Commissary],
             Register | Remit => &[Admin, Finance, Payer],
             Sell => &[Terminal],
@@ -148,7 +152,8 @@ impl Permission {
             | ReadNotifications
             | ReadWork
             | ReadBuyers
-            | ReadJobs => &[Admin, Finance, Auditor],
+            | ReadJobs
+            | ReadTransfers => &[Admin, Finance, Auditor],
             ReadDetainee | ReadStatement | ReadPayer | ReadRemittances | ReadDistribution | ReadUnspent
             | ReadRefunds => &[Admin, Finance, Auditor, Payer],
             ReadVendors | ListPurchases | ReadSettlements | ReadCatalogueHistory => {
@@ -319,6 +324,14 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.CatalogueService/ExportCatalogue", ReadCatalogueHistory),
     ("custody.v1.CatalogueService/GetBuyer", ReadBuyers),
     ("custody.v1.CatalogueService/UpdateBuyer", ManageBuyers),
+    ("custody.v1.TransferService/ProposeTransfer", Transfer),
+    ("custody.v1.TransferService/GetTransfer", ReadTransfers),
+    ("custody.v1.TransferService/ListTransfers", ReadTransfers),
+    ("custody.v1.TransferService/WithholdSum", Transfer),
+    ("custody.v1.TransferService/GetWithholding", ReadTransfers),
+    ("custody.v1.TransferService/ListWithholdings", ReadTransfers),
+    ("custody.v1.TransferService/EndWithholding", Transfer),
+    ("custody.v1.TransferService/BringBack", Transfer),
 ];
 
 /// The services that anyone may call without a token: whether the service is up, and what it offers.

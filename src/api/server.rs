@@ -17,6 +17,7 @@ use super::{
         contract::ContractApi, custody::CustodyApi, deadline, distribution::DistributionApi, ledger::LedgerApi,
         payer::PayerApi, payment::PaymentApi, reconciliation::ReconciliationApi, refund::RefundApi,
         remittance::RemittanceApi, remittance_view::Views, scope::Linked, settlement::SettlementApi,
+        transfer::TransferApi,
         unmatched::UnmatchedApi, work::WorkApi,
     },
     http::{Notifications, OnRefund, OnUnknown},
@@ -39,6 +40,7 @@ use crate::{
         payer_service_server::PayerServiceServer, payment_service_server::PaymentServiceServer,
         reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
         remittance_service_server::RemittanceServiceServer, settlement_service_server::SettlementServiceServer,
+        transfer_service_server::TransferServiceServer,
         unmatched_service_server::UnmatchedServiceServer, work_service_server::WorkServiceServer,
     },
     reconciliation::Reconciliations,
@@ -46,6 +48,7 @@ use crate::{
     remittance::Remittances,
     settlement::Settlements,
     telemetry,
+    transfer::Transfers,
     unmatched::UnmatchedSums,
     work::WorkQueue,
 };
@@ -84,6 +87,8 @@ pub struct Doors {
     pub reconciliations: Reconciliations,
     /// Where approvals are decided.
     pub desk: Desk,
+    /// Detainees who move.
+    pub transfers: Transfers,
     /// Money without an order.
     pub unmatched: UnmatchedSums,
     /// What people have to look at.
@@ -136,6 +141,7 @@ impl Doors {
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.stop.clone());
         let approval = ApprovalApi::new(self.desk.clone(), self.custody.clone());
         let unmatched = UnmatchedApi::new(self.unmatched.clone(), self.desk.clone(), self.custody.clone());
+        let transfer = TransferApi::new(self.transfers.clone(), self.custody.clone());
         let work = WorkApi::new(self.work.clone(), self.custody.clone(), self.lanes.database().clone());
         Routes::new(CustodyServiceServer::new(custody).max_decoding_message_size(size_max))
             .add_service(CommissaryServiceServer::new(commissary).max_decoding_message_size(size_max))
@@ -152,6 +158,7 @@ impl Doors {
             .add_service(WorkServiceServer::new(work).max_decoding_message_size(size_max))
             .add_service(ContractServiceServer::new(contract).max_decoding_message_size(size_max))
             .add_service(PaymentServiceServer::new(payment).max_decoding_message_size(size_max))
+            .add_service(TransferServiceServer::new(transfer).max_decoding_message_size(size_max))
     }
 }
 

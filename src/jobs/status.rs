@@ -80,8 +80,16 @@ pub const APPROVALS: Job = Job {
     every_s: 5,
     overdue_s: 300,
 };
+/// Sends late money after detainees who moved.
+pub const LATE_MONEY: Job = Job {
+    name: "late_money",
+    title: "forward what comes for detainees who moved",
+    title_zh: "转寄转所人员的迟到款项",
+    every_s: 5,
+    overdue_s: 300,
+};
 /// All of them.
-pub const JOBS: [Job; 5] = [ORDERS, REFUNDS, RETURNS, AGED, APPROVALS];
+pub const JOBS: [Job; 6] = [ORDERS, REFUNDS, RETURNS, AGED, APPROVALS, LATE_MONEY];
 
 /// How a job stands in a center.
 #[derive(Debug, Clone, PartialEq, Eq)]

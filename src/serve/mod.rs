@@ -32,6 +32,7 @@ use crate::{
     refund::{Refunds, Review, ReviewRunner},
     remittance::Remittances,
     settlement::Settlements,
+    transfer::Transfers,
     unmatched::UnmatchedSums,
     work::WorkQueue,
 };
@@ -92,7 +93,9 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let runners = runners.chain(distributions.runners()).chain(commissary.runners());
     let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
     let payments = Payments::new(lanes.clone(), settlements.clone(), banks::open(config)?);
-    let desk = Desk::new(lanes.clone(), runners.chain([settlements.runner(), contracts.runner()]));
+    let transfers = Transfers::new(lanes.clone(), custody.clone(), payers.clone());
+    let runners = runners.chain([settlements.runner(), contracts.runner()]).chain(transfers.runners());
+    let desk = Desk::new(lanes.clone(), runners);
     let watched = Watched::new(database.clone(), clock);
     let router = server::router(Doors {
         lanes: lanes.clone(),
@@ -107,6 +110,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         refunds: refunds.clone(),
         reconciliations,
         desk: desk.clone(),
+        transfers: transfers.clone(),
         unmatched,
         work: WorkQueue::new(lanes.clone()),
         auth,
@@ -116,8 +120,15 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     .await?;
 
     let polling = tokio::spawn(jobs::polling::run(
-        remittances,
+        remittances.clone(),
         refunds,
+        custody.clone(),
+        watched.clone(),
+        stop.clone(),
+    ));
+    let following = tokio::spawn(jobs::polling::follow(
+        remittances,
+        transfers,
         custody.clone(),
         watched.clone(),
         stop.clone(),
@@ -128,6 +139,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let served = server::serve(listener, router, stop.clone()).await;
     stop.cancel();
     polling.await?;
+    following.await?;
     deciding.await?;
     keeping.await?;
     lanes.close().await;

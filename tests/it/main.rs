@@ -26,6 +26,7 @@
 //! - `bad_input`, `bad_names`, `bad_bytes`, `bad_requests` what is refused at the door
 //! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
 //! - `vendor_payments` contracts, files for the bank and its answers
+//! - `transfers` detainees who move between centers, sums withheld, late money, also under power cuts
 //! - `webhook_styles` notifications signed as GOV.UK Pay and Adyen sign them
 //! - `wechat_pay`, `alipay` the channels of these names, their notifications, refunds and bills, against the simulated gateways;
 //!   `simulated_faults` what breaks at them on command and by a seed, and their own books
@@ -87,6 +88,7 @@ mod suspense;
 mod tampering;
 mod tidy;
 mod tracing;
+mod transfers;
 mod two_people;
 mod vendor_payments;
 mod webhook_styles;

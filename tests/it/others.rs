@@ -10,6 +10,7 @@ use custody_ledger::{
     proto::{self, ApproveRequest, ListApprovalsRequest, ListApprovalsResponse, approval::State},
     refund::Refunds,
     settlement::Settlements,
+    transfer::Transfers,
     unmatched::UnmatchedSums,
 };
 use prost::Message;
@@ -26,6 +27,7 @@ pub fn maker() -> Person {
 pub fn desk(process: &Process, refunds: &Refunds) -> Desk {
     let (lanes, custody) = (process.lanes.clone(), process.custody.clone());
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
+    let transfers = Transfers::new(lanes.clone(), custody.clone(), process.payers.clone());
     let distributions = Distributions::new(lanes.clone(), custody);
     let runners = unmatched.runners().into_iter().chain(refunds.runners());
     let runners = runners.chain(distributions.runners());
@@ -33,7 +35,7 @@ pub fn desk(process: &Process, refunds: &Refunds) -> Desk {
         Settlements::new(lanes.clone()).runner(),
         Contracts::new(lanes.clone()).runner(),
     ];
-    Desk::new(lanes, runners.chain(vendors))
+    Desk::new(lanes, runners.chain(vendors).chain(transfers.runners()))
 }
 
 /// Two others allow what was asked for.

@@ -25,6 +25,7 @@ pub mod remittance_view;
 mod remittance_watch;
 pub mod scope;
 pub mod settlement;
+pub mod transfer;
 pub mod unmatched;
 pub mod work;
 

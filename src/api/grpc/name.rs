@@ -279,6 +279,14 @@ number_name!(
     ReleaseName, "centers/{center}/releases/{seq}", "releases" => seq: i64
 );
 number_name!(
+    /// `centers/{center}/transfers/{seq}`
+    TransferName, "centers/{center}/transfers/{seq}", "transfers" => seq: i64
+);
+number_name!(
+    /// `centers/{center}/withholdings/{seq}`
+    WithholdingName, "centers/{center}/withholdings/{seq}", "withholdings" => seq: i64
+);
+number_name!(
     /// `centers/{center}/transactions/{seq}`
     TransactionName, "centers/{center}/transactions/{seq}", "transactions" => seq: i64
 );
@@ -396,8 +404,10 @@ mod tests {
             "centers/north/approvals/47",
             "centers/north/unmatchedSums/48",
             "centers/north/paymentFiles/49",
+            "centers/north/transfers/50",
+            "centers/north/withholdings/51",
         ];
-        let kinds: [fn(&str) -> Option<String>; 23] = kinds!(
+        let kinds: [fn(&str) -> Option<String>; 25] = kinds!(
             CenterName,
             SettingsName,
             DistributionPolicyName,
@@ -420,7 +430,9 @@ mod tests {
             WorkItemName,
             ApprovalName,
             UnmatchedSumName,
-            PaymentFileName
+            PaymentFileName,
+            TransferName,
+            WithholdingName
         );
         for (place, sample) in samples.iter().enumerate() {
             for (other, read) in kinds.iter().enumerate() {
