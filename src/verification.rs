@@ -70,7 +70,7 @@ fn need_of(record: &JournalRecord) -> Need<'_> {
         // Where a detainee is received it runs; that they were let go, the transfers' own check looks at.
         Some(Facts::Transfer(facts)) if record.kind() == TransactionKind::TransferIn => (true, &facts.approval),
         Some(Facts::BroughtBack(facts)) if record.kind() == TransactionKind::BroughtBackOut => (true, &facts.approval),
-        Some(Facts::Forwarded(facts)) => (false, &facts.approval),
+        Some(Facts::Forwarded(facts)) => (record.reverses != 0 && facts.remittance.is_empty(), &facts.approval),
         _ => return Need::Nobody,
     };
     match approval {

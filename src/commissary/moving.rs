@@ -14,14 +14,11 @@ use crate::{
 };
 
 /// What a detainee has spent in a month that counts against its limit.
-pub async fn spent_in_tx(
-    conn: &mut Conn,
-    center: &Center,
-    detainee: &DetaineeId,
-    month: Date,
-) -> db::Result<Amount> {
+pub async fn spent_in_tx(conn: &mut Conn, center: &Center, detainee: &DetaineeId, month: Date) -> db::Result<Amount> {
     let mut months = store::spending(conn, center, std::slice::from_ref(detainee)).await?;
-    let spent = months.remove(detainee.as_str()).and_then(|months| months.get(&month).copied());
+    let spent = months
+        .remove(detainee.as_str())
+        .and_then(|months| months.get(&month).copied());
     Ok(spent.unwrap_or(Amount::zero(center.currency)))
 }
 

@@ -79,7 +79,11 @@ pub async fn where_now_in_tx(
                 found = store::detainee(conn, center.no, &next.detainee).await?;
                 at = center;
             }
-            found => return Ok(found.filter(|last| (at.no, &last.id) != (center.no, id)).map(|last| (at, last))),
+            found => {
+                return Ok(found
+                    .filter(|last| (at.no, &last.id) != (center.no, id))
+                    .map(|last| (at, last)));
+            }
         }
     }
     Ok(None)

@@ -16,7 +16,7 @@ use crate::proto::{
     distribution_service_client::DistributionServiceClient, ledger_service_client::LedgerServiceClient,
     payment_service_client::PaymentServiceClient, reconciliation_service_client::ReconciliationServiceClient,
     refund_service_client::RefundServiceClient, remittance_service_client::RemittanceServiceClient,
-    settlement_service_client::SettlementServiceClient,
+    settlement_service_client::SettlementServiceClient, transfer_service_client::TransferServiceClient,
 };
 
 /// A connection on which every call carries a token.
@@ -87,6 +87,10 @@ impl Desk {
 
     pub fn reconciliation(&self) -> ReconciliationServiceClient<Line> {
         ReconciliationServiceClient::new(self.line.clone())
+    }
+
+    pub fn transfer(&self) -> TransferServiceClient<Line> {
+        TransferServiceClient::new(self.line.clone())
     }
 
     pub fn ledger(&self) -> LedgerServiceClient<Line> {

@@ -107,6 +107,7 @@ async fn story(play: &mut Play) -> anyhow::Result<String> {
     acts::settle::play(play).await?;
     acts::bill::play(play).await?;
     acts::power_cut::play(play).await?;
+    acts::transfer::play(play).await?;
     let proof = acts::proof::play(play).await?;
     match play.stage.errors()?.first() {
         Some(error) => bail!("everything was as it should be, but an error was logged: {error}"),

@@ -185,7 +185,10 @@ impl CollectedCheck {
             return Ok(());
         }
         for order in &facts.court_orders {
-            let (total, collected) = (page.amount(record, &order.total)?, page.amount(record, &order.collected)?);
+            let (total, collected) = (
+                page.amount(record, &order.total)?,
+                page.amount(record, &order.collected)?,
+            );
             let owed = sum(page, record, total, -collected)?;
             let key = (facts.detainee.clone(), order.document.clone());
             self.orders.insert(key, Collected { collected, owed });
@@ -205,7 +208,10 @@ impl CollectedCheck {
             return if owing.repaid == owing.debt.amount {
                 Ok(())
             } else {
-                Err(page.differs(record, format!("{amount} is not all that is owed of debt {}", record.reverses)))
+                Err(page.differs(
+                    record,
+                    format!("{amount} is not all that is owed of debt {}", record.reverses),
+                ))
             };
         }
         let debt = StoredDebt {

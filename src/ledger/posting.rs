@@ -30,7 +30,10 @@ impl Posting {
 /// file was made for the bank of what is in transit already.
 pub(super) fn may_move_nothing(kind: TransactionKind) -> bool {
     use TransactionKind as K;
-    matches!(kind, K::ReleaseOpened | K::PaymentFileMade | K::TransferOut | K::TransferIn)
+    matches!(
+        kind,
+        K::ReleaseOpened | K::PaymentFileMade | K::TransferOut | K::TransferIn
+    )
 }
 
 /// A decided transaction that is not numbered yet.

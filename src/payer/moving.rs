@@ -4,7 +4,7 @@
 //! number is opened here and sealed again for the other center, their phone and accounts are told again.
 
 use super::{
-    LinkFilter, LinkLeg, LinkState, Payer, PayerLink, PaymentAccount, Payers, broken,
+    LinkFilter, LinkLeg, LinkState, Payer, PayerLink, Payers, PaymentAccount, broken,
     error::PayerRefusal as R,
     link::store as links,
     phone::store as phones,
@@ -98,7 +98,10 @@ impl Payers {
     ) -> Result<Option<PayerId>, LedgerError> {
         let to = moving.to;
         let identity = self.identity(moving.from, payer)?;
-        let hashes = identity.as_ref().map(|told| self.vault.hashes(told)).unwrap_or_default();
+        let hashes = identity
+            .as_ref()
+            .map(|told| self.vault.hashes(told))
+            .unwrap_or_default();
         if let Some(known) = store::payer_of_hashes(conn, to.no, &hashes).await? {
             let registered = store::payer(conn, to.no, &known).await?.ok_or(LedgerError::Internal)?;
             return Ok(registered.revoked.is_none().then_some(known));

@@ -107,7 +107,11 @@ impl Layers {
                 ..brought.clone()
             });
         }
-        let Some(credit) = self.credits.get(&layer.seq.0).filter(|_| !self.reversed.contains_key(&layer.seq)) else {
+        let Some(credit) = self
+            .credits
+            .get(&layer.seq.0)
+            .filter(|_| !self.reversed.contains_key(&layer.seq))
+        else {
             return Ok(other);
         };
         let facts = credit_facts(credit)?;
@@ -117,7 +121,9 @@ impl Layers {
             seq => record_in_tx(conn, &self.center, Seq(seq)).await.map_err(broken)?,
         };
         let (_, original) = payment_facts(&booked, self.center.currency)?;
-        let refunded = original.checked_sub(parse(&facts.amount)?)?.checked_add(layer.refunded)?;
+        let refunded = original
+            .checked_sub(parse(&facts.amount)?)?
+            .checked_add(layer.refunded)?;
         Ok(LayerFacts {
             remittance: layer_name(&self.center, &facts.remittance),
             payer: facts.payer.clone(),

@@ -34,8 +34,8 @@ mod unspent;
 mod verify;
 mod words;
 
-pub use entity::{Refund, RefundState, Release, ReleaseEnd, parse_refund_number, refund_number};
 use entity::RefundRow;
+pub use entity::{Refund, RefundState, Release, ReleaseEnd, parse_refund_number, refund_number};
 pub use error::RefundRefusal;
 pub use journey::{Journey, Stage, Step};
 pub use layers::{Layers, layer_name};
@@ -189,7 +189,11 @@ impl Refunds {
                 original: amount(&layer.original)?,
                 refunded: amount(&layer.refunded)?,
                 unspent: amount(&layer.amount)?,
-                credited_at: layer.credited_at.as_ref().and_then(record::instant).ok_or(LedgerError::Internal)?,
+                credited_at: layer
+                    .credited_at
+                    .as_ref()
+                    .and_then(record::instant)
+                    .ok_or(LedgerError::Internal)?,
                 remittance: layer.remittance,
                 payer: layer.payer,
             });

@@ -62,7 +62,8 @@ pub(super) async fn movements(
         let record = row.record.as_deref().map(record::decode).transpose()?;
         if let Some(layers) = brought(row.is_debit, record.as_ref()) {
             read.movements.extend(layered(seq, amount, layers)?);
-            read.brought.extend(layers.iter().filter(|layer| !layer.remittance.is_empty()).cloned());
+            read.brought
+                .extend(layers.iter().filter(|layer| !layer.remittance.is_empty()).cloned());
             continue;
         }
         let meaning = meaning(kind, row.is_debit, record.as_ref())?;

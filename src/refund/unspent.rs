@@ -115,8 +115,14 @@ impl Unspent {
 
     /// Out of which layers a transaction took what did not come back, oldest first.
     pub fn taken_by(&self, seq: Seq) -> impl Iterator<Item = (&Layer, Amount)> {
-        let parts = self.taken.get(&seq).map(|taken| taken.parts.as_slice()).unwrap_or_default();
-        parts.iter().filter_map(|(index, amount)| Some((self.layers.get(*index)?, *amount)))
+        let parts = self
+            .taken
+            .get(&seq)
+            .map(|taken| taken.parts.as_slice())
+            .unwrap_or_default();
+        parts
+            .iter()
+            .filter_map(|(index, amount)| Some((self.layers.get(*index)?, *amount)))
     }
 
     /// What is left of everything: the available balance.
@@ -343,9 +349,15 @@ mod tests {
     fn what_comes_from_elsewhere_keeps_its_name() {
         assert_eq!(left(&[">A 100", "> 5", "+B 50", "- 30"]), "A70.00 -5.00 B50.00");
         // Withheld elsewhere, and given back here.
-        assert_eq!(left(&[">A 100", "+B 50", "- 120", ">A 10", "> 3"]), "A10.00 B30.00 -3.00");
+        assert_eq!(
+            left(&[">A 100", "+B 50", "- 120", ">A 10", "> 3"]),
+            "A10.00 B30.00 -3.00"
+        );
         let layers = unspent(&["+A 10", "+B 10", "- 15", "^3 2"]).unwrap();
-        let taken: Vec<String> = layers.taken_by(Seq(3)).map(|(layer, amount)| format!("{:?} {amount}", layer.remittance)).collect();
+        let taken: Vec<String> = layers
+            .taken_by(Seq(3))
+            .map(|(layer, amount)| format!("{:?} {amount}", layer.remittance))
+            .collect();
         assert_eq!(taken, ["Some(\"A\") 10.00", "Some(\"B\") 3.00"]);
     }
 

@@ -38,8 +38,8 @@ pub use entity::{Leg, LegState, PaymentFacts, Remittance, order_number, parse_or
 pub use error::RemittanceRefusal;
 pub use returns::DueReturn;
 pub use screening::{
-    BALANCE_CAP_EXCEEDED, BROUGHT_BACK, DETAINEE_TRANSFERRED, PAYMENT_COUNT_EXCEEDED, SCREENING_DETAINEES, SCREENING_PAYERS, SCREENING_PAYMENTS, goes_back,
-    is_screening,
+    BALANCE_CAP_EXCEEDED, BROUGHT_BACK, DETAINEE_TRANSFERRED, PAYMENT_COUNT_EXCEEDED, SCREENING_DETAINEES,
+    SCREENING_PAYERS, SCREENING_PAYMENTS, goes_back, is_screening,
 };
 pub use store::{PostedPayment, RemittanceFilter, posted_in_tx};
 pub use verify::RemittancesCheck;

@@ -148,7 +148,9 @@ async fn legs(conn: &mut Conn, page: &Page<'_>, rejected: BTreeMap<String, LegRo
     let (mut stored, mut stored_facts) = (BTreeMap::new(), BTreeMap::new());
     for row in rows {
         // Out of suspense comes what was left there.
-        let amount = row.amount.filter(|_| ![OUT_OF_SUSPENSE, FORWARDED].contains(&row.detail.as_str()));
+        let amount = row
+            .amount
+            .filter(|_| ![OUT_OF_SUSPENSE, FORWARDED].contains(&row.detail.as_str()));
         let facts = (row.detainee_id, row.payer_id, row.channel, amount);
         let payment = (row.gateway_transaction, row.paid_at.map(record::timestamp));
         let key = format!("{} {}", row.remittance_id, row.state);

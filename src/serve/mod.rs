@@ -86,15 +86,19 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let reconciliations = Reconciliations::new(lanes.clone(), custody.clone(), channels.clone());
     // Who runs what was allowed, kind by kind.
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
-    let reviews = [Review::Release, Review::Reject]
-        .map(|review| Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>);
+    let transfers = Transfers::new(lanes.clone(), custody.clone(), payers.clone());
+    let review = |review| Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>;
+    // What is for somebody who has moved follows them.
+    let reviews = [transfers.following(review(Review::Release)), review(Review::Reject)];
     let distributions = Distributions::new(lanes.clone(), custody.clone());
-    let runners = unmatched.runners().into_iter().chain(reviews).chain(refunds.runners());
+    let unmatched_runners = unmatched.runners().map(|runner| transfers.following(runner));
+    let runners = unmatched_runners.into_iter().chain(reviews).chain(refunds.runners());
     let runners = runners.chain(distributions.runners()).chain(commissary.runners());
     let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
     let payments = Payments::new(lanes.clone(), settlements.clone(), banks::open(config)?);
-    let transfers = Transfers::new(lanes.clone(), custody.clone(), payers.clone());
-    let runners = runners.chain([settlements.runner(), contracts.runner()]).chain(transfers.runners());
+    let runners = runners
+        .chain([settlements.runner(), contracts.runner()])
+        .chain(transfers.runners());
     let desk = Desk::new(lanes.clone(), runners);
     let watched = Watched::new(database.clone(), clock);
     let router = server::router(Doors {

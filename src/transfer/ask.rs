@@ -205,7 +205,10 @@ impl TransferRunner {
             reason: approved.facts.reason.clone(),
         };
         let from = center.clone();
-        self.transfers.approvals.ask(&to, &asking, &Receiving { command, from }).await?;
+        self.transfers
+            .approvals
+            .ask(&to, &asking, &Receiving { command, from })
+            .await?;
         Ok(Done::NoTransaction)
     }
 
@@ -214,7 +217,10 @@ impl TransferRunner {
         let request = approved.request(METHOD);
         let command: TransferCommand = record::read_canonical(&approved.command).map_err(unreadable)?;
         let Told { id, to_id, tier } = Told::of(&command)?;
-        let sent = command.sent.clone().ok_or_else(|| unreadable("nobody allowed it where it begins"))?;
+        let sent = command
+            .sent
+            .clone()
+            .ok_or_else(|| unreadable("nobody allowed it where it begins"))?;
         require_other_people(&sent, &approved.facts)?;
         let command = MoveDetainee {
             request,

@@ -124,7 +124,11 @@ impl BringBack {
         let source = self.source(tx.conn(), &center, moment.seq).await?;
         let amount = self.new.amount;
         let is_here = center.no == self.origin.no;
-        let there = if is_here { moment } else { tx.next_moment(self.origin.no)? };
+        let there = if is_here {
+            moment
+        } else {
+            tx.next_moment(self.origin.no)?
+        };
         self.suspend(tx, &source, there).await?;
         let origin = elsewhere(self.origin.id.as_str(), &source.remittance.detainee, there.seq);
         if is_here {

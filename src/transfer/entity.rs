@@ -34,7 +34,9 @@ impl Direction {
 
     /// Reads what is stored.
     pub fn from_name(name: &str) -> Option<Direction> {
-        [Direction::Out, Direction::In].into_iter().find(|side| side.name() == name)
+        [Direction::Out, Direction::In]
+            .into_iter()
+            .find(|side| side.name() == name)
     }
 }
 

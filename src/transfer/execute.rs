@@ -24,7 +24,8 @@ use crate::{
     },
     ids::{AccountNo, DetaineeId, RequestId, Seq},
     ledger::{
-        Center, Declined, Draft, JournalTx, LedgerError, Moment, Posting, RareCommand, Request, balance, record, transaction,
+        Center, Declined, Draft, JournalTx, LedgerError, Moment, Posting, RareCommand, Request, balance, record,
+        transaction,
     },
     money::Amount,
     payer::{Moving, Payers},
@@ -167,7 +168,10 @@ impl MoveDetainee {
         receivable_in_tx(tx.conn(), from, &to, (&self.to_id, self.tier)).await?;
         let mut facts = self.facts(tx, &leaving, in_at).await?;
         let detainee = self.receive(tx, &leaving, &mut facts, (out_at, in_at)).await?;
-        let (drafts, total) = (self.main_pair(&leaving, &detainee, facts, (out_at, in_at)), leaving.total()?);
+        let (drafts, total) = (
+            self.main_pair(&leaving, &detainee, facts, (out_at, in_at)),
+            leaving.total()?,
+        );
         let row = |side: Direction| self.row(side, &to, total, (out_at, in_at));
         store::insert_transfer(tx.conn(), from.no, &row(Direction::Out)).await?;
         store::insert_transfer(tx.conn(), to.no, &row(Direction::In)).await?;
@@ -259,14 +263,15 @@ impl MoveDetainee {
         facts: TransferFacts,
         (out_at, in_at): (Moment, Moment),
     ) -> (Draft, Draft) {
-        let moves = |account: fn(&Detainee) -> [AccountNo; 4], of: &Detainee, make: fn(AccountNo, Amount) -> Posting| {
-            let [available, _, savings, _] = account(of);
-            [(available, leaving.available), (savings, leaving.savings)]
-                .into_iter()
-                .filter(|(_, amount)| amount.is_positive())
-                .map(|(account, amount)| make(account, amount))
-                .collect::<Vec<_>>()
-        };
+        let moves =
+            |account: fn(&Detainee) -> [AccountNo; 4], of: &Detainee, make: fn(AccountNo, Amount) -> Posting| {
+                let [available, _, savings, _] = account(of);
+                [(available, leaving.available), (savings, leaving.savings)]
+                    .into_iter()
+                    .filter(|(_, amount)| amount.is_positive())
+                    .map(|(account, amount)| make(account, amount))
+                    .collect::<Vec<_>>()
+            };
         let out_facts = TransferFacts {
             detainee: self.id.to_string(),
             other: Some(elsewhere(&self.command.to_center, &self.to_id, in_at.seq)),

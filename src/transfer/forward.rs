@@ -18,11 +18,14 @@ use crate::{
         room::{Split, collect, split},
     },
     ids::{DetaineeId, RemittanceId, RequestId, Seq},
-    ledger::{Center, Declined, Draft, JournalTx, LedgerError, RareCommand, Request, center, chart, record, transaction},
+    ledger::{
+        Center, Declined, Draft, JournalTx, LedgerError, RareCommand, Request, State, center, chart, record,
+        transaction,
+    },
     money::Amount,
     proto::{
-        ApprovalFacts, ForwardedFacts, LateMoneyWork, LayerFacts, TransactionKind, WorkFacts, journal_record::Facts,
-        work_facts,
+        ApprovalFacts, ElsewhereFacts, ForwardedFacts, LateMoneyWork, LayerFacts, TransactionKind, WorkFacts,
+        journal_record::Facts, work_facts,
     },
     refund::layer_name,
     remittance::{
@@ -30,6 +33,7 @@ use crate::{
         suspense::{self, Movement, SuspendedPayment},
         want_split,
     },
+    unmatched,
     work::{self, NewItem, WorkKind},
 };
 
@@ -87,14 +91,7 @@ impl ForwardPayment {
         if !left.is_positive() || !payment.in_transit()?.is_zero() || is_held != self.release.is_some() {
             return Err(R::NotInSuspense.into());
         }
-        let now = custody::where_now_in_tx(tx.conn(), &center, &remittance.detainee).await?;
-        let detainee = remittance.detainee.clone();
-        let (to, detainee) = now.ok_or(R::NotMoved { detainee })?;
-        // Found before the journals were locked: they have moved on since, and the next attempt finds them.
-        if to.no != self.to.no {
-            let detainee = detainee.id;
-            return Err(R::NotMoved { detainee }.into());
-        }
+        let detainee = now_in_tx(tx.conn(), &center, &remittance.detainee, &self.to).await?;
         Ok(Source {
             remittance,
             payment,
@@ -104,73 +101,38 @@ impl ForwardPayment {
     }
 
     async fn forward(&self, tx: &mut JournalTx) -> Result<Draft, Declined> {
-        let (center, moment) = (tx.center().clone(), tx.moment());
+        let center = tx.center().clone();
         let source = self.source(tx).await?;
-        let is_here = center.no == self.to.no;
-        let there = if is_here { moment } else { tx.next_moment(self.to.no)? };
-        let from_account = if is_here { chart::SUSPENSE } else { chart::INTER_CENTER };
-        let id = source.detainee.id.clone();
-        let mut state = tx
-            .state(self.to.no, |state| {
-                state.want_account(from_account);
-                want_split(state, &id);
-            })
-            .await?;
-        let standing = state.room::<DetaineeRoom>()?.get_active(&id)?;
-        let made = split(&state, &id, &standing, from_account, source.left, there.effective_date)?;
-        collect(&mut state, tx.rows(self.to.no)?, &id, &made.parts)?;
         self.leave_suspense(tx, &source).await?;
-        let out = if is_here { Seq::ZERO } else { moment.seq };
-        let payer = payer_now_in_tx(tx.conn(), &center, &source.remittance).await?;
-        let in_facts = self.in_facts(&center, &source, (&made, payer), out)?;
-        let in_draft = Draft::new(TransactionKind::ForwardedIn, made.postings, Facts::Forwarded(in_facts));
-        if is_here {
-            return Ok(in_draft.reversing(self.payment));
-        }
-        let request = Request {
-            id: RequestId::derived(&["forwarded", &self.request.id.to_string()]),
-            ..self.request.clone()
-        };
-        tx.add(self.to.no, request, in_draft)?;
-        let out_facts = ForwardedFacts {
-            other: Some(elsewhere(self.to.id.as_str(), &id, there.seq)),
-            approval: self.release.clone(),
-            ..facts_of(&source.remittance, &source.payment, source.left)
-        };
-        let posting = posting::forwarded(source.left);
-        let draft = Draft::new(TransactionKind::ForwardedOut, vec![posting], Facts::Forwarded(out_facts));
-        Ok(draft.reversing(self.payment))
-    }
-
-    /// What the receiving side tells. `out` is the other side's transaction; 0 when both are one.
-    fn in_facts(
-        &self,
-        center: &Center,
-        source: &Source,
-        (made, payer): (&Split, String),
-        out: Seq,
-    ) -> Result<ForwardedFacts, Declined> {
         let (remittance, payment) = (&source.remittance, &source.payment);
-        let spendable = made.parts.iter().filter(|part| part.rule == REMAINDER);
-        let amounts = spendable.map(|part| Amount::parse(&part.amount, center.currency));
-        let amount = Amount::sum(amounts.collect::<Result<Vec<_>, _>>()?, center.currency)?;
         let layer = LayerFacts {
-            remittance: layer_name(center, remittance.id.as_str()),
-            payer,
-            amount: amount.to_string(),
+            remittance: layer_name(&center, remittance.id.as_str()),
+            payer: payer_now_in_tx(tx.conn(), &center, remittance).await?,
             original: remittance.amount.to_string(),
             refunded: payment.refunded()?.to_string(),
             credited_at: Some(record::timestamp(payment.recorded_at)),
+            ..LayerFacts::default()
         };
-        Ok(ForwardedFacts {
-            detainee: source.detainee.id.to_string(),
-            other: Some(elsewhere(center.id.as_str(), &remittance.detainee, out)),
-            parts: made.parts.clone(),
-            policy_version: made.policy_version,
-            layer: amount.is_positive().then_some(layer),
-            approval: self.release.clone().filter(|_| out == Seq::ZERO),
-            ..facts_of(remittance, payment, source.left)
-        })
+        let going = Going {
+            request: &self.request,
+            to: &self.to,
+            there: &source.detainee.id,
+            of: self.payment,
+            amount: source.left,
+            facts: ForwardedFacts {
+                detainee: remittance.detainee.to_string(),
+                remittance: remittance.id.to_string(),
+                payer: remittance.payer.to_string(),
+                channel: remittance.channel.clone(),
+                gateway_transaction: payment.gateway_transaction.clone(),
+                paid_at: Some(record::timestamp(payment.paid_at)),
+                amount: source.left.to_string(),
+                approval: self.release.clone(),
+                ..ForwardedFacts::default()
+            },
+            layer: Some(layer),
+        };
+        going.send(tx).await
     }
 
     /// Writes down that the payment has left suspense, and what its payer is told of it.
@@ -212,17 +174,150 @@ async fn payer_now_in_tx(conn: &mut Conn, center: &Center, remittance: &Remittan
     Ok(payer)
 }
 
-/// What both sides tell of a payment.
-fn facts_of(remittance: &Remittance, payment: &SuspendedPayment, left: Amount) -> ForwardedFacts {
-    ForwardedFacts {
-        detainee: remittance.detainee.to_string(),
-        remittance: remittance.id.to_string(),
-        payer: remittance.payer.to_string(),
-        channel: remittance.channel.clone(),
-        gateway_transaction: payment.gateway_transaction.clone(),
-        paid_at: Some(record::timestamp(payment.paid_at)),
-        amount: left.to_string(),
-        ..ForwardedFacts::default()
+/// Money in suspense that goes after somebody.
+struct Going<'a> {
+    request: &'a Request,
+    to: &'a Center,
+    /// The detainee there.
+    there: &'a DetaineeId,
+    /// The transaction that put it into suspense.
+    of: Seq,
+    amount: Amount,
+    /// As they are told here.
+    facts: ForwardedFacts,
+    /// Whose money it is, but for how much of it can be spent; nobody's that could be refunded.
+    layer: Option<LayerFacts>,
+}
+
+impl Going<'_> {
+    /// Splits it by the rules of the center where it goes, and makes both sides of its way; the draft of this journal's.
+    async fn send(self, tx: &mut JournalTx) -> Result<Draft, Declined> {
+        let (center, moment, to) = (tx.center().clone(), tx.moment(), self.to);
+        let is_here = center.no == to.no;
+        let there = if is_here { moment } else { tx.next_moment(to.no)? };
+        let from_account = if is_here { chart::SUSPENSE } else { chart::INTER_CENTER };
+        let id = self.there;
+        let want = |state: &mut State| {
+            state.want_account(from_account);
+            want_split(state, id);
+        };
+        let mut state = tx.state(to.no, want).await?;
+        let standing = state.room::<DetaineeRoom>()?.get_active(id)?;
+        let made = split(&state, id, &standing, from_account, self.amount, there.effective_date)?;
+        collect(&mut state, tx.rows(to.no)?, id, &made.parts)?;
+        let out = if is_here { Seq::ZERO } else { moment.seq };
+        let arrived = self.arrived(&center, &made, out)?;
+        let in_draft = Draft::new(TransactionKind::ForwardedIn, made.postings, Facts::Forwarded(arrived));
+        if is_here {
+            return Ok(in_draft.reversing(self.of));
+        }
+        let request = Request {
+            id: RequestId::derived(&["forwarded", &self.request.id.to_string()]),
+            ..self.request.clone()
+        };
+        tx.add(to.no, request, in_draft)?;
+        let facts = ForwardedFacts {
+            other: Some(elsewhere(to.id.as_str(), id, there.seq)),
+            ..self.facts
+        };
+        let posting = posting::forwarded(self.amount);
+        let draft = Draft::new(TransactionKind::ForwardedOut, vec![posting], Facts::Forwarded(facts));
+        Ok(draft.reversing(self.of))
+    }
+
+    /// What the receiving side tells. `out` is the other side's transaction; 0 when both are one, which then tells who allowed it.
+    fn arrived(&self, center: &Center, made: &Split, out: Seq) -> Result<ForwardedFacts, Declined> {
+        let spendable = made.parts.iter().filter(|part| part.rule == REMAINDER);
+        let amounts = spendable.map(|part| Amount::parse(&part.amount, center.currency));
+        let amount = Amount::sum(amounts.collect::<Result<Vec<_>, _>>()?, center.currency)?;
+        let layer = self.layer.clone().filter(|_| amount.is_positive());
+        let from = ElsewhereFacts {
+            center: center.id.to_string(),
+            detainee: self.facts.detainee.clone(),
+            seq: out.0,
+        };
+        Ok(ForwardedFacts {
+            detainee: self.there.to_string(),
+            other: Some(from),
+            parts: made.parts.clone(),
+            policy_version: made.policy_version,
+            layer: layer.map(|layer| LayerFacts {
+                amount: amount.to_string(),
+                ..layer
+            }),
+            approval: self.facts.approval.clone().filter(|_| out == Seq::ZERO),
+            ..self.facts.clone()
+        })
+    }
+}
+
+/// Money without an order, of which people have decided that it is somebody's who has moved.
+pub(super) struct ForwardSum {
+    pub request: Request,
+    pub sum: Seq,
+    /// Whose it is, by the number that they had here.
+    pub detainee: DetaineeId,
+    /// Where they are now.
+    pub to: Center,
+    pub approval: ApprovalFacts,
+}
+
+impl ForwardSum {
+    async fn forward(&self, tx: &mut JournalTx) -> Result<Draft, Declined> {
+        let (center, moment) = (tx.center().clone(), tx.moment());
+        let amount = unmatched::waiting_in_tx(tx.conn(), &center, self.sum).await?;
+        let there = now_in_tx(tx.conn(), &center, &self.detainee, &self.to).await?;
+        let credited = unmatched::Credited {
+            sum: self.sum,
+            seq: moment.seq,
+            at: moment.recorded_at,
+            detainee: &self.detainee,
+            approval: self.approval.approval,
+            actor: &self.request.actor,
+        };
+        unmatched::credited_in_rows(tx.rows(center.no)?, &credited);
+        let going = Going {
+            request: &self.request,
+            to: &self.to,
+            there: &there.id,
+            of: self.sum,
+            amount,
+            facts: ForwardedFacts {
+                detainee: self.detainee.to_string(),
+                amount: amount.to_string(),
+                approval: Some(self.approval.clone()),
+                ..ForwardedFacts::default()
+            },
+            layer: None,
+        };
+        going.send(tx).await
+    }
+}
+
+/// Where somebody is now, which must be the center that was found before its journal was locked.
+async fn now_in_tx(conn: &mut Conn, center: &Center, detainee: &DetaineeId, to: &Center) -> Result<Detainee, Declined> {
+    let now = custody::where_now_in_tx(conn, center, detainee).await?;
+    match now {
+        Some((found, now)) if found.no == to.no => Ok(now),
+        // They have moved on since, and the next attempt finds them.
+        _ => Err(R::NotMoved {
+            detainee: detainee.clone(),
+        }
+        .into()),
+    }
+}
+
+impl RareCommand for ForwardSum {
+    fn request(&self) -> &Request {
+        &self.request
+    }
+
+    fn other(&self) -> Option<&Center> {
+        Some(&self.to)
+    }
+
+    fn run<'a>(&'a self, tx: &'a mut JournalTx) -> BoxFuture<'a, Result<Draft, Declined>> {
+        self.forward(tx).boxed()
     }
 }
 
@@ -260,7 +355,9 @@ impl Transfers {
                     let reason = reason.strip_prefix("REASON_").unwrap_or(reason);
                     self.raise_late(center, each, (reason, now)).await?;
                 }
-                remittances.late_again(center, payment, again_at(each.attempts, now)).await?;
+                remittances
+                    .late_again(center, payment, again_at(each.attempts, now))
+                    .await?;
             }
         }
         Ok(due.len())
@@ -292,7 +389,11 @@ impl Transfers {
         let remittance = remittance::remittance_in_tx(&mut tx, center, &due.remittance).await?;
         let remittance = remittance.ok_or(LedgerError::Internal)?;
         let mut suspended = remittance.suspended.iter().filter(|payment| payment.seq == due.payment);
-        let left = suspended.next().map(SuspendedPayment::left).transpose().map_err(Declined::from)?;
+        let left = suspended
+            .next()
+            .map(SuspendedPayment::left)
+            .transpose()
+            .map_err(Declined::from)?;
         let Some(left) = left.filter(|left| left.is_positive()) else {
             return Ok(());
         };

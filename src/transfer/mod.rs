@@ -5,7 +5,7 @@
 //! - `ask`: what others have to allow, in each of the two centers, and what then runs.
 //! - `execute`: the move, one database transaction for both journals. `posting`: what it debits and credits.
 //! - `withhold`: sums withheld by an authority's order.
-//! - `forward`: late money that follows. `bring_back`: moved money that goes back to its payer.
+//! - `forward`: late money that follows; `following`: what people allow for somebody who has moved since. `bring_back`: moved money that goes back to its payer.
 //! - `entity`: what is stored of them, and what can be decided without asking, pure.
 //!
 //! # Invariants
@@ -21,14 +21,15 @@ mod bring_back;
 mod entity;
 mod error;
 mod execute;
+mod following;
 mod forward;
 mod posting;
 mod store;
 mod verify;
 mod withhold;
 
-use ask::{Sending, not_found, offer_id};
 pub use ask::{RECEIVE, SEND};
+use ask::{Sending, not_found, offer_id};
 use bring_back::BringBack;
 pub use bring_back::{BRING_BACK, NewBringBack, parts as remittance_parts};
 pub use entity::{Direction, TransferRow, Withholding, WithholdingEnd};
@@ -99,7 +100,7 @@ impl Transfers {
     }
 
     /// The time by which approvals expire.
-    pub fn now(&self) -> time::OffsetDateTime {
+    pub fn clock(&self) -> time::OffsetDateTime {
         self.lanes.clock().now()
     }
 
@@ -124,7 +125,7 @@ impl Transfers {
             done: None,
             replayed,
         };
-        if proposal.sent.state(self.now()) == ApprovalState::Executed {
+        if proposal.sent.state(self.clock()) == ApprovalState::Executed {
             let to = crate::ids::CenterId::parse(&proposal.command.to_center);
             let to = self.custody.center(&to.map_err(|_| LedgerError::Internal)?).await?;
             let offer = offer_id(&center.id, proposal.sent.run_id());

@@ -69,11 +69,7 @@ pub(super) async fn transfers(
         .collect()
 }
 
-pub(super) async fn transfer(
-    conn: &mut PgConnection,
-    center: &Center,
-    seq: Seq,
-) -> sqlx::Result<Option<TransferRow>> {
+pub(super) async fn transfer(conn: &mut PgConnection, center: &Center, seq: Seq) -> sqlx::Result<Option<TransferRow>> {
     let found = transfers(conn, center, Some(seq.next()), 1).await?;
     Ok(found.into_iter().find(|row| row.seq == seq))
 }
@@ -212,7 +208,9 @@ impl WithholdingRow {
             (Some(seq), Some(state)) => Some(WithholdingEnd {
                 seq: Seq(seq),
                 has_moved: state == WithholdingEnd::MOVED,
-                paid: self.paid.map_or(Ok(Amount::zero(center.currency)), |paid| center.amount(paid))?,
+                paid: self
+                    .paid
+                    .map_or(Ok(Amount::zero(center.currency)), |paid| center.amount(paid))?,
                 approval: self.end_approval,
             }),
             _ => None,

@@ -13,7 +13,8 @@ use crate::{
         verify::{Check, Owner, Page, VerifyError},
     },
     proto::{
-        ApprovalFacts, ElsewhereFacts, JournalRecord, LayerFacts, TransactionKind, journal_record::Facts, moved_facts::What,
+        ApprovalFacts, ElsewhereFacts, JournalRecord, LayerFacts, TransactionKind, journal_record::Facts,
+        moved_facts::What,
     },
 };
 
@@ -123,7 +124,10 @@ async fn other_side(
     .fetch_optional(conn)
     .await?;
     let differs = |what: &str| {
-        let what = format!("its other side, transaction {} of center {}, {what}", other.seq, other.center);
+        let what = format!(
+            "its other side, transaction {} of center {}, {what}",
+            other.seq, other.center
+        );
         Err(page.differs(record, what))
     };
     let Some(row) = row else {
@@ -193,7 +197,13 @@ impl TransfersCheck {
                 };
                 let approval = facts.approval.as_ref().map_or(0, |approval| approval.approval);
                 let other = (other.center, other.detainee, other.seq);
-                let row = (direction.to_owned(), facts.detainee.clone(), other, facts.document.clone(), approval);
+                let row = (
+                    direction.to_owned(),
+                    facts.detainee.clone(),
+                    other,
+                    facts.document.clone(),
+                    approval,
+                );
                 self.transfers.insert(seq, row);
             }
             (Some(Facts::Moved(facts)), kind) => {
@@ -201,7 +211,8 @@ impl TransfersCheck {
                 if let Some(What::Withholding(told)) = &facts.what {
                     layered(page, record, &told.layers, &facts.amount)?;
                     if kind == TransactionKind::MovedOut {
-                        self.ends.insert(record.reverses, (seq, "MOVED".to_owned(), Decimal::ZERO));
+                        self.ends
+                            .insert(record.reverses, (seq, "MOVED".to_owned(), Decimal::ZERO));
                     } else {
                         let amount = page.amount(record, &facts.amount)?;
                         let row = (facts.detainee.clone(), told.document.clone(), amount, None);
@@ -241,7 +252,10 @@ impl TransfersCheck {
         .await?;
         let stored = rows.into_iter().map(|row| {
             let other = (row.other_center, row.other_detainee, row.other_seq);
-            (row.seq, (row.direction, row.detainee_id, other, row.document, row.approval_no))
+            (
+                row.seq,
+                (row.direction, row.detainee_id, other, row.document, row.approval_no),
+            )
         });
         page.same_rows("transfer", &self.transfers, &stored.collect())?;
         let rows = sqlx::query!(
@@ -260,7 +274,9 @@ impl TransfersCheck {
         )
         .fetch_all(conn)
         .await?;
-        let stored = rows.into_iter().map(|row| (row.seq, (row.end_seq, row.state, row.paid)));
+        let stored = rows
+            .into_iter()
+            .map(|row| (row.seq, (row.end_seq, row.state, row.paid)));
         page.same_rows("withholding_end", &self.ends, &stored.collect())
     }
 

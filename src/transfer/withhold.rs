@@ -220,7 +220,11 @@ impl EndWithholding {
         if returned.is_positive() {
             postings.push(posting::returned(withheld, available, returned));
         }
-        let draft = Draft::new(TransactionKind::WithholdingEnded, postings, Facts::WithholdingEnd(facts));
+        let draft = Draft::new(
+            TransactionKind::WithholdingEnded,
+            postings,
+            Facts::WithholdingEnd(facts),
+        );
         Ok(draft.reversing(held.seq))
     }
 }

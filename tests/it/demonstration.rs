@@ -26,6 +26,7 @@ async fn the_demonstration_ends_with_its_proof() {
         "12 of 12 credited exactly once",
         "AMOUNT_DIFFERS",
         "kill -9",
+        "transferred, with a hold",
         "verified: 2 centers",
         "张伟 Zhang Wei",
     ] {

@@ -91,6 +91,7 @@ impl House {
             desk: Desk::new(world.process.lanes.clone(), []),
             unmatched: UnmatchedSums::new(world.process.lanes.clone(), world.process.custody.clone()),
             work: WorkQueue::new(world.process.lanes.clone()),
+            transfers: crate::transfers::transfers(&world.process),
             message_size_max: 65_536,
             stop: stop.clone(),
         })

@@ -29,7 +29,8 @@ pub fn desk(process: &Process, refunds: &Refunds) -> Desk {
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
     let transfers = Transfers::new(lanes.clone(), custody.clone(), process.payers.clone());
     let distributions = Distributions::new(lanes.clone(), custody);
-    let runners = unmatched.runners().into_iter().chain(refunds.runners());
+    let unmatched = unmatched.runners().map(|runner| transfers.following(runner));
+    let runners = unmatched.into_iter().chain(refunds.runners());
     let runners = runners.chain(distributions.runners());
     let vendors = [
         Settlements::new(lanes.clone()).runner(),

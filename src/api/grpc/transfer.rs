@@ -7,13 +7,13 @@ use super::{
     approval::{approval_asked, approval_name, approval_told},
     auth::actor,
     convert::{
-        amount_in, detainee_name, money, money_text, positive_amount_in, request, timestamp, told, transaction_name, typed,
+        amount_in, detainee_name, money, money_text, positive_amount_in, request, timestamp, told, transaction_name,
+        typed,
     },
     identity::{reason_text, reason_told},
     name::{CenterName, DetaineeName, RemittanceName, TransactionName, TransferName, WithholdingName},
     page::Page,
-    respond,
-    scope,
+    respond, scope,
 };
 use crate::{
     api::status::{internal, invalid_field},
@@ -239,7 +239,7 @@ impl TransferService for TransferApi {
         };
         let asking = (Person::of(actor), reason_text(&message.reason, "reason")?);
         let proposal = self.transfers.propose(&center, request, asking, new).await?;
-        let transfer = proposal_out(&proposal, &center, self.transfers.now());
+        let transfer = proposal_out(&proposal, &center, self.transfers.clock());
         Ok(respond(transfer, proposal.replayed))
     }
 
@@ -257,7 +257,12 @@ impl TransferService for TransferApi {
         let message = call.get_ref();
         let parent = CenterName::parse(&message.parent, "parent")?;
         let center = scope::center(&self.custody, actor(&call)?, parent.center).await?;
-        let page = Page::read("ListTransfers", &[&message.parent], message.page_size, &message.page_token)?;
+        let page = Page::read(
+            "ListTransfers",
+            &[&message.parent],
+            message.page_size,
+            &message.page_token,
+        )?;
         let before = page.after_number()?.map(Seq);
         let found = self.transfers.list(&center, before, page.limit()).await?;
         let (found, next_page_token) = page.finish(found, |row| row.seq.to_string());
@@ -373,7 +378,11 @@ impl TransferService for TransferApi {
             approval: approval_asked(&center, &answered),
             ..BroughtBack::default()
         };
-        let out = match answered.record.as_ref().map(|record| (record.seq, record.facts.as_ref())) {
+        let out = match answered
+            .record
+            .as_ref()
+            .map(|record| (record.seq, record.facts.as_ref()))
+        {
             None => asked,
             Some((seq, Some(Facts::BroughtBack(facts)))) => {
                 let other = facts.other.clone().unwrap_or_default();

@@ -41,7 +41,11 @@ pub(super) async fn buyers(
     Ok(found.collect())
 }
 
-pub(in crate::commissary) async fn buyer(conn: &mut PgConnection, center: CenterNo, id: &DetaineeId) -> sqlx::Result<Buyer> {
+pub(in crate::commissary) async fn buyer(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    id: &DetaineeId,
+) -> sqlx::Result<Buyer> {
     let mut found = buyers(conn, center, std::slice::from_ref(id)).await?;
     Ok(found.remove(id.as_str()).unwrap_or_default())
 }

@@ -13,6 +13,7 @@ pub mod remit;
 pub mod review;
 pub mod settle;
 pub mod storm;
+pub mod transfer;
 
 use std::collections::BTreeMap;
 

@@ -41,7 +41,7 @@ const NAMES_ZH: [(i32, &str); 19] = [
 
 /// Plays it; what the last line says.
 pub async fn play(play: &Play) -> anyhow::Result<String> {
-    tell::act(12, "The proof", "轧账");
+    tell::act(13, "The proof", "轧账");
     let mut sums = Vec::new();
     for house in &HOUSES {
         let request = GetProofRequest {
@@ -66,7 +66,8 @@ pub async fn play(play: &Play) -> anyhow::Result<String> {
     }
     tell::say(
         "The bank is below zero because vendors and the released person were paid from it, while the gateway still holds what \
-         families paid in: that is gateway clearing.",
+         families paid in: that is gateway clearing. What one center is to be given for the person who moved stands on both sides of \
+         inter-center clearing, and is nothing together.",
     );
     tell::say("custody verify replays every record of both journals:");
     verify(play).await?;

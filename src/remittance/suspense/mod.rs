@@ -165,11 +165,7 @@ pub async fn all_taken_in_tx(conn: &mut Conn, center: CenterNo, payment: Seq) ->
 }
 
 /// A payment that the caller's transaction puts into suspense goes back by itself.
-pub async fn goes_back_in_tx(
-    conn: &mut Conn,
-    center: CenterNo,
-    payment: &SuspendedPayment,
-) -> db::Result<()> {
+pub async fn goes_back_in_tx(conn: &mut Conn, center: CenterNo, payment: &SuspendedPayment) -> db::Result<()> {
     store::insert_return(conn, center, payment.seq, &payment.remittance, payment.recorded_at).await
 }
 

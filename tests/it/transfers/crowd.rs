@@ -29,13 +29,19 @@ async fn carry(
     let proposal = proposal.map_err(|error| reason(&error))?;
     let decide = |process: &Process, center: &Center, no: i64, who: &'static str| {
         let (desk, center) = (desk(process, &road.economy), center.clone());
-        async move { desk.decide(&center, no, &person(who), Verdict::Approved, String::new()).await }
+        async move {
+            desk.decide(&center, no, &person(who), Verdict::Approved, String::new())
+                .await
+        }
     };
     let sent = decide(near, from, proposal.sent.no, "bob").await;
     if let Some((End::Failed(refusal), _)) = sent.map_err(|error| reason(&error))?.end {
         return Err(refusal.reason().as_str_name().replace("REASON_", ""));
     }
-    let open = desk(far, &road.economy).approvals().open_about(to, &format!("detainees/{number}")).await;
+    let open = desk(far, &road.economy)
+        .approvals()
+        .open_about(to, &format!("detainees/{number}"))
+        .await;
     let open = open.unwrap().ok_or_else(|| "NOT_OPEN".to_owned())?;
     let mut received = decide(far, to, open.no, "carol").await;
     // Too busy to be sure: asked again, the same decision tells.
@@ -72,14 +78,24 @@ async fn the_same_asked_twice_is_one_move() {
     let asked = join_all((0..4).map(|_| propose(road.near(), (&c1, "D1"), (&c2, "X1"), request))).await;
     let numbers: Vec<i64> = asked.iter().map(|asked| asked.as_ref().unwrap().sent.no).collect();
     assert_eq!(numbers, [numbers[0]; 4]);
-    let other = propose(road.near(), (&c1, "D1"), (&c2, "X2"), request).await.unwrap_err();
+    let other = propose(road.near(), (&c1, "D1"), (&c2, "X2"), request)
+        .await
+        .unwrap_err();
     assert!(matches!(other, LedgerError::RequestReused { .. }), "{other:?}");
-    let again = propose(road.near(), (&c1, "D1"), (&c2, "X2"), Uuid::new_v4()).await.unwrap_err();
+    let again = propose(road.near(), (&c1, "D1"), (&c2, "X2"), Uuid::new_v4())
+        .await
+        .unwrap_err();
     assert_eq!(reason(&again), "APPROVAL_PENDING");
     // Decided many times at once, in two processes.
     let sent = (0..4).map(|_| road.allow(&c1, &asked[0].as_ref().unwrap().sent, "bob"));
     join_all(sent).await;
-    let open = road.desk(&c2).approvals().open_about(&c2, "detainees/X1").await.unwrap().unwrap();
+    let open = road
+        .desk(&c2)
+        .approvals()
+        .open_about(&c2, "detainees/X1")
+        .await
+        .unwrap()
+        .unwrap();
     let person = person("carol");
     let (near, far) = (desk(road.near(), &road.economy), road.desk(&c2));
     let decided = (0..6).map(|number| {
@@ -111,8 +127,15 @@ async fn one_person_goes_to_one_place() {
     let decide = |process: &Process, center: &Center| {
         let (desk, center) = (desk(process, &road.economy), center.clone());
         async move {
-            let open = desk.approvals().open_about(&center, "detainees/X1").await.unwrap().unwrap();
-            desk.decide(&center, open.no, &person("carol"), Verdict::Approved, String::new()).await.unwrap()
+            let open = desk
+                .approvals()
+                .open_about(&center, "detainees/X1")
+                .await
+                .unwrap()
+                .unwrap();
+            desk.decide(&center, open.no, &person("carol"), Verdict::Approved, String::new())
+                .await
+                .unwrap()
         }
     };
     let (one, two) = tokio::join!(decide(&road.far, &c2), decide(road.near(), &c3));
@@ -174,7 +197,10 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % sides
     }
 }
@@ -182,7 +208,11 @@ impl Dice {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_happens_the_sum_over_all_centers_is_what_came_in() {
     let road = Road::on(date!(2031 - 05 - 06)).await;
-    let centers = [road.c1().clone(), road.c2.clone(), world::new_center(road.near(), "C3").await];
+    let centers = [
+        road.c1().clone(),
+        road.c2.clone(),
+        world::new_center(road.near(), "C3").await,
+    ];
     let mut people: Vec<(usize, String)> = Vec::new();
     for center in 0..3 {
         people.extend(["D1", "D2"].map(|detainee| (center, detainee.to_owned())));
@@ -199,7 +229,10 @@ async fn whatever_happens_the_sum_over_all_centers_is_what_came_in() {
                 given += amount;
             }
             2 => {
-                if world::buy(road.near(), center, Uuid::new_v4(), &detainee, &[("SOAP", 1)]).await.is_ok() {
+                if world::buy(road.near(), center, Uuid::new_v4(), &detainee, &[("SOAP", 1)])
+                    .await
+                    .is_ok()
+                {
                     spent += Decimal::from(4);
                 }
             }

@@ -29,12 +29,23 @@ async fn has_moved(process: &Process, (c1, c2): (&Center, &Center), before: &str
     let received = process.custody.detainee(c2, &id(after)).await;
     let balance = |center: &Center, detainee: &str| {
         let (process, center, detainee) = (process.clone(), center.clone(), id(detainee));
-        async move { process.custody.balances(&center, &detainee).await.unwrap().available.to_string() }
+        async move {
+            process
+                .custody
+                .balances(&center, &detainee)
+                .await
+                .unwrap()
+                .available
+                .to_string()
+        }
     };
     assert_eq!(clearing(process, c1).await, -clearing(process, c2).await);
     match received {
         Ok(received) => {
-            assert_eq!((left.state, received.state), (DetaineeState::Transferred, DetaineeState::Active));
+            assert_eq!(
+                (left.state, received.state),
+                (DetaineeState::Transferred, DetaineeState::Active)
+            );
             assert_eq!([balance(c1, before).await, balance(c2, after).await], ["0.00", "70.00"]);
             true
         }
@@ -69,7 +80,10 @@ async fn a_move_is_whole_whenever_the_power_is_cut() {
         hall.channel = hall.service.channel().await;
         let alice = token(&hall, "C1", "alice");
         let asked = proposal(&detainee, &as_whom);
-        let proposed: Transfer = hall.ask_as("TransferService/ProposeTransfer", &alice, &asked).await.unwrap();
+        let proposed: Transfer = hall
+            .ask_as("TransferService/ProposeTransfer", &alice, &asked)
+            .await
+            .unwrap();
         // The power is cut while the center that is left decides, …
         let sent = approve(&hall, &proposed.approval, "C1", "bob");
         let _ = tokio::time::timeout(Duration::from_millis(cut), sent).await;
@@ -95,8 +109,8 @@ async fn a_move_is_whole_whenever_the_power_is_cut() {
         assert!(has_moved(&hall.process, (&hall.center, &c2), &detainee, &as_whom).await);
     }
     println!("cut before the commit {cut_before} times, after it {cut_after} times");
-    let sides = [&hall.center, &c2].map(|center| transfers(&hall.process).list(center, None, 50));
-    for side in futures::future::join_all(sides).await {
+    for center in [&hall.center, &c2] {
+        let side = transfers(&hall.process).list(center, None, 50).await;
         assert_eq!(side.unwrap().len(), CUTS_MS.len());
     }
     hall.verified().await;
@@ -109,7 +123,13 @@ async fn a_move_is_whole_when_the_database_goes_away() {
     world::endow(road.near(), &c1, "D1", "70.00").await;
     let proposal = road.propose((&c1, "D1"), (&c2, "X1")).await.unwrap();
     road.allow(&c1, &proposal.sent, "bob").await;
-    let open = road.desk(&c2).approvals().open_about(&c2, "detainees/X1").await.unwrap().unwrap();
+    let open = road
+        .desk(&c2)
+        .approvals()
+        .open_about(&c2, "detainees/X1")
+        .await
+        .unwrap()
+        .unwrap();
     let desk = road.desk(&c2);
     for pause in 0..12 {
         let cut = async {
@@ -117,7 +137,13 @@ async fn a_move_is_whole_when_the_database_goes_away() {
             road.economy.world.db.cut_connections().await;
         };
         let carol = person("carol");
-        let decided = desk.decide(&c2, open.no, &carol, custody_ledger::approval::Verdict::Approved, String::new());
+        let decided = desk.decide(
+            &c2,
+            open.no,
+            &carol,
+            custody_ledger::approval::Verdict::Approved,
+            String::new(),
+        );
         let (decided, ()) = tokio::join!(decided, cut);
         assert!(matches!(decided, Ok(_) | Err(LedgerError::Unavailable)), "{decided:?}");
         // Connections that were cut are noticed one by one.
@@ -127,7 +153,15 @@ async fn a_move_is_whole_when_the_database_goes_away() {
     let fresh = road.economy.world.another_process();
     let desk = super::desk(&fresh, &road.economy);
     let carol = person("carol");
-    let ended = desk.decide(&c2, open.no, &carol, custody_ledger::approval::Verdict::Approved, String::new()).await;
+    let ended = desk
+        .decide(
+            &c2,
+            open.no,
+            &carol,
+            custody_ledger::approval::Verdict::Approved,
+            String::new(),
+        )
+        .await;
     assert!(ended.unwrap().end.is_some());
     assert!(has_moved(&fresh, (&c1, &c2), "D1", "X1").await);
     super::verified(&fresh, &[&c1, &c2]).await;

@@ -1,14 +1,17 @@
 //! Money that comes when the detainee has moved: it follows them; and money that has moved and goes back to its payer.
 
+use std::sync::Arc;
+
 use custody_ledger::{
-    approval::End,
-    custody::DetaineeState,
+    approval::{Desk, End},
+    custody::{DetaineeState, Screening, Settings},
     ids::{RemittanceId, Seq},
     jobs::polling::{self, Open},
     proto::{TransactionKind, journal_record::Facts},
-    refund::Stage,
+    refund::{Review, ReviewRunner, Stage, ask_for_review},
     remittance::{LegState, Remittance, suspense::FORWARDED},
     transfer::NewBringBack,
+    unmatched::{Line, UnmatchedSums},
     work::{ItemFilter, WorkKind, WorkQueue},
 };
 use time::macros::date;
@@ -35,12 +38,24 @@ async fn ordered(road: &Road, detainee: &str, amount: &str) -> RemittanceId {
 /// Where a remittance stands, and the last word of it.
 async fn told(road: &Road, remittance: &RemittanceId) -> (Stage, [&'static str; 2]) {
     let found = remittance_of(road, remittance).await;
-    let journey = road.economy.house.refunds.journeys(road.c1(), &[found]).await.unwrap().remove(0);
+    let journey = road
+        .economy
+        .house
+        .refunds
+        .journeys(road.c1(), &[found])
+        .await
+        .unwrap()
+        .remove(0);
     (journey.stage, journey.steps.last().unwrap().words())
 }
 
 async fn remittance_of(road: &Road, remittance: &RemittanceId) -> Remittance {
-    road.economy.house.remittances.remittance(road.c1(), remittance).await.unwrap()
+    road.economy
+        .house
+        .remittances
+        .remittance(road.c1(), remittance)
+        .await
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,9 +84,12 @@ async fn money_that_is_paid_late_follows_however_far() {
     assert!(words[0].contains("in their account there"), "{words:?}");
     // The family sees it where they are now.
     let unspent = road.economy.house.refunds.unspent(&c2, &id("X1"), None).await.unwrap();
-    assert_eq!((unspent.remittances[0].payer.as_str(), unspent.total), ("P1", cny("50")));
-    // Told once more, or looked at once more, it is not there twice.
-    road.economy.pay_late(&first).await;
+    assert_eq!(
+        (unspent.remittances[0].payer.as_str(), unspent.total),
+        ("P1", cny("50"))
+    );
+    // Looked at once more, it is not there twice.
+    road.economy.look_again(&first).await;
     follow(&road).await;
     assert_eq!(road.balances(&c2, "X1").await[0], "50.00");
     road.verified().await;
@@ -98,8 +116,16 @@ async fn what_cannot_follow_waits_with_an_item_and_then_goes_back() {
     road.transfer((&c1, "D1"), (&c2, "X1")).await;
     // They have left from there with nothing.
     let refunds = road.economy.house.refunds.clone();
-    let gone = refunds.request_release(&c2, request("test/Release", b"X1"), person("alice"), id("X1"), "none".into());
-    others::allowed(road.near(), &road.desk(&c2), &c2, gone.await).await.unwrap();
+    let gone = refunds.request_release(
+        &c2,
+        request("test/Release", b"X1"),
+        person("alice"),
+        id("X1"),
+        "none".into(),
+    );
+    others::allowed(road.near(), &road.desk(&c2), &c2, gone.await)
+        .await
+        .unwrap();
     assert_eq!(road.state(&c2, "X1").await, DetaineeState::Released);
     road.economy.pay_late(&late).await;
     follow(&road).await;
@@ -118,7 +144,10 @@ async fn what_cannot_follow_waits_with_an_item_and_then_goes_back() {
     // After seven days in suspense it goes back to who paid, and nothing of it is left to do.
     road.economy.move_to(date!(2031 - 05 - 14));
     road.far = road.economy.world.another_process();
-    let aged = Open::Aged(road.economy.house.remittances.clone(), road.economy.house.refunds.clone());
+    let aged = Open::Aged(
+        road.economy.house.remittances.clone(),
+        road.economy.house.refunds.clone(),
+    );
     assert_eq!(polling::look(&aged, &road.near().custody).await, 1);
     follow(&road).await;
     let queue = WorkQueue::new(road.near().lanes.clone());
@@ -137,11 +166,17 @@ async fn moved_money_goes_back_to_its_payer_the_way_it_came() {
     let (c1, c2) = (road.c1().clone(), road.c2.clone());
     let paid = ordered(&road, "D1", "300.00").await;
     road.economy.pay(&paid).await;
-    world::buy(road.near(), &c1, Uuid::new_v4(), "D1", &[("SOAP", 5)]).await.unwrap();
+    world::buy(road.near(), &c1, Uuid::new_v4(), "D1", &[("SOAP", 5)])
+        .await
+        .unwrap();
     road.transfer((&c1, "D1"), (&c2, "X1")).await;
 
     // Where it was paid they say where it is.
-    let moved = road.economy.refund(Uuid::new_v4(), paid.as_str(), "10.00").await.unwrap_err();
+    let moved = road
+        .economy
+        .refund(Uuid::new_v4(), paid.as_str(), "10.00")
+        .await
+        .unwrap_err();
     assert_eq!(reason(&moved), "MONEY_MOVED");
     let bring = |name: String, amount: &'static str| {
         let (road, c1, c2) = (&road, c1.clone(), &c2);
@@ -154,12 +189,17 @@ async fn moved_money_goes_back_to_its_payer_the_way_it_came() {
             };
             let body = format!("{name} {amount}");
             let request = request("test/BringBack", body.as_bytes());
-            let asked = transfers(&road.far).bring_back(c2, request, person("alice"), (c1, new)).await;
+            let asked = transfers(&road.far)
+                .bring_back(c2, request, person("alice"), (c1, new))
+                .await;
             others::allowed(&road.far, &road.desk(c2), c2, asked).await
         }
     };
     let name = format!("centers/C1/remittances/{paid}");
-    assert_eq!(reason(&bring(name.clone(), "280.01").await.unwrap_err()), "REFUND_EXCEEDS_UNSPENT");
+    assert_eq!(
+        reason(&bring(name.clone(), "280.01").await.unwrap_err()),
+        "REFUND_EXCEEDS_UNSPENT"
+    );
     let other = bring("centers/C1/remittances/R0".into(), "1.00").await.unwrap_err();
     assert_eq!(reason(&other), "NOT_BROUGHT_HERE");
     let back = bring(name.clone(), "200.00").await.unwrap();
@@ -171,7 +211,11 @@ async fn moved_money_goes_back_to_its_payer_the_way_it_came() {
     // From suspense there it goes back by itself.
     let (remittances, refunds) = (&road.economy.house.remittances, &road.economy.house.refunds);
     assert_eq!(refunds.return_due(remittances, &c1, 10).await.unwrap(), 1);
-    let sent = refunds.list(&c1, None, Some(&paid), None, None, 10).await.unwrap().remove(0);
+    let sent = refunds
+        .list(&c1, None, Some(&paid), None, None, 10)
+        .await
+        .unwrap()
+        .remove(0);
     let seq = Seq(sent.requested.seq);
     // The gateway cannot: it is in suspense, for people, and refunded by two of them.
     road.economy.end_refund(seq, true).await;
@@ -182,13 +226,18 @@ async fn moved_money_goes_back_to_its_payer_the_way_it_came() {
         suspense: Some(suspended.seq),
         ..custody_ledger::refund::NewRefund::of(paid.clone(), cny("200"), "once more")
     };
-    let asked = refunds.request_refund(&c1, request("test/Refund", b"again"), person("alice"), new).await;
+    let asked = refunds
+        .request_refund(&c1, request("test/Refund", b"again"), person("alice"), new)
+        .await;
     let again = others::allowed(road.near(), &road.desk(&c1), &c1, asked).await.unwrap();
     road.economy.end_refund(again.seq(), false).await;
     let (stage, _) = told(&road, &paid).await;
     assert_eq!(stage, Stage::PartRefunded);
     // What is left of it is still known, and no more.
-    assert_eq!(reason(&bring(name.clone(), "80.01").await.unwrap_err()), "REFUND_EXCEEDS_UNSPENT");
+    assert_eq!(
+        reason(&bring(name.clone(), "80.01").await.unwrap_err()),
+        "REFUND_EXCEEDS_UNSPENT"
+    );
     bring(name.clone(), "80.00").await.unwrap();
     assert_eq!(road.balances(&c2, "X1").await[0], "0.00");
     assert_eq!(road.clearing(&c1).await, cny("0").value());
@@ -210,14 +259,97 @@ async fn money_of_an_earlier_stay_in_the_same_center_goes_back_from_there() {
         reason: "the family needs it".into(),
     };
     let request = request("test/BringBack", b"home");
-    let asked = transfers(road.near()).bring_back(&c1, request, person("alice"), (c1.clone(), new)).await;
+    let asked = transfers(road.near())
+        .bring_back(&c1, request, person("alice"), (c1.clone(), new))
+        .await;
     let done = others::allowed(road.near(), &road.desk(&c1), &c1, asked).await.unwrap();
-    let Some(Facts::BroughtBack(facts)) = &done.record.facts else { panic!("{done:?}") };
+    let Some(Facts::BroughtBack(facts)) = &done.record.facts else {
+        panic!("{done:?}")
+    };
     assert_eq!(facts.other.as_ref().unwrap().seq, 0);
     assert_eq!(road.balances(&c1, "D1-2").await[0], "40.00");
     road.verified().await;
     let (remittances, refunds) = (&road.economy.house.remittances, &road.economy.house.refunds);
     assert_eq!(refunds.return_due(remittances, &c1, 10).await.unwrap(), 1);
+    road.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_line_that_names_the_old_number_follows_when_two_people_say_so() {
+    let road = Road::on(date!(2031 - 05 - 06)).await;
+    let (c1, c2) = (road.c1().clone(), road.c2.clone());
+    road.transfer((&c1, "D1"), (&c2, "X1")).await;
+    let unmatched = UnmatchedSums::new(road.near().lanes.clone(), road.near().custody.clone());
+    let line = Line {
+        bank_reference: "B-1".into(),
+        amount: cny("45"),
+        value_date: date!(2031 - 05 - 06),
+        payer_name: "Mother".into(),
+        payer_account: "6222".into(),
+        custody_number: "D1".into(),
+        detainee_name: "D1".into(),
+        birth_date: None,
+        remark: String::new(),
+    };
+    let (sum, _) = unmatched.record(&c1, request("test/Line", b"B-1"), line).await.unwrap();
+    let asked = unmatched.propose_credit(
+        &c1,
+        request("test/Match", b"B-1"),
+        person("alice"),
+        sum.seq,
+        id("D1"),
+        "is D1".into(),
+    );
+    let (approval, _) = asked.await.unwrap();
+    let ended = others::decided(&road.desk(&c1), &c1, &approval).await;
+    assert!(matches!(ended.end, Some((End::Executed(Some(_)), _))), "{ended:?}");
+    assert_eq!(road.balances(&c2, "X1").await[0], "45.00");
+    assert_eq!(road.clearing(&c2).await, cny("45").value());
+    assert!(unmatched.get(&c1, sum.seq).await.unwrap().end.is_some());
+    road.verified().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_released_from_review_follows() {
+    let road = Road::on(date!(2031 - 05 - 06)).await;
+    let (c1, c2) = (road.c1().clone(), road.c2.clone());
+    let strict = |settings: Settings| {
+        Ok(Settings {
+            screening: Screening {
+                payment_max: 1,
+                ..settings.screening
+            },
+            ..settings
+        })
+    };
+    road.near().custody.change_settings(&c1.id, strict).await.unwrap();
+    for (amount, state) in [("10.00", LegState::Credited), ("20.00", LegState::Held)] {
+        let order = ordered(&road, "D1", amount).await;
+        assert_eq!(road.economy.pay(&order).await.state(), state);
+        if state == LegState::Credited {
+            continue;
+        }
+        road.transfer((&c1, "D1"), (&c2, "X1")).await;
+        let (house, lanes) = (&road.economy.house, &road.near().lanes);
+        let runner = ReviewRunner::new(Review::Release, house.remittances.clone(), house.refunds.clone());
+        let desk = Desk::new(lanes.clone(), [transfers(road.near()).following(Arc::new(runner))]);
+        let asked = (request("test/Review", b"release"), person("alice"));
+        let asked = ask_for_review(
+            desk.approvals(),
+            &c1,
+            asked,
+            Review::Release,
+            order.clone(),
+            "is the aunt".into(),
+        );
+        let (approval, _) = asked.await.unwrap();
+        let ended = others::decided(&desk, &c1, &approval).await;
+        assert!(matches!(ended.end, Some((End::Executed(Some(_)), _))), "{ended:?}");
+        let found = remittance_of(&road, &order).await;
+        assert!(found.leg(LegState::Released).is_some());
+        assert_eq!(found.leg(LegState::Credited).unwrap().detail, FORWARDED);
+    }
+    assert_eq!(road.balances(&c2, "X1").await[0], "30.00");
     road.verified().await;
 }
 
@@ -228,9 +360,17 @@ async fn an_approval_that_could_not_run_any_more_says_so() {
     let proposal = road.propose((&c1, "D1"), (&c2, "X1")).await.unwrap();
     road.allow(&c1, &proposal.sent, "bob").await;
     road.economy.release(Uuid::new_v4(), "D1").await.unwrap();
-    let open = road.desk(&c2).approvals().open_about(&c2, "detainees/X1").await.unwrap().unwrap();
+    let open = road
+        .desk(&c2)
+        .approvals()
+        .open_about(&c2, "detainees/X1")
+        .await
+        .unwrap()
+        .unwrap();
     let ended = road.allow(&c2, &open, "carol").await;
-    let Some((End::Failed(refusal), _)) = ended.end else { panic!("{ended:?}") };
+    let Some((End::Failed(refusal), _)) = ended.end else {
+        panic!("{ended:?}")
+    };
     assert_eq!(refusal.reason().as_str_name(), "REASON_DETAINEE_NOT_ACTIVE");
     assert!(road.near().custody.detainee(&c2, &id("X1")).await.is_err());
     road.verified().await;

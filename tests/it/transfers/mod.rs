@@ -57,7 +57,11 @@ impl Road {
 
     /// The process that a center's callers use.
     pub fn process(&self, center: &Center) -> &Process {
-        if center.no == self.c2.no { &self.far } else { self.near() }
+        if center.no == self.c2.no {
+            &self.far
+        } else {
+            self.near()
+        }
     }
 
     pub fn desk(&self, center: &Center) -> Desk {
@@ -75,8 +79,8 @@ impl Road {
 
     /// Allows an approval as one person.
     pub async fn allow(&self, center: &Center, approval: &Approval, who: &str) -> Approval {
-        let person = person(who);
-        let decided = self.desk(center).decide(center, approval.no, &person, Verdict::Approved, "seen".into());
+        let (desk, person) = (self.desk(center), person(who));
+        let decided = desk.decide(center, approval.no, &person, Verdict::Approved, "seen".into());
         decided.await.unwrap()
     }
 
@@ -87,17 +91,17 @@ impl Road {
     }
 
     /// The same, which may be refused at any step.
-    pub async fn try_transfer(
-        &self,
-        from: (&Center, &str),
-        to: (&Center, &str),
-    ) -> Result<TransferRow, LedgerError> {
+    pub async fn try_transfer(&self, from: (&Center, &str), to: (&Center, &str)) -> Result<TransferRow, LedgerError> {
         let proposal = self.propose(from, to).await?;
         let sent = self.allow(from.0, &proposal.sent, "bob").await;
         if let Some((End::Failed(refusal), _)) = sent.end {
             return Err(refusal.into());
         }
-        let open = self.desk(to.0).approvals().open_about(to.0, &format!("detainees/{}", to.1)).await?;
+        let open = self
+            .desk(to.0)
+            .approvals()
+            .open_about(to.0, &format!("detainees/{}", to.1))
+            .await?;
         let received = self.allow(to.0, &open.unwrap(), "carol").await;
         match received.end {
             Some((End::Executed(Some(seq)), _)) => transfers(self.process(to.0)).transfer(to.0, seq).await,
@@ -127,7 +131,9 @@ impl Road {
     }
 
     pub async fn record(&self, center: &Center, seq: Seq) -> JournalRecord {
-        let found = transaction::get(&*self.near().database.read, center.no, seq).await.unwrap();
+        let found = transaction::get(&*self.near().database.read, center.no, seq)
+            .await
+            .unwrap();
         found.unwrap().record
     }
 
@@ -142,8 +148,12 @@ impl Road {
         };
         let asking = (person("alice"), "ordered".to_owned());
         let body = format!("{detainee} {amount} {order}");
-        let asked = transfers(process).withhold(center, request("test/Withhold", body.as_bytes()), asking, new).await;
-        others::allowed(process, &self.desk(center), center, asked).await.unwrap()
+        let asked = transfers(process)
+            .withhold(center, request("test/Withhold", body.as_bytes()), asking, new)
+            .await;
+        others::allowed(process, &self.desk(center), center, asked)
+            .await
+            .unwrap()
     }
 
     /// A detainee owes; an advance is allowed by another.
@@ -159,7 +169,9 @@ impl Road {
         let distributions = &self.economy.house.distributions;
         let request = request("test/Debt", format!("{detainee} {amount}").as_bytes());
         let answered = distributions.create_debt(center, request, person("alice"), new).await;
-        others::allowed(process, &self.desk(center), center, answered).await.unwrap();
+        others::allowed(process, &self.desk(center), center, answered)
+            .await
+            .unwrap();
     }
 }
 

@@ -82,7 +82,10 @@ pub async fn open(hall: &Hall, center: &str) -> Vec<Approval> {
         ..ListApprovalsRequest::default()
     };
     let token = token(hall, center, "alice");
-    let open: ListApprovalsResponse = hall.ask_as("ApprovalService/ListApprovals", &token, &list).await.unwrap();
+    let open: ListApprovalsResponse = hall
+        .ask_as("ApprovalService/ListApprovals", &token, &list)
+        .await
+        .unwrap();
     open.approvals
 }
 
@@ -91,56 +94,103 @@ async fn a_transfer_is_seen_by_both_centers() {
     let hall = Hall::open().await;
     world::new_center(&hall.process, "C2").await;
     let remitted = hall.remit("D1", "200.00").await;
-    let held: Withholding = hall.ask_allowed("TransferService/WithholdSum", &sum("D1", "120.00")).await.unwrap();
+    let held: Withholding = hall
+        .ask_allowed("TransferService/WithholdSum", &sum("D1", "120.00"))
+        .await
+        .unwrap();
     assert_eq!(held.state(), withholding::State::Withheld);
     assert!(held.until_time.as_ref().is_some_and(|at| at.nanos == 123_456_000));
 
     let asked = proposal("D1", "X1");
     let alice = token(&hall, "C1", "alice");
-    let proposed: Transfer = hall.ask_as("TransferService/ProposeTransfer", &alice, &asked).await.unwrap();
+    let proposed: Transfer = hall
+        .ask_as("TransferService/ProposeTransfer", &alice, &asked)
+        .await
+        .unwrap();
     assert_eq!(proposed.state(), transfer::State::Proposed);
     // Whoever belongs to the receiving center decides there, and not here.
     let strangers = approve(&hall, &proposed.approval, "C2", "carol").await.unwrap_err();
     assert_eq!(strangers.code(), Code::PermissionDenied);
     approve(&hall, &proposed.approval, "C1", "bob").await.unwrap();
-    let offered: Transfer = hall.ask_as("TransferService/ProposeTransfer", &alice, &asked).await.unwrap();
+    let offered: Transfer = hall
+        .ask_as("TransferService/ProposeTransfer", &alice, &asked)
+        .await
+        .unwrap();
     assert_eq!(offered.state(), transfer::State::Offered);
     assert_eq!(open(&hall, "C2").await[0].name, offered.receiving_approval);
-    assert_eq!(hall.balances("D1").await, ["160.00", "0.00", "0.00", "120.00"]);
-    let done = approve(&hall, &offered.receiving_approval, "C2", "carol").await.unwrap();
+    assert_eq!(hall.balances("D1").await, ["170.00", "0.00", "0.00", "120.00"]);
+    let done = approve(&hall, &offered.receiving_approval, "C2", "carol")
+        .await
+        .unwrap();
     assert_eq!(done.state(), approval::State::Executed);
 
-    let moved: Transfer = hall.ask_as("TransferService/ProposeTransfer", &alice, &asked).await.unwrap();
-    assert_eq!((moved.state(), moved.amount), (transfer::State::Done, money("280.00")));
+    let moved: Transfer = hall
+        .ask_as("TransferService/ProposeTransfer", &alice, &asked)
+        .await
+        .unwrap();
+    assert_eq!((moved.state(), moved.amount), (transfer::State::Done, money("290.00")));
     let there = token(&hall, "C2", "carol");
     let get = |name: &str| GetTransferRequest { name: name.into() };
-    let own: Transfer = hall.ask_as("TransferService/GetTransfer", &alice, &get(&moved.name)).await.unwrap();
+    let own: Transfer = hall
+        .ask_as("TransferService/GetTransfer", &alice, &get(&moved.name))
+        .await
+        .unwrap();
     assert_eq!((&own.from, &own.to), (&moved.from, &moved.to));
     let list = ListTransfersRequest {
         parent: "centers/C2".into(),
         ..ListTransfersRequest::default()
     };
-    let listed: ListTransfersResponse = hall.ask_as("TransferService/ListTransfers", &there, &list).await.unwrap();
-    let [received] = &listed.transfers[..] else { panic!("{listed:?}") };
-    assert_eq!((&received.out_transaction, &received.in_transaction), (&own.out_transaction, &own.in_transaction));
+    let listed: ListTransfersResponse = hall
+        .ask_as("TransferService/ListTransfers", &there, &list)
+        .await
+        .unwrap();
+    let [received] = &listed.transfers[..] else {
+        panic!("{listed:?}")
+    };
+    assert_eq!(
+        (&received.out_transaction, &received.in_transaction),
+        (&own.out_transaction, &own.in_transaction)
+    );
     assert_eq!(received.receiving_approval, offered.receiving_approval);
 
     let find = |name: &str| GetDetaineeRequest { name: name.into() };
-    let before: Detainee = hall.ask_as("CustodyService/GetDetainee", &alice, &find(&moved.from)).await.unwrap();
-    assert_eq!((before.state(), before.went_to), (detainee::State::Transferred, moved.to.clone()));
-    let after: Detainee = hall.ask_as("CustodyService/GetDetainee", &there, &find(&moved.to)).await.unwrap();
-    assert_eq!((after.state(), after.came_from), (detainee::State::Active, moved.from.clone()));
+    let before: Detainee = hall
+        .ask_as("CustodyService/GetDetainee", &alice, &find(&moved.from))
+        .await
+        .unwrap();
+    assert_eq!(
+        (before.state(), before.went_to),
+        (detainee::State::Transferred, moved.to.clone())
+    );
+    let after: Detainee = hall
+        .ask_as("CustodyService/GetDetainee", &there, &find(&moved.to))
+        .await
+        .unwrap();
+    assert_eq!(
+        (after.state(), after.came_from),
+        (detainee::State::Active, moved.from.clone())
+    );
 
     let list = ListWithholdingsRequest {
         parent: "centers/C2".into(),
         detainee: moved.to.clone(),
         ..ListWithholdingsRequest::default()
     };
-    let listed: ListWithholdingsResponse =
-        hall.ask_as("TransferService/ListWithholdings", &there, &list).await.unwrap();
-    let get = GetWithholdingRequest { name: listed.withholdings[0].name.clone() };
-    let held: Withholding = hall.ask_as("TransferService/GetWithholding", &there, &get).await.unwrap();
-    assert_eq!((held.state(), held.until_time), (withholding::State::Withheld, in_until(&listed)));
+    let listed: ListWithholdingsResponse = hall
+        .ask_as("TransferService/ListWithholdings", &there, &list)
+        .await
+        .unwrap();
+    let get = GetWithholdingRequest {
+        name: listed.withholdings[0].name.clone(),
+    };
+    let held: Withholding = hall
+        .ask_as("TransferService/GetWithholding", &there, &get)
+        .await
+        .unwrap();
+    assert_eq!(
+        (held.state(), held.until_time),
+        (withholding::State::Withheld, in_until(&listed))
+    );
 
     // The family wants some of it back.
     let back = BringBackRequest {
@@ -162,11 +212,20 @@ async fn a_transfer_is_seen_by_both_centers() {
         reason: String::new(),
         request_id: new_id(),
     };
-    let asked: Withholding = hall.ask_as("TransferService/EndWithholding", &there, &end).await.unwrap();
+    let asked: Withholding = hall
+        .ask_as("TransferService/EndWithholding", &there, &end)
+        .await
+        .unwrap();
     assert_eq!(asked.state(), withholding::State::Withheld);
     approve(&hall, &asked.approval, "C2", "dan").await.unwrap();
-    let ended: Withholding = hall.ask_as("TransferService/EndWithholding", &there, &end).await.unwrap();
-    assert_eq!((ended.state(), ended.paid), (withholding::State::Ended, money("120.00")));
+    let ended: Withholding = hall
+        .ask_as("TransferService/EndWithholding", &there, &end)
+        .await
+        .unwrap();
+    assert_eq!(
+        (ended.state(), ended.paid),
+        (withholding::State::Ended, money("120.00"))
+    );
     hall.verified().await;
 }
 
@@ -224,7 +283,12 @@ async fn what_is_malformed_is_refused_and_changes_nothing() {
             ("until_time", &|told| told.until_time = None),
             ("until_time", &|told| told.until_time = in_days(-1)),
             ("until_time", &|told| told.until_time = in_days(400)),
-            ("until_time", &|told| told.until_time = Some(Timestamp { seconds: i64::MAX, nanos: 0 })),
+            ("until_time", &|told| {
+                told.until_time = Some(Timestamp {
+                    seconds: i64::MAX,
+                    nanos: 0,
+                })
+            }),
             ("request_id", &|told| told.request_id.clear()),
         ],
     )
@@ -276,23 +340,59 @@ async fn what_is_malformed_is_refused_and_changes_nothing() {
             assert!(told.is(code, reason), "{method}: {told:?}");
         }
     };
-    missing("TransferService/EndWithholding", end().encode_to_vec(), Code::NotFound, "NOT_FOUND").await;
-    missing("TransferService/BringBack", back().encode_to_vec(), Code::FailedPrecondition, "NOT_BROUGHT_HERE").await;
-    let get = GetTransferRequest { name: "centers/C1/transfers/9".into() };
-    missing("TransferService/GetTransfer", get.encode_to_vec(), Code::NotFound, "NOT_FOUND").await;
+    missing(
+        "TransferService/EndWithholding",
+        end().encode_to_vec(),
+        Code::NotFound,
+        "NOT_FOUND",
+    )
+    .await;
+    missing(
+        "TransferService/BringBack",
+        back().encode_to_vec(),
+        Code::FailedPrecondition,
+        "NOT_BROUGHT_HERE",
+    )
+    .await;
+    let get = GetTransferRequest {
+        name: "centers/C1/transfers/9".into(),
+    };
+    missing(
+        "TransferService/GetTransfer",
+        get.encode_to_vec(),
+        Code::NotFound,
+        "NOT_FOUND",
+    )
+    .await;
     let much = sum("D1", "1000.00").encode_to_vec();
-    missing("TransferService/WithholdSum", much, Code::FailedPrecondition, "INSUFFICIENT_FUNDS").await;
+    missing(
+        "TransferService/WithholdSum",
+        much,
+        Code::FailedPrecondition,
+        "INSUFFICIENT_FUNDS",
+    )
+    .await;
     let nowhere = ProposeTransferRequest {
         to_center: "centers/C9".into(),
         ..proposal("D1", "X1")
     };
-    missing("TransferService/ProposeTransfer", nowhere.encode_to_vec(), Code::NotFound, "NOT_FOUND").await;
+    missing(
+        "TransferService/ProposeTransfer",
+        nowhere.encode_to_vec(),
+        Code::NotFound,
+        "NOT_FOUND",
+    )
+    .await;
     // Of another center, and of a role that may not.
     let carol = token(&hall, "C2", "carol");
     let message = proposal("D1", "X1").encode_to_vec();
-    let strangers = hall.refused_as("a stranger", "TransferService/ProposeTransfer", &carol, message.clone()).await;
+    let strangers = hall
+        .refused_as("a stranger", "TransferService/ProposeTransfer", &carol, message.clone())
+        .await;
     assert_eq!(strangers.code, Code::PermissionDenied);
     let terminal = hall.token(Role::Terminal);
-    let role = hall.refused_as("a terminal", "TransferService/ProposeTransfer", &terminal, message).await;
+    let role = hall
+        .refused_as("a terminal", "TransferService/ProposeTransfer", &terminal, message)
+        .await;
     assert_eq!(role.code, Code::PermissionDenied);
 }
