@@ -11,7 +11,9 @@ alter table detainee drop constraint detainee_state;
 alter table detainee
     add column went_to   text collate "C",
     add column came_from text collate "C",
-    add constraint detainee_state check (state ~ '^[a-z]+$'),
+    add constraint detainee_state check (
+        state in ('active', 'releasing', 'released', 'deceased', 'escaped', 'merged', 'transferred')
+    ),
     add constraint detainee_transferred check ((state = 'transferred') = (went_to is not null));
 grant update (state, went_to) on detainee to custody_service;
 

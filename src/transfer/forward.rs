@@ -201,10 +201,10 @@ impl Going<'_> {
             state.want_account(from_account);
             want_split(state, id);
         };
-        let mut state = tx.state(to.no, want).await?;
+        let mut state = tx.known_of(to.no, want).await?;
         let standing = state.room::<DetaineeRoom>()?.get_active(id)?;
         let made = split(&state, id, &standing, from_account, self.amount, there.effective_date)?;
-        collect(&mut state, tx.rows(to.no)?, id, &made.parts)?;
+        collect(&mut state, tx.rows_of(to.no)?, id, &made.parts)?;
         let out = if is_here { Seq::ZERO } else { moment.seq };
         let arrived = self.arrived(&center, &made, out)?;
         let in_draft = Draft::new(TransactionKind::ForwardedIn, made.postings, Facts::Forwarded(arrived));
@@ -275,7 +275,7 @@ impl ForwardSum {
             approval: self.approval.approval,
             actor: &self.request.actor,
         };
-        unmatched::credited_in_rows(tx.rows(center.no)?, &credited);
+        unmatched::credited_in_rows(tx.rows_of(center.no)?, &credited);
         let going = Going {
             request: &self.request,
             to: &self.to,

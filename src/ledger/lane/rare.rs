@@ -69,14 +69,8 @@ impl Side {
     /// Loads what is wanted of this center, as it stands in the transaction.
     async fn state(&self, conn: &mut PgConnection, want: impl Fn(&mut State)) -> Result<State, Declined> {
         let mut state = State::new(self.center.clone(), self.head);
-        for _ in 0..LOAD_ROUNDS_MAX {
-            want(&mut state);
-            if !state.is_wanting() {
-                return Ok(state);
-            }
-            state.load(conn).await?;
-        }
-        Err(Declined::Broken("a command keeps asking for more state".into()))
+        load(&mut state, conn, want).await?;
+        Ok(state)
     }
 
     /// Numbers what this journal gets, and makes it a batch; the record of the first transaction, if there is one.
@@ -109,11 +103,29 @@ impl Side {
     }
 }
 
+/// Loads what is wanted, round by round: one answer may lead to the next question.
+async fn load(state: &mut State, conn: &mut PgConnection, want: impl Fn(&mut State)) -> Result<(), Declined> {
+    for _ in 0..LOAD_ROUNDS_MAX {
+        want(state);
+        if !state.is_wanting() {
+            return Ok(());
+        }
+        state.load(conn).await?;
+    }
+    want(state);
+    if state.is_wanting() {
+        return Err(Declined::Broken("a rare command never has what it wants".into()));
+    }
+    Ok(())
+}
+
 /// A transaction in which one rare command reads, decides and writes. The journal stands still meanwhile.
 pub struct JournalTx {
     tx: Transaction<'static, Postgres>,
     own: Side,
     other: Option<Side>,
+    /// What [`JournalTx::load`] has loaded of the command's own center.
+    state: State,
 }
 
 impl JournalTx {
@@ -150,6 +162,27 @@ impl JournalTx {
         self.own.rules_moved = true;
     }
 
+    /// What a lane would know after a command asked for it: so that a rare command decides by the same rooms as those of the hot
+    /// path. It is as of this transaction, and goes with it.
+    pub async fn known(&mut self, want: impl Fn(&mut State)) -> Result<State, Declined> {
+        self.own.state(&mut self.tx, want).await
+    }
+
+    /// Rows that domains add to the statement that writes the transaction. Of a refusal nothing is written.
+    pub fn rows(&mut self) -> &mut Rows {
+        &mut self.own.rows
+    }
+
+    /// Loads what `want` asks of the rooms that hot commands decide from; it is called again after each round, as theirs is.
+    pub async fn load(&mut self, want: impl Fn(&mut State)) -> Result<(), Declined> {
+        load(&mut self.state, &mut self.tx, want).await
+    }
+
+    /// What is loaded of the rooms, and the rows that are written with the transaction: what a hot command's `apply` is given.
+    pub fn state_and_rows(&mut self) -> (&mut State, &mut Rows) {
+        (&mut self.state, &mut self.own.rows)
+    }
+
     /// Writes a further transaction to a center's journal, behind the command's own and those that were added before; the moment
     /// it gets. `center` is the command's own or its other.
     ///
@@ -177,7 +210,7 @@ impl JournalTx {
     ///
     /// # Errors
     /// As [`JournalTx::add`].
-    pub fn rows(&mut self, center: CenterNo) -> Result<&mut Rows, Declined> {
+    pub fn rows_of(&mut self, center: CenterNo) -> Result<&mut Rows, Declined> {
         Ok(&mut self.side(center)?.rows)
     }
 
@@ -185,7 +218,7 @@ impl JournalTx {
     ///
     /// # Errors
     /// As [`JournalTx::add`]; that it cannot be loaded.
-    pub async fn state(&mut self, center: CenterNo, want: impl Fn(&mut State)) -> Result<State, Declined> {
+    pub async fn known_of(&mut self, center: CenterNo, want: impl Fn(&mut State)) -> Result<State, Declined> {
         let side = match &self.other {
             Some(other) if other.center.no == center => other,
             _ if self.own.center.no == center => &self.own,
@@ -246,9 +279,12 @@ pub(super) async fn run(
         .map(|(other, head)| Side::new(other.clone(), head, clock));
     // A savepoint, so that a refusal can roll back what the command wrote and still be stored.
     sqlx::query!("savepoint command").execute(&mut *tx).await?;
-    let mut journal = JournalTx { tx, own, other };
+    let state = State::new(center.clone(), old);
+    let mut journal = JournalTx { tx, own, other, state };
     let decided = command.run(&mut journal).await;
-    let JournalTx { mut tx, own, other } = journal;
+    let JournalTx {
+        mut tx, own, other, ..
+    } = journal;
 
     let (answer, batches) = match decided {
         Ok(draft) => {
