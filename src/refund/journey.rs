@@ -106,10 +106,8 @@ fn journey(remittance: &Remittance, back: &[Back]) -> Result<Journey, MoneyError
     let zero = Amount::zero(remittance.amount.currency());
     let (mut gone, mut going, mut refunded) = (zero, zero, zero);
     for each in back {
-        let payment = remittance
-            .suspended
-            .iter()
-            .find(|payment| payment.seq == each.source && each.from_suspense);
+        let mut suspended = remittance.suspended.iter();
+        let payment = suspended.find(|payment| payment.seq == each.source && each.from_suspense);
         // What had moved with the detainee was credited.
         let from_suspense = each.from_suspense && !payment.is_some_and(SuspendedPayment::is_brought_back);
         let is_duplicate = payment.is_some_and(|payment| payment.is_duplicate());

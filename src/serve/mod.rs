@@ -7,7 +7,7 @@ use std::{io::Write as _, sync::Arc};
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -87,12 +87,9 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     // Who runs what was allowed, kind by kind.
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
     let transfers = Transfers::new(lanes.clone(), custody.clone(), payers.clone());
-    let review = |review| Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>;
-    // What is for somebody who has moved follows them.
-    let reviews = [transfers.following(review(Review::Release)), review(Review::Reject)];
     let distributions = Distributions::new(lanes.clone(), custody.clone());
-    let unmatched_runners = unmatched.runners().map(|runner| transfers.following(runner));
-    let runners = unmatched_runners.into_iter().chain(reviews).chain(refunds.runners());
+    let following = following(&transfers, &unmatched, &remittances, &refunds);
+    let runners = following.into_iter().chain(refunds.runners());
     let runners = runners.chain(distributions.runners()).chain(commissary.runners());
     let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
     let payments = Payments::new(lanes.clone(), settlements.clone(), banks::open(config)?);
@@ -123,32 +120,52 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     })
     .await?;
 
-    let polling = tokio::spawn(jobs::polling::run(
-        remittances.clone(),
-        refunds,
-        custody.clone(),
-        watched.clone(),
-        stop.clone(),
-    ));
-    let following = tokio::spawn(jobs::polling::follow(
-        remittances,
-        transfers,
-        custody.clone(),
-        watched.clone(),
-        stop.clone(),
-    ));
+    let polling = start_polling((remittances, refunds, transfers), &custody, &watched, &stop);
     let deciding = tokio::spawn(jobs::approvals::run(desk, custody, watched, stop.clone()));
     let keeping = tokio::spawn(jobs::keys::run(channels, stop.clone()));
     announce(&format!("custody ready on {address}"))?;
     let served = server::serve(listener, router, stop.clone()).await;
     stop.cancel();
-    polling.await?;
-    following.await?;
+    for job in polling {
+        job.await?;
+    }
     deciding.await?;
     keeping.await?;
     lanes.close().await;
     database.close().await;
     Ok(served?)
+}
+
+/// Runners of what is for somebody, which follows who has moved.
+fn following(
+    transfers: &Transfers,
+    unmatched: &UnmatchedSums,
+    remittances: &Remittances,
+    refunds: &Refunds,
+) -> Vec<Arc<dyn Runner>> {
+    let review = |review| Arc::new(ReviewRunner::new(review, remittances.clone(), refunds.clone())) as Arc<dyn Runner>;
+    let of_reviews = [review(Review::Release), review(Review::Reject)];
+    let all = unmatched.runners().into_iter().chain(of_reviews);
+    all.map(|runner| transfers.following(runner)).collect()
+}
+
+/// Starts what asks gateways, and what sends late money after people.
+fn start_polling(
+    (remittances, refunds, transfers): (Remittances, Refunds, Transfers),
+    custody: &Custody,
+    watched: &Watched,
+    stop: &CancellationToken,
+) -> [JoinHandle<()>; 2] {
+    let (custody, watched, stop) = (custody.clone(), watched.clone(), stop.clone());
+    let follow = jobs::polling::follow(
+        remittances.clone(),
+        transfers,
+        custody.clone(),
+        watched.clone(),
+        stop.clone(),
+    );
+    let poll = jobs::polling::run(remittances, refunds, custody, watched, stop);
+    [tokio::spawn(poll), tokio::spawn(follow)]
 }
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {

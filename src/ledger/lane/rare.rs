@@ -282,9 +282,7 @@ pub(super) async fn run(
     let state = State::new(center.clone(), old);
     let mut journal = JournalTx { tx, own, other, state };
     let decided = command.run(&mut journal).await;
-    let JournalTx {
-        mut tx, own, other, ..
-    } = journal;
+    let JournalTx { mut tx, own, other, .. } = journal;
 
     let (answer, batches) = match decided {
         Ok(draft) => {
