@@ -13,7 +13,8 @@
 //! - [`distribution`] how credits are split; [`payer`] who pays, and for whom; [`remittance`] the money they send
 //! - [`unmatched`] money without an order, matched to its owner or returned
 //! - [`settlement`] what vendors are owed, closed and allowed; [`payment`] the files that pay it by the bank;
-//!   [`refund`] money back to payers, and out with released people; [`reconciliation`] the gateway's bill against the ledger
+//!   [`refund`] money back to payers, and out with released people; [`transfer`] people who move, with all they have;
+//!   [`reconciliation`] the gateway's bill against the ledger
 //! - [`ending`] death and escape, payouts in parts, unclaimed money, the statement of a whole stay
 //! - [`jobs`] what runs by the clock; [`verification`] everything stored beside the journals, against them
 //! - [`api`] the doors; [`config`], [`telemetry`], [`serve`] running it
@@ -56,6 +57,7 @@ pub mod settlement;
 pub mod telemetry;
 pub mod terminal;
 pub mod till;
+pub mod transfer;
 pub mod unmatched;
 pub mod verification;
 pub mod work;

@@ -23,6 +23,7 @@ use crate::{
     remittance::RemittancesCheck,
     settlement::SettlementsCheck,
     terminal::{SessionsCheck, TerminalsCheck},
+    transfer::TransfersCheck,
     unmatched::UnmatchedCheck,
     work::WorkCheck,
 };
@@ -48,6 +49,7 @@ fn checks() -> Vec<Box<dyn Check>> {
         Box::<SessionsCheck>::default(),
         Box::<BeneficiariesCheck>::default(),
         Box::<EndingsCheck>::default(),
+        Box::<TransfersCheck>::default(),
     ]
 }
 
@@ -86,6 +88,12 @@ fn need_of(record: &JournalRecord) -> Need<'_> {
             let needs = !by_itself && (by_bank || record.reverses != 0 || is_large(&facts.amount));
             (needs, &facts.approval)
         }
+        Some(Facts::Withholding(facts)) => (true, &facts.approval),
+        Some(Facts::WithholdingEnd(facts)) => (true, &facts.approval),
+        // Where a detainee is received it runs; that they were let go, the transfers' own check looks at.
+        Some(Facts::Transfer(facts)) if record.kind() == TransactionKind::TransferIn => (true, &facts.approval),
+        Some(Facts::BroughtBack(facts)) if record.kind() == TransactionKind::BroughtBackOut => (true, &facts.approval),
+        Some(Facts::Forwarded(facts)) => (record.reverses != 0 && facts.remittance.is_empty(), &facts.approval),
         _ => return Need::Nobody,
     };
     match approval {

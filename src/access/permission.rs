@@ -167,6 +167,10 @@ pub enum Permission {
     GrantKits,
     /// Read limits and measures, and which kits were granted.
     ReadMeasures,
+    /// Ask for transfers of detainees, for sums to be withheld and given back, and for moved money to go back to its payer.
+    Transfer,
+    /// Read transfers and sums withheld.
+    ReadTransfers,
 }
 
 impl Permission {
@@ -186,7 +190,7 @@ impl Permission {
             ReadContracts => &[Admin, Finance, Auditor, Commissary],
             ManageContracts | PayByBank | EndStays => &[Admin, Finance],
             ManagePayers | Settle | Refund | Release | Reconcile | Decide | Work | Match | RecordDebts
-            | ReverseCredits | Review => &[Admin, Finance],
+            | ReverseCredits | Review | Transfer => &[Admin, Finance],
             ReadOfflineSales => &[Admin, Finance, Auditor, Terminal],
             BringInSales => &[Admin, Finance, Terminal],
             ResolveOfflineSales => &[Admin, Finance],
@@ -211,6 +215,7 @@ impl Permission {
             | ReadBuyers
             | ReadTerminals
             | ReadSessions
+            | ReadTransfers
             | ReadJobs => &[Admin, Finance, Auditor],
             ReadStatement => &[Admin, Finance, Auditor, Payer, Detainee],
             ReadDetainee | ReadPayer | ReadRemittances | ReadDistribution | ReadUnspent | ReadRefunds => {
@@ -467,6 +472,14 @@ pub const METHODS: &[(&str, Permission)] = &[
     ("custody.v1.EndingService/ListRelations", ReadStays),
     ("custody.v1.EndingService/ExportStatement", ExportStatements),
     ("custody.v1.EndingService/GetStatementKey", ReadStays),
+    ("custody.v1.TransferService/ProposeTransfer", Transfer),
+    ("custody.v1.TransferService/GetTransfer", ReadTransfers),
+    ("custody.v1.TransferService/ListTransfers", ReadTransfers),
+    ("custody.v1.TransferService/WithholdSum", Transfer),
+    ("custody.v1.TransferService/GetWithholding", ReadTransfers),
+    ("custody.v1.TransferService/ListWithholdings", ReadTransfers),
+    ("custody.v1.TransferService/EndWithholding", Transfer),
+    ("custody.v1.TransferService/BringBack", Transfer),
 ];
 
 /// The one method of ours that needs no token: whoever enrols has none yet, and is known by the code that an administrator made.

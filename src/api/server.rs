@@ -38,6 +38,7 @@ use super::{
         settlement::SettlementApi,
         spending_service::SpendingApi,
         terminal::TerminalApi,
+        transfer::TransferApi,
         unmatched::UnmatchedApi,
         work::WorkApi,
     },
@@ -68,8 +69,8 @@ use crate::{
         reconciliation_service_server::ReconciliationServiceServer, refund_service_server::RefundServiceServer,
         remittance_service_server::RemittanceServiceServer, session_service_server::SessionServiceServer,
         settlement_service_server::SettlementServiceServer, spending_service_server::SpendingServiceServer,
-        terminal_service_server::TerminalServiceServer, unmatched_service_server::UnmatchedServiceServer,
-        work_service_server::WorkServiceServer,
+        terminal_service_server::TerminalServiceServer, transfer_service_server::TransferServiceServer,
+        unmatched_service_server::UnmatchedServiceServer, work_service_server::WorkServiceServer,
     },
     reconciliation::Reconciliations,
     refund::Refunds,
@@ -77,6 +78,7 @@ use crate::{
     settlement::Settlements,
     telemetry,
     terminal::Terminals,
+    transfer::Transfers,
     unmatched::UnmatchedSums,
     work::WorkQueue,
 };
@@ -121,6 +123,8 @@ pub struct Doors {
     pub reconciliations: Reconciliations,
     /// Where approvals are decided.
     pub desk: Desk,
+    /// Detainees who move.
+    pub transfers: Transfers,
     /// Money without an order.
     pub unmatched: UnmatchedSums,
     /// What people have to look at.
@@ -195,6 +199,7 @@ impl Doors {
         let offline_sales = OfflineSalesApi::new(self.offline_sales.clone(), self.desk.clone(), self.custody.clone());
         let terminal = TerminalApi::new(self.terminals.clone(), self.custody.clone());
         let session = SessionApi::new(self.terminals.clone(), self.custody.clone());
+        let transfer = TransferApi::new(self.transfers.clone(), self.custody.clone());
         let work = WorkApi::new(self.work.clone(), self.custody.clone(), self.lanes.database().clone());
         Routes::new(CustodyServiceServer::new(custody).max_decoding_message_size(size_max))
             .add_service(CommissaryServiceServer::new(commissary).max_decoding_message_size(size_max))
@@ -218,6 +223,7 @@ impl Doors {
             .add_service(SpendingServiceServer::new(spending).max_decoding_message_size(size_max))
             .add_service(BeneficiaryServiceServer::new(beneficiary).max_decoding_message_size(size_max))
             .add_service(EndingServiceServer::new(ending).max_decoding_message_size(size_max))
+            .add_service(TransferServiceServer::new(transfer).max_decoding_message_size(size_max))
     }
 }
 

@@ -39,6 +39,7 @@ pub use verify::{ApprovalsCheck, Need};
 
 use crate::{
     db::{self, Conn},
+    ids::RequestId,
     ledger::{Center, Lanes, LedgerError, Outcome, Posted, Request, center, outcome, transaction},
     money::Amount,
     proto::JournalRecord,
@@ -286,6 +287,15 @@ impl Approvals {
         let mut conn = self.lanes.database().read.acquire().await?;
         let found = store::get(&mut conn, center, no).await?;
         found.ok_or_else(|| ApprovalRefusal::NotFound { approval: no }.into())
+    }
+
+    /// The approval that a request asked for, if it asked for one.
+    pub async fn of_request(&self, center: &Center, request: RequestId) -> Result<Option<Approval>, LedgerError> {
+        let mut conn = self.lanes.database().read.acquire().await?;
+        match store::of_request(&mut conn, center.no, request).await? {
+            Some(no) => Ok(store::get(&mut conn, center, no).await?),
+            None => Ok(None),
+        }
     }
 
     /// Up to `limit` approvals, newest first.

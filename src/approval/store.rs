@@ -221,6 +221,21 @@ pub(super) async fn claim(
     .await
 }
 
+/// The number of the approval that a request asked for.
+pub(super) async fn of_request(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    request: RequestId,
+) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        "select approval_no from approval where center_id = $1 and request_id = $2",
+        center.0,
+        request.0,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// One approval.
 pub(super) async fn get(conn: &mut PgConnection, center: &Center, no: i64) -> sqlx::Result<Option<Approval>> {
     let filter = ApprovalFilter {

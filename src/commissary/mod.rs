@@ -6,6 +6,7 @@ mod entity;
 mod error;
 mod exchange;
 mod kit;
+pub mod moving;
 mod orders;
 mod posting;
 mod purchase;

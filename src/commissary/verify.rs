@@ -71,6 +71,8 @@ impl Check for CommissaryCheck {
                         self.stock.put_back(page, record, &facts.lines)?;
                         self.kits.cancelled(page, record, facts)?;
                     }
+                    // What was spent elsewhere counts here.
+                    Some(Facts::Transfer(facts)) => self.spent.moved(page, record, facts)?,
                     Some(facts) => {
                         self.offline(page, record, facts)?;
                         for facts in orders::changes_of(record) {

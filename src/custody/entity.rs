@@ -167,6 +167,8 @@ pub enum DetaineeState {
     Escaped,
     /// Booked twice: the money is with the other booking.
     Merged,
+    /// Moved to another center with everything; accounts at zero. A stay does not come back from there.
+    Transferred,
 }
 
 impl DetaineeState {
@@ -188,6 +190,7 @@ impl DetaineeState {
             DetaineeState::Deceased => "deceased",
             DetaineeState::Escaped => "escaped",
             DetaineeState::Merged => "merged",
+            DetaineeState::Transferred => "transferred",
         }
     }
 
@@ -196,9 +199,39 @@ impl DetaineeState {
         DetaineeState::ALL.into_iter().find(|state| state.name() == name)
     }
 
-    /// Whether the person is gone, so that money that still comes goes back to whoever sent it. Who is leaving may stay yet.
+    /// Whether the person is gone, so that money that still comes goes back to whoever sent it. Who is leaving may stay yet, and
+    /// whoever moved to another center is followed by it.
     pub const fn is_gone(self) -> bool {
-        !matches!(self, DetaineeState::Active | DetaineeState::Releasing)
+        !matches!(
+            self,
+            DetaineeState::Active | DetaineeState::Releasing | DetaineeState::Transferred
+        )
+    }
+}
+
+/// A stay in some center: who in which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stay {
+    /// The center.
+    pub center: CenterId,
+    /// The custody number there.
+    pub detainee: DetaineeId,
+}
+
+impl Stay {
+    /// Reads what is stored: `{center}/{detainee}`.
+    pub fn parse(text: &str) -> Option<Stay> {
+        let (center, detainee) = text.split_once('/')?;
+        Some(Stay {
+            center: CenterId::parse(center).ok()?,
+            detainee: DetaineeId::parse(detainee).ok()?,
+        })
+    }
+}
+
+impl std::fmt::Display for Stay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.center, self.detainee)
     }
 }
 
@@ -223,6 +256,10 @@ pub struct Detainee {
     pub birth_date: Option<Date>,
     /// Whether the person is convicted.
     pub is_convicted: bool,
+    /// The stay in another center that follows this one.
+    pub went_to: Option<Stay>,
+    /// The stay in another center before this one.
+    pub came_from: Option<Stay>,
 }
 
 impl Detainee {

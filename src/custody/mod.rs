@@ -4,6 +4,7 @@ mod books;
 mod category;
 mod entity;
 mod error;
+mod moving;
 mod readmission;
 pub mod room;
 mod spending;
@@ -17,8 +18,9 @@ use std::{
 
 use books::Books;
 pub use category::Category;
-pub use entity::{CenterProfile, Detainee, DetaineeState, Screening, Settings, SpendingVersion};
+pub use entity::{CenterProfile, Detainee, DetaineeState, Screening, Settings, SpendingVersion, Stay};
 pub use error::CustodyRefusal;
+pub use moving::{center_in_tx, leave_in_tx, receive_in_tx, require_tier_in_tx, where_now_in_tx};
 pub use spending::{SpendingRules, TierWindows};
 use time::{Date, Duration, OffsetDateTime};
 pub use verify::DetaineesCheck;
@@ -292,7 +294,7 @@ impl Custody {
         if !store::tier_exists(conn, center.no, admission.tier).await? {
             return Err(CustodyRefusal::UnknownTier { tier: admission.tier }.into());
         }
-        Ok(store::insert_detainee(conn, center.no, admission, self.clock.now()).await?)
+        Ok(store::insert_detainee(conn, center.no, admission, None, self.clock.now()).await?)
     }
 
     /// Records whether a detainee is convicted, by a document. What is so already stays as it is. Deductions made from now on

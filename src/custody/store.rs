@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::{Admission, CenterProfile, Detainee, DetaineeState, Screening, Settings, room::Standing, spending};
+use super::{Admission, CenterProfile, Detainee, DetaineeState, Screening, Settings, Stay, room::Standing, spending};
 use crate::{
     clock::Zone,
     db::decoding,
@@ -14,6 +14,11 @@ use crate::{
     ledger::{Center, Code, account},
     money::Currency,
 };
+
+fn stay_of(text: Option<String>) -> sqlx::Result<Option<Stay>> {
+    text.map(|text| Stay::parse(&text).ok_or_else(|| sqlx::Error::Decode(format!("{text} is no stay").into())))
+        .transpose()
+}
 
 fn state_of(name: &str) -> sqlx::Result<DetaineeState> {
     DetaineeState::from_name(name).ok_or_else(|| sqlx::Error::Decode(format!("unknown state {name}").into()))
@@ -211,6 +216,7 @@ pub(super) async fn insert_detainee(
     conn: &mut PgConnection,
     center: CenterNo,
     admission: Admission,
+    came_from: Option<&Stay>,
     at: OffsetDateTime,
 ) -> sqlx::Result<Detainee> {
     let codes = [Code::Available, Code::Held, Code::Savings, Code::Withheld];
@@ -219,8 +225,8 @@ pub(super) async fn insert_detainee(
     let state = DetaineeState::Active;
     sqlx::query!(
         "insert into detainee (center_id, detainee_id, name, name_zh, state, tier, account_base, admitted_at,
-                               birth_date)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                               birth_date, came_from)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         center.0,
         admission.id.as_str(),
         admission.name,
@@ -230,6 +236,7 @@ pub(super) async fn insert_detainee(
         account_base.0,
         at,
         admission.birth_date,
+        came_from.map(ToString::to_string),
     )
     .execute(conn)
     .await?;
@@ -250,6 +257,8 @@ pub(super) async fn insert_detainee(
         admitted_at: at,
         birth_date,
         is_convicted: false,
+        went_to: None,
+        came_from: came_from.cloned(),
     })
 }
 
@@ -259,7 +268,7 @@ pub(super) async fn detainee(
     id: &DetaineeId,
 ) -> sqlx::Result<Option<Detainee>> {
     let row = sqlx::query!(
-        r#"select name, name_zh, state, tier, account_base, admitted_at, birth_date,
+        r#"select name, name_zh, state, tier, account_base, admitted_at, birth_date, went_to, came_from,
                   coalesce((select s.is_convicted from legal_status s
                             where s.center_id = d.center_id and s.detainee_id = d.detainee_id
                             order by s.number desc limit 1), false) as "is_convicted!"
@@ -280,6 +289,8 @@ pub(super) async fn detainee(
             admitted_at: row.admitted_at,
             birth_date: row.birth_date,
             is_convicted: row.is_convicted,
+            went_to: stay_of(row.went_to)?,
+            came_from: stay_of(row.came_from)?,
         })
     })
     .transpose()
@@ -319,7 +330,7 @@ pub(super) async fn list_detainees(
     limit: i64,
 ) -> sqlx::Result<Vec<Detainee>> {
     sqlx::query!(
-        r#"select detainee_id, name, name_zh, state, tier, account_base, admitted_at, birth_date,
+        r#"select detainee_id, name, name_zh, state, tier, account_base, admitted_at, birth_date, went_to, came_from,
                   coalesce((select s.is_convicted from legal_status s
                             where s.center_id = d.center_id and s.detainee_id = d.detainee_id
                             order by s.number desc limit 1), false) as "is_convicted!"
@@ -342,6 +353,8 @@ pub(super) async fn list_detainees(
             admitted_at: row.admitted_at,
             birth_date: row.birth_date,
             is_convicted: row.is_convicted,
+            went_to: stay_of(row.went_to)?,
+            came_from: stay_of(row.came_from)?,
         })
     })
     .collect()
@@ -389,6 +402,25 @@ pub(super) async fn set_state(
         center.0,
         id.as_str(),
         state.name(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A detainee has moved.
+pub(super) async fn set_went_to(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    id: &DetaineeId,
+    stay: &Stay,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update detainee set state = $3, went_to = $4 where center_id = $1 and detainee_id = $2",
+        center.0,
+        id.as_str(),
+        DetaineeState::Transferred.name(),
+        stay.to_string(),
     )
     .execute(conn)
     .await?;

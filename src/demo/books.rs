@@ -80,6 +80,10 @@ struct Totals {
     fees: Amount,
     /// Commission that was kept.
     income: Amount,
+    /// What authorities withhold.
+    withheld: Amount,
+    /// What other centers are to give for people who moved here; below zero when this one is to give.
+    between: Amount,
 }
 
 /// One vendor's page.
@@ -143,6 +147,8 @@ impl Books {
                 court: nothing,
                 fees: nothing,
                 income: nothing,
+                withheld: nothing,
+                between: nothing,
             };
             books.centers.insert(house.id, totals);
         }
@@ -286,6 +292,36 @@ impl Books {
         Ok(all)
     }
 
+    /// An authority withholds some of what somebody could spend.
+    pub fn withhold(&mut self, detainee: &str, amount: Amount) -> anyhow::Result<()> {
+        let page = self.page_mut(detainee)?;
+        page.available = page.available.checked_sub(amount)?;
+        let center = page.center;
+        let totals = self.totals_mut(center)?;
+        totals.withheld = totals.withheld.checked_add(amount)?;
+        Ok(())
+    }
+
+    /// Somebody moves with everything, also with what is withheld; returns how much that is.
+    pub fn transfer(
+        &mut self,
+        detainee: &str,
+        from: &str,
+        to: &'static str,
+        withheld: Amount,
+    ) -> anyhow::Result<Amount> {
+        let page = self.page_mut(detainee)?;
+        page.center = to;
+        let all = page.available.checked_add(page.savings)?.checked_add(withheld)?;
+        let left = self.totals_mut(from)?;
+        left.withheld = left.withheld.checked_sub(withheld)?;
+        left.between = left.between.checked_sub(all)?;
+        let received = self.totals_mut(to)?;
+        received.withheld = received.withheld.checked_add(withheld)?;
+        received.between = received.between.checked_add(all)?;
+        Ok(all)
+    }
+
     /// A vendor is paid what is owed less a commission in percent; returns what is kept and what is paid.
     pub fn settle(&mut self, vendor: &str, percent: i64) -> anyhow::Result<[Amount; 2]> {
         let nothing = zero()?;
@@ -317,8 +353,10 @@ impl Books {
         Ok(BTreeMap::from([
             (1001, nothing.checked_sub(totals.paid_out)?),
             (1101, totals.clearing),
+            (1301, totals.between),
             (2101, available),
             (2103, savings),
+            (2104, totals.withheld),
             (2201, payable),
             (2401, totals.court),
             (4101, totals.income),

@@ -18,7 +18,7 @@ use crate::proto::{
     order_service_client::OrderServiceClient, payment_service_client::PaymentServiceClient,
     reconciliation_service_client::ReconciliationServiceClient, refund_service_client::RefundServiceClient,
     remittance_service_client::RemittanceServiceClient, settlement_service_client::SettlementServiceClient,
-    terminal_service_client::TerminalServiceClient,
+    terminal_service_client::TerminalServiceClient, transfer_service_client::TransferServiceClient,
 };
 
 /// A connection on which every call carries a token.
@@ -105,6 +105,10 @@ impl Desk {
 
     pub fn offline_sales(&self) -> OfflineSalesServiceClient<Line> {
         OfflineSalesServiceClient::new(self.line.clone())
+    }
+
+    pub fn transfer(&self) -> TransferServiceClient<Line> {
+        TransferServiceClient::new(self.line.clone())
     }
 
     pub fn ledger(&self) -> LedgerServiceClient<Line> {

@@ -110,6 +110,7 @@ async fn story(play: &mut Play) -> anyhow::Result<String> {
     acts::orders::play(play).await?;
     acts::till::play(play).await?;
     acts::leave::play(play).await?;
+    acts::transfer::play(play).await?;
     let proof = acts::proof::play(play).await?;
     match play.stage.errors()?.first() {
         Some(error) => bail!("everything was as it should be, but an error was logged: {error}"),

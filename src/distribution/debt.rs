@@ -128,7 +128,7 @@ impl CreateDebt {
             recorded_at: moment.recorded_at,
             approval: self.approval.as_ref().map(|approval| approval.approval),
         };
-        store::insert_debt(tx.conn(), &center, &debt).await?;
+        store::insert_debt(tx.conn(), &center, &debt, None).await?;
         tx.touch_rules();
         let facts = Facts::Debt(self.facts());
         Ok(Draft::new(TransactionKind::DebtRecorded, vec![posting], facts))

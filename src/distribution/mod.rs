@@ -2,12 +2,14 @@
 //!
 //! # Layout
 //! - `entity`: what a split reads. `split`: the split itself, the same for previews and credits.
-//! - `room`: a split in a lane. `court`: court orders. `debt`: recording debts. `write_off`: those never repaid. `reversal`: giving a credit's parts back.
+//! - `room`: a split in a lane. `court`: court orders. `debt`: recording debts. `moving`: what is owed when somebody moves.
+//!   `write_off`: those never repaid. `reversal`: giving a credit's parts back.
 
 mod court;
 mod debt;
 mod entity;
 mod error;
+pub mod moving;
 mod posting;
 pub mod reversal;
 pub mod room;

@@ -128,7 +128,7 @@ pub async fn claim_in_tx(
         recorded_at: moment.recorded_at,
         approval: None,
     };
-    store::insert_debt(tx.conn(), &center, &debt).await?;
+    store::insert_debt(tx.conn(), &center, &debt, None).await?;
     Ok(posting::claimed(amount))
 }
 

@@ -282,10 +282,17 @@ impl DebtRow {
     }
 }
 
-pub(super) async fn insert_debt(conn: &mut PgConnection, center: &Center, debt: &Debt) -> sqlx::Result<()> {
+/// Writes a debt down; `transfer` is the transaction by which its debtor came from another center with it.
+pub(super) async fn insert_debt(
+    conn: &mut PgConnection,
+    center: &Center,
+    debt: &Debt,
+    transfer: Option<Seq>,
+) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into debt (center_id, seq, detainee_id, kind, document, amount, is_consented, recorded_at, approval_no)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "insert into debt (center_id, seq, detainee_id, kind, document, amount, is_consented, recorded_at, approval_no,
+                           transfer_seq)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         center.no.0,
         debt.seq.0,
         debt.detainee.as_str(),
@@ -295,6 +302,7 @@ pub(super) async fn insert_debt(conn: &mut PgConnection, center: &Center, debt: 
         debt.is_consented,
         debt.recorded_at,
         debt.approval,
+        transfer.map(|seq| seq.0),
     )
     .execute(conn)
     .await?;
@@ -348,6 +356,45 @@ pub(super) async fn set_collected(
         detainee.as_str(),
         order.as_str(),
         collected.value(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes down what another center has collected for a court order.
+pub(super) async fn insert_collected(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    detainee: &DetaineeId,
+    order: &CourtOrderId,
+    collected: Amount,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into court_order_collected (center_id, detainee_id, court_order_id, collected) values ($1, $2, $3, $4)",
+        center.0,
+        detainee.as_str(),
+        order.as_str(),
+        collected.value(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes down that so much of a debt is not owed here any more, whether anything was repaid of it before or not.
+pub(super) async fn put_repaid(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    debt: Seq,
+    repaid: Amount,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into debt_repaid (center_id, seq, repaid) values ($1, $2, $3)
+         on conflict (center_id, seq) do update set repaid = excluded.repaid",
+        center.0,
+        debt.0,
+        repaid.value(),
     )
     .execute(conn)
     .await?;

@@ -17,7 +17,10 @@ use crate::{
         chart, record,
         verify::{Check, Owner, Page, VerifyError},
     },
-    proto::{CreditReversalFacts, DistributionPart, JournalRecord, WriteOffFacts, journal_record::Facts},
+    proto::{
+        CreditReversalFacts, DistributionPart, JournalRecord, MovedFacts, TransactionKind, TransferFacts,
+        WriteOffFacts, journal_record::Facts, moved_facts,
+    },
 };
 
 /// What credits have collected for each court order, by detainee and document, and what was owed and repaid of each debt.
@@ -63,6 +66,9 @@ impl Check for CollectedCheck {
                     Some(Facts::UnmatchedCredit(facts)) => self.credit(page, record, &facts.detainee, &facts.parts)?,
                     Some(Facts::CreditReversal(facts)) => self.reversal(page, record, facts)?,
                     Some(Facts::WriteOff(facts)) => self.write_off(page, record, facts)?,
+                    Some(Facts::Forwarded(facts)) => self.credit(page, record, &facts.detainee, &facts.parts)?,
+                    Some(Facts::Transfer(facts)) => self.moved_orders(page, record, facts)?,
+                    Some(Facts::Moved(facts)) => self.moved_debt(page, record, facts)?,
                     Some(Facts::Debt(facts)) => {
                         page.parties(record, &[Owner::detainee(&facts.detainee)])?;
                         let debt = StoredDebt {
@@ -191,6 +197,60 @@ impl CollectedCheck {
             let what = format!("it says that {told} of debt {} is still owed, it is {owed}", facts.debt);
             return Err(page.differs(record, what));
         }
+        Ok(())
+    }
+
+    /// What another center has collected for the courts of somebody who is received.
+    fn moved_orders(
+        &mut self,
+        page: &Page<'_>,
+        record: &JournalRecord,
+        facts: &TransferFacts,
+    ) -> Result<(), VerifyError> {
+        if record.kind() != TransactionKind::TransferIn {
+            return Ok(());
+        }
+        for order in &facts.court_orders {
+            let (total, collected) = (
+                page.amount(record, &order.total)?,
+                page.amount(record, &order.collected)?,
+            );
+            let owed = sum(page, record, total, -collected)?;
+            let key = (facts.detainee.clone(), order.document.clone());
+            self.orders.insert(key, Collected { collected, owed });
+        }
+        Ok(())
+    }
+
+    /// A debt leaves with its debtor, or comes with them.
+    fn moved_debt(&mut self, page: &Page<'_>, record: &JournalRecord, facts: &MovedFacts) -> Result<(), VerifyError> {
+        let Some(moved_facts::What::Debt(told)) = &facts.what else {
+            return Ok(());
+        };
+        let amount = page.amount(record, &facts.amount)?;
+        if record.kind() == TransactionKind::MovedOut {
+            let owing = self.owing(page, record, record.reverses, &facts.detainee)?;
+            owing.repaid = sum(page, record, owing.repaid, amount)?;
+            let gone = sum(page, record, owing.repaid, owing.written_off)?;
+            return if gone == owing.debt.amount {
+                Ok(())
+            } else {
+                Err(page.differs(
+                    record,
+                    format!("{amount} is not all that is owed of debt {}", record.reverses),
+                ))
+            };
+        }
+        let debt = StoredDebt {
+            detainee: facts.detainee.clone(),
+            kind: told.kind.clone(),
+            document: told.document.clone(),
+            amount,
+            is_consented: told.consented,
+            approval: None,
+            recorded_at: recorded_at(record),
+        };
+        self.owe(record, debt);
         Ok(())
     }
 

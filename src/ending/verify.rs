@@ -138,6 +138,9 @@ impl EndingsCheck {
                 )?;
                 self.stands(&facts.detainee, DetaineeState::Merged);
             }
+            Some(Facts::Transfer(facts)) if record.kind() == TransactionKind::TransferOut => {
+                self.stands(&facts.detainee, DetaineeState::Transferred);
+            }
             _ => {}
         }
         Ok(())

@@ -1,5 +1,5 @@
 //! Asking gateways about remittances and refunds whose notification did not come, closing orders that were not paid in time, and
-//! sending back what goes back by itself.
+//! sending back what goes back by itself; and sending after detainees what comes for them once they have moved.
 //!
 //! Each channel has tasks of its own, and each question a limit of time, so that a gateway that is down or hangs costs only its own
 //! orders and refunds their turn. Within a channel what has waited longest goes first, a few at a time.
@@ -24,6 +24,7 @@ use crate::{
     ledger::{Center, LedgerError},
     refund::Refunds,
     remittance::Remittances,
+    transfer::Transfers,
 };
 
 /// The pause between two looks, in seconds.
@@ -44,6 +45,8 @@ pub enum Open {
     Returns(Remittances, Refunds),
     /// Payments whose time in suspense is over.
     Aged(Remittances, Refunds),
+    /// Payments for detainees who moved.
+    Late(Remittances, Transfers),
 }
 
 impl Open {
@@ -53,6 +56,7 @@ impl Open {
             Open::Refunds(_) => &status::REFUNDS,
             Open::Returns(..) => &status::RETURNS,
             Open::Aged(..) => &status::AGED,
+            Open::Late(..) => &status::LATE_MONEY,
         }
     }
 
@@ -61,7 +65,7 @@ impl Open {
         match self {
             Open::Remittances(remittances) => remittances.channels().sets(),
             Open::Refunds(refunds) => refunds.channels().sets(),
-            Open::Returns(..) | Open::Aged(..) => vec![ChannelSet::all()],
+            Open::Returns(..) | Open::Aged(..) | Open::Late(..) => vec![ChannelSet::all()],
         }
     }
 
@@ -71,6 +75,7 @@ impl Open {
             Open::Refunds(refunds) => refunds.poll_due_of(center, channels, BATCH_MAX).await,
             Open::Returns(remittances, refunds) => refunds.return_due(remittances, center, BATCH_MAX).await,
             Open::Aged(remittances, refunds) => refunds.return_aged(remittances, center, BATCH_MAX).await,
+            Open::Late(remittances, transfers) => transfers.forward_late(remittances, center, BATCH_MAX).await,
         }
     }
 }
@@ -124,6 +129,21 @@ pub async fn run(
             tracing::error!(%error, "polling has ended");
         }
     }
+}
+
+/// Sends late money after detainees who moved, until told to stop.
+pub async fn follow(
+    remittances: Remittances,
+    transfers: Transfers,
+    custody: Custody,
+    watched: Watched,
+    stop: CancellationToken,
+) {
+    let told = (watched, Arc::new(Ends::default()));
+    let looking = watches(&Open::Late(remittances, transfers), &custody, Some(&told))
+        .into_iter()
+        .map(|watch| keep_looking(watch, stop.clone()));
+    join_all(looking).await;
 }
 
 fn watches(open: &Open, custody: &Custody, told: Option<&(Watched, Arc<Ends>)>) -> Vec<Watch> {

@@ -104,8 +104,18 @@ pub const ENDINGS: Job = Job {
     every_s: 30,
     overdue_s: 600,
 };
+/// Sends late money after detainees who moved.
+pub const LATE_MONEY: Job = Job {
+    name: "late_money",
+    title: "forward what comes for detainees who moved",
+    title_zh: "转寄转所人员的迟到款项",
+    every_s: 5,
+    overdue_s: 300,
+};
 /// All of them.
-pub const JOBS: [Job; 8] = [ORDERS, REFUNDS, RETURNS, AGED, APPROVALS, HOLDS, ALLOWANCES, ENDINGS];
+pub const JOBS: [Job; 9] = [
+    ORDERS, REFUNDS, RETURNS, AGED, APPROVALS, HOLDS, ALLOWANCES, ENDINGS, LATE_MONEY,
+];
 
 /// How a job stands in a center.
 #[derive(Debug, Clone, PartialEq, Eq)]

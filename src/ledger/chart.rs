@@ -21,6 +21,9 @@ pub enum Code {
     GatewayClearing = 1101,
     /// What detainees owe the center: advances, damages, and what they spent of reversed credits.
     Advances = 1201,
+    /// What this center owes other centers for detainees who moved, or is owed by them: debit when it is owed. Over all centers it
+    /// is nothing at every moment.
+    InterCenter = 1301,
     /// A detainee's money that can be spent, 可用.
     Available = 2101,
     /// A detainee's money set aside for orders, 冻结.
@@ -55,10 +58,11 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the chart's order.
-    pub const ALL: [Code; 18] = [
+    pub const ALL: [Code; 19] = [
         Code::Bank,
         Code::GatewayClearing,
         Code::Advances,
+        Code::InterCenter,
         Code::Available,
         Code::Held,
         Code::Savings,
@@ -92,6 +96,7 @@ impl Code {
             Code::Bank
             | Code::GatewayClearing
             | Code::Advances
+            | Code::InterCenter
             | Code::GatewayFees
             | Code::WriteOffs
             | Code::Grants => Side::Debit,
@@ -115,6 +120,7 @@ impl Code {
             Code::Bank => "bank",
             Code::GatewayClearing => "gateway clearing",
             Code::Advances => "owed by detainees",
+            Code::InterCenter => "inter-center clearing",
             Code::Available => "detainees available",
             Code::Held => "detainees held",
             Code::Savings => "detainees savings",
@@ -150,6 +156,7 @@ impl Code {
             Code::Bank => "银行存款",
             Code::GatewayClearing => "网关清算",
             Code::Advances => "在押人员欠款",
+            Code::InterCenter => "所间清算",
             Code::Available => "在押人员可用",
             Code::Held => "在押人员冻结",
             Code::Savings => "在押人员储备",
@@ -170,7 +177,7 @@ impl Code {
 }
 
 /// The accounts that every center has from its first day, under the same numbers everywhere.
-pub const CENTER_ACCOUNTS: [(AccountNo, Code); 11] = [
+pub const CENTER_ACCOUNTS: [(AccountNo, Code); 12] = [
     (BANK, Code::Bank),
     (SUSPENSE, Code::Suspense),
     (REFUNDS_IN_TRANSIT, Code::RefundsInTransit),
@@ -179,9 +186,10 @@ pub const CENTER_ACCOUNTS: [(AccountNo, Code); 11] = [
     (GATEWAY_FEES, Code::GatewayFees),
     (ADVANCES, Code::Advances),
     (OTHER_INCOME, Code::OtherIncome),
+    (GRANTS, Code::Grants),
+    (INTER_CENTER, Code::InterCenter),
     (UNCLAIMED, Code::Unclaimed),
     (WRITE_OFFS, Code::WriteOffs),
-    (GRANTS, Code::Grants),
 ];
 
 /// The center's bank account.
@@ -206,6 +214,8 @@ pub const UNCLAIMED: AccountNo = AccountNo(14);
 pub const WRITE_OFFS: AccountNo = AccountNo(15);
 /// What was granted to detainees who have nothing.
 pub const GRANTS: AccountNo = AccountNo(12);
+/// Clearing with other centers.
+pub const INTER_CENTER: AccountNo = AccountNo(13);
 /// The first number given to accounts opened later.
 pub const FIRST_FREE: AccountNo = AccountNo(16);
 

@@ -26,8 +26,8 @@ impl Posting {
     }
 }
 
-/// Whether a transaction of a kind may move no money: that a person leaves with nothing is recorded, too, that a file was made
-/// for the bank of what is in transit already, a dispute about goods that have not come, what is said of offline sales that are
+/// Whether a transaction of a kind may move no money: that a person leaves, or moves, with nothing is recorded, too, that a file was
+/// made for the bank of what is in transit already, a dispute about goods that have not come, what is said of offline sales that are
 /// not paid, and that a person died, escaped or was booked twice.
 pub(super) fn may_move_nothing(kind: TransactionKind) -> bool {
     use TransactionKind as K;
@@ -35,6 +35,8 @@ pub(super) fn may_move_nothing(kind: TransactionKind) -> bool {
         kind,
         K::ReleaseOpened
             | K::PaymentFileMade
+            | K::TransferOut
+            | K::TransferIn
             | K::OrderDisputed
             | K::OrderDisputeResolved
             | K::AllowanceEnded

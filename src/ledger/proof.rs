@@ -1,6 +1,7 @@
 //! The proof: assets and expenses equal what is owed, at any moment of the past.
 //!
-//! bank + gateway clearing + owed by detainees + gateway fees = detainees + vendors + suspense + in transit + court + income.
+//! bank + gateway clearing + owed by detainees + clearing with other centers + gateway fees = detainees + vendors + suspense + in
+//! transit + court + income.
 
 use sqlx::PgConnection;
 

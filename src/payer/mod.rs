@@ -4,6 +4,7 @@
 //! - `entity`: what payers and links are, and which way a link may go, pure. `identity`: documents and phones, pure.
 //! - `vault`: the keys under which identity numbers are sealed and matched. `sms`: sending one-time codes.
 //! - `phone`: telling, verifying and confirming phones. `link`: asking for links, and deciding on them.
+//! - `moving`: payers whose detainee moves to another center.
 //!
 //! # Invariants
 //! 1. Everything is only ever added to. What holds now is the last row of its kind; the tables themselves keep their order.
@@ -15,6 +16,7 @@ mod entity;
 mod error;
 mod identity;
 mod link;
+mod moving;
 mod phone;
 mod sms;
 mod store;
@@ -30,6 +32,7 @@ pub use entity::{
 pub use error::PayerRefusal;
 pub use identity::{DocumentKind, Identity, IdentityError, PhoneNumber};
 pub use link::{LinkFilter, follow_in_tx};
+pub use moving::Moving;
 pub use phone::CodeSent;
 pub use sms::{SECRET_HEADER, SmsError, SmsSender};
 pub use vault::{CODE_DIGITS, Sealed, Vault, VaultError};

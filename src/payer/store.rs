@@ -233,6 +233,26 @@ pub(super) async fn insert_identity(
     Ok(true)
 }
 
+/// The payer who has a document, known by any of its hashes.
+pub(super) async fn payer_of_hashes(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    hashes: &[Hashed],
+) -> sqlx::Result<Option<PayerId>> {
+    let keys: Vec<String> = hashes.iter().map(|hashed| hashed.key_id.clone()).collect();
+    let values: Vec<Vec<u8>> = hashes.iter().map(|hashed| hashed.hash.clone()).collect();
+    let found = sqlx::query_scalar!(
+        "select h.payer_id from unnest($2::text[], $3::bytea[]) k (key_id, hash)
+         join payer_identity_hash h on h.center_id = $1 and h.key_id = k.key_id and h.hash = k.hash limit 1",
+        center.0,
+        &keys,
+        &values,
+    )
+    .fetch_optional(conn)
+    .await?;
+    found.map(|id| PayerId::parse(&id).map_err(decoding)).transpose()
+}
+
 /// Writes down that an account was added, or removed.
 pub(super) async fn insert_account_leg(
     conn: &mut PgConnection,

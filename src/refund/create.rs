@@ -305,10 +305,14 @@ impl CreateRefund {
         if let Some(reversal) = store::reversals(&mut *conn, center.no, &[credit]).await?.get(&credit) {
             return Err(R::AlreadyReversed { reversal: *reversal }.into());
         }
+        if let Some((center, detainee)) = custody::where_now_in_tx(conn, center, &remittance.detainee).await? {
+            let (center, detainee) = (center.id, detainee.id);
+            return Err(R::MoneyMoved { center, detainee }.into());
+        }
         let detainee = custody::active_detainee_in_tx(conn, center, &remittance.detainee).await?;
         spending::require_not_frozen_in_tx(conn, center, &remittance.detainee, at).await?;
-        let (movements, _) = store::movements(conn, center, detainee.available(), through).await?;
-        let layers = Unspent::of(&movements, center.currency)?;
+        let read = store::movements(conn, center, detainee.available(), through).await?;
+        let layers = Unspent::of(&read.movements, center.currency)?;
         // What went back before it was credited out of suspense counts, too.
         let before = match remittance.own_suspended() {
             Some(payment) => payment.refunded()?,

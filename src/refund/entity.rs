@@ -4,13 +4,13 @@ use time::{Duration, OffsetDateTime};
 
 use super::{
     RefundRefusal,
-    unspent::{Meaning, Unspent},
+    unspent::{Meaning, Movement, Unspent},
 };
 use crate::{
     ids::{CenterNo, DetaineeId, RemittanceId, Seq},
     ledger::Declined,
     money::{Amount, Currency},
-    proto::{CreditFacts, JournalRecord, TransactionKind, journal_record::Facts},
+    proto::{CreditFacts, JournalRecord, LayerFacts, TransactionKind, journal_record::Facts},
     remittance::Remittance,
 };
 
@@ -194,6 +194,7 @@ pub(super) fn payment_facts(record: &JournalRecord, currency: Currency) -> Resul
         }
         Some(Facts::Suspense(facts)) => Ok((&facts.gateway_transaction, amount(&facts.amount)?)),
         Some(Facts::CreditReversal(facts)) => Ok((&facts.gateway_transaction, amount(&facts.amount)?)),
+        Some(Facts::BroughtBack(facts)) => Ok((&facts.gateway_transaction, amount(&facts.original)?)),
         _ => Err(Declined::Broken(format!("transaction {} is no payment", record.seq))),
     }
 }
@@ -283,7 +284,16 @@ pub(super) fn meaning(
         (K::CreditReversed, true, Some(Facts::CreditReversal(reversal))) => Meaning::Reversed {
             remittance: reversal.remittance.clone(),
         },
-        (K::Return, false, _) | (K::RefundRequested | K::CreditReversed, true, _) => {
+        (K::WithholdingEnded, false, _) => {
+            let reverses = record.map_or(0, |record| record.reverses);
+            Meaning::Restored {
+                taken_by: Seq(reverses),
+            }
+        }
+        (K::BroughtBackOut, true, Some(Facts::BroughtBack(back))) => Meaning::Refunded {
+            remittance: back.remittance.clone(),
+        },
+        (K::Return, false, _) | (K::BroughtBackOut, true, _) | (K::RefundRequested | K::CreditReversed, true, _) => {
             return Err(Declined::Broken(format!("a {} without its facts", kind.as_str_name())));
         }
         (_, true, _) => Meaning::Spent,
@@ -291,10 +301,46 @@ pub(super) fn meaning(
     })
 }
 
+/// Whose money a record brings into an available account from elsewhere, if it does.
+pub(super) fn brought(is_debit: bool, record: Option<&JournalRecord>) -> Option<&[LayerFacts]> {
+    let record = record.filter(|_| !is_debit)?;
+    match (record.kind(), record.facts.as_ref()?) {
+        (TransactionKind::TransferIn, Facts::Transfer(facts)) => Some(&facts.layers),
+        (TransactionKind::ForwardedIn, Facts::Forwarded(facts)) => facts.layer.as_ref().map(std::slice::from_ref),
+        // What was withheld here already was taken from here.
+        (TransactionKind::WithholdingEnded, Facts::WithholdingEnd(facts)) if !facts.layers.is_empty() => {
+            Some(&facts.layers)
+        }
+        _ => None,
+    }
+}
+
+/// One movement for each layer that a posting brings.
+pub(super) fn layered(seq: Seq, amount: Amount, layers: &[LayerFacts]) -> Result<Vec<Movement>, Declined> {
+    let mut movements = Vec::with_capacity(layers.len());
+    for layer in layers {
+        movements.push(Movement {
+            seq,
+            amount: Amount::parse(&layer.amount, amount.currency())?,
+            meaning: Meaning::Brought {
+                remittance: Some(layer.remittance.clone()).filter(|name| !name.is_empty()),
+            },
+        });
+    }
+    let sum = Amount::sum(movements.iter().map(|movement| movement.amount), amount.currency())?;
+    if sum == amount {
+        Ok(movements)
+    } else {
+        Err(Declined::Broken(format!(
+            "transaction {seq} brings {amount}, its layers sum to {sum}"
+        )))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ledger::Reason, money::Currency, refund::unspent::Movement};
+    use crate::{ledger::Reason, money::Currency};
 
     #[test]
     fn refund_numbers_come_back_and_fit_every_gateway() {

@@ -1,7 +1,7 @@
 //! Refusals of this domain, each with its facts.
 
 use crate::{
-    ids::{RemittanceId, Seq},
+    ids::{CenterId, DetaineeId, RemittanceId, Seq},
     ledger::{Declined, LedgerError, Reason, Refusal},
     money::Amount,
 };
@@ -50,6 +50,14 @@ pub enum RefundRefusal {
         unspent: Amount,
         /// What was asked for.
         amount: Amount,
+    },
+    /// The detainee has moved with the money.
+    #[error("the money has moved with the detainee to {detainee} of center {center}: bring it back from there")]
+    MoneyMoved {
+        /// Where they are now.
+        center: CenterId,
+        /// As whom.
+        detainee: DetaineeId,
     },
     /// The payment is held for review.
     #[error("remittance {remittance} is held for review")]
@@ -190,6 +198,9 @@ impl From<RefundRefusal> for Refusal {
             R::ExceedsUnspent { unspent, amount } => because(Reason::RefundExceedsUnspent)
                 .with_fact("unspent", unspent)
                 .with_fact("required", amount),
+            R::MoneyMoved { center, detainee } => because(Reason::MoneyMoved)
+                .with_fact("center", center)
+                .with_fact("detainee", detainee),
             R::UnderReview { remittance } => because(Reason::UnderReview).with_fact("remittance", remittance),
             R::NotUnderReview { remittance } => because(Reason::NotUnderReview).with_fact("remittance", remittance),
             R::ChannelNotFound { channel } => because(Reason::NotFound).with_fact("channel", channel),

@@ -10,7 +10,10 @@ use crate::{
     ids::{RemittanceId, Seq},
     ledger::{Center, LedgerError},
     money::{Amount, MoneyError},
-    remittance::{Leg, LegState, Remittance},
+    remittance::{
+        Leg, LegState, Remittance,
+        suspense::{self, SuspendedPayment},
+    },
 };
 
 /// How long money in suspense stays there before it goes back.
@@ -103,13 +106,13 @@ fn journey(remittance: &Remittance, back: &[Back]) -> Result<Journey, MoneyError
     let zero = Amount::zero(remittance.amount.currency());
     let (mut gone, mut going, mut refunded) = (zero, zero, zero);
     for each in back {
-        let payment = remittance
-            .suspended
-            .iter()
-            .find(|payment| payment.seq == each.source && each.from_suspense);
+        let mut suspended = remittance.suspended.iter();
+        let payment = suspended.find(|payment| payment.seq == each.source && each.from_suspense);
+        // What had moved with the detainee was credited.
+        let from_suspense = each.from_suspense && !payment.is_some_and(SuspendedPayment::is_brought_back);
         let is_duplicate = payment.is_some_and(|payment| payment.is_duplicate());
         let reason = payment.map(|payment| payment.reason.clone()).unwrap_or_default();
-        let stage = if each.from_suspense {
+        let stage = if from_suspense {
             Stage::Returning
         } else {
             Stage::Refunding
@@ -126,20 +129,20 @@ fn journey(remittance: &Remittance, back: &[Back]) -> Result<Journey, MoneyError
         let deadline = is_open.then(|| each.requested_at + RETURN_MAX);
         steps.push(step(stage, each.requested_at, deadline, ""));
         match &each.end {
-            None if !is_duplicate && each.from_suspense => going = going.checked_add(each.amount)?,
+            None if !is_duplicate && from_suspense => going = going.checked_add(each.amount)?,
             None => {}
             Some((RefundState::Succeeded, at, _)) => {
                 if !is_duplicate {
                     gone = gone.checked_add(each.amount)?;
                 }
                 let is_whole = is_duplicate || gone == remittance.amount;
-                let stage = match (each.from_suspense, is_whole) {
+                let stage = match (from_suspense, is_whole) {
                     (true, true) => Stage::Returned,
                     (true, false) => Stage::PartReturned,
                     (false, true) => Stage::Refunded,
                     (false, false) => Stage::PartRefunded,
                 };
-                if !each.from_suspense {
+                if !from_suspense {
                     refunded = refunded.checked_add(each.amount)?;
                 }
                 steps.push(step(stage, *at, None, ""));
@@ -182,6 +185,7 @@ fn of_leg(remittance: &Remittance, leg: &Leg, is_last: bool) -> Result<Step, Mon
     };
     let reason = match leg.state {
         LegState::Held | LegState::Suspended => leg.detail.clone(),
+        LegState::Credited if leg.detail == suspense::FORWARDED => leg.detail.clone(),
         LegState::Rejected if leg.detail == super::REVIEW_TIMED_OUT => leg.detail.clone(),
         _ => String::new(),
     };
@@ -215,7 +219,7 @@ mod tests {
         gateway::PaymentMethod,
         ids::{AccountNo, DetaineeId, PayerId, RequestId},
         money::Currency,
-        remittance::{BALANCE_CAP_EXCEEDED, suspense::SuspendedPayment},
+        remittance::BALANCE_CAP_EXCEEDED,
     };
 
     const AT: OffsetDateTime = datetime!(2031-05-06 07:00:00 UTC);

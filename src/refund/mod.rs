@@ -1,7 +1,7 @@
 //! Money back to payers by the way it came, and out with people who are released.
 //!
 //! # Layout
-//! - `unspent`: whose money is not spent yet. `entity`: numbers, states, decisions.
+//! - `unspent`: whose money is not spent yet; `layers`: the same, for other centers. `entity`: numbers, states, decisions.
 //! - `create`: setting money aside. `outcome`: taking it to the gateway, and what becomes of it. `end`: the command that ends one.
 //! - `bank`: refunds that the bank pays, where the way that the money came is closed.
 //! - `ask`: what others have to allow, and what then runs.
@@ -25,6 +25,7 @@ mod end;
 mod entity;
 mod error;
 mod journey;
+mod layers;
 mod outcome;
 mod posting;
 mod redirect;
@@ -37,18 +38,16 @@ mod unspent;
 mod verify;
 mod words;
 
-use std::collections::HashMap;
-
 pub use ask::PUT_BACK_METHOD;
+use entity::RefundRow;
 pub use entity::{Refund, RefundState, Release, ReleaseEnd, parse_refund_number, refund_number};
-use entity::{RefundRow, credit_facts, payment_facts};
 pub use error::RefundRefusal;
 pub use journey::{Journey, Stage, Step};
+pub use layers::{Layers, layer_name};
 pub use returns::{METHOD as RETURN_METHOD, REVIEW_TIMED_OUT};
 pub use review::{Review, ReviewRunner, ask as ask_for_review};
 pub use store::{SucceededRefund, succeeded_in_tx};
 use time::OffsetDateTime;
-use unspent::Unspent;
 pub use verify::RefundsCheck;
 
 use crate::{
@@ -62,7 +61,7 @@ use crate::{
         balance::{self, AsOf},
         record, transaction,
     },
-    money::{Amount, MoneyError},
+    money::Amount,
     proto::{ApprovalFacts, JournalRecord, RefundFacts, journal_record::Facts},
 };
 
@@ -78,7 +77,7 @@ pub struct Refunds {
 /// What is unspent of one remittance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnspentRemittance {
-    /// The remittance.
+    /// The remittance's name, in the center where it was paid.
     pub remittance: String,
     /// Who remitted.
     pub payer: String,
@@ -209,57 +208,26 @@ impl Refunds {
         let detainee = self.custody.detainee(center, detainee).await?;
         let mut conn = self.lanes.database().read.acquire().await?;
         let as_of = balance::resolve(&mut conn, center, AsOf::Now).await?;
-        let read = store::movements(&mut conn, center, detainee.available(), as_of).await;
-        let (movements, credits) = read?;
-        let layers = Unspent::of(&movements, center.currency)?;
-        let credits: HashMap<i64, JournalRecord> = credits.into_iter().map(|credit| (credit.seq, credit)).collect();
+        let layers = Layers::read_in_tx(&mut conn, center, detainee.available(), as_of).await?;
         let mut remittances = Vec::new();
-        let seqs: Vec<Seq> = layers.layers().iter().map(|layer| layer.seq).collect();
-        let reversed = store::reversals(&mut *conn, center.no, &seqs).await?;
-        let meant: HashMap<Seq, &'static str> = movements
-            .iter()
-            .map(|movement| (movement.seq, movement.meaning.name()))
-            .collect();
-        for (index, layer) in layers.layers().iter().enumerate() {
-            let (Some(remittance), Some(credit)) = (&layer.remittance, credits.get(&layer.seq.0)) else {
-                continue;
-            };
-            // What was taken back is nobody's to refund here any more.
-            if reversed.contains_key(&layer.seq) {
+        for (layer, uses) in layers.all(&mut conn).await? {
+            let is_payers = payer.is_none_or(|payer| payer.as_str() == layer.payer);
+            if layer.remittance.is_empty() || !is_payers {
                 continue;
             }
-            let facts = credit_facts(credit)?;
-            if payer.is_some_and(|payer| payer.as_str() != facts.payer) {
-                continue;
-            }
-            // Credited out of suspense, it is what was left of the payment.
-            let booked = match credit.reverses {
-                0 => credit.clone(),
-                seq => record_in_tx(&mut conn, center, Seq(seq)).await?,
-            };
-            let (_, original) = payment_facts(&booked, center.currency)?;
-            let sums = || -> Result<Amount, MoneyError> {
-                original
-                    .checked_sub(Amount::parse(&facts.amount, center.currency)?)?
-                    .checked_add(layer.refunded)
-            };
-            let credited_at = credit.recorded_at.as_ref().and_then(record::instant);
+            let amount = |text: &str| Amount::parse(text, center.currency).map_err(Declined::from);
             remittances.push(UnspentRemittance {
-                remittance: remittance.clone(),
-                payer: facts.payer.clone(),
-                original,
-                refunded: sums().map_err(Declined::from)?,
-                unspent: layer.unspent,
-                credited_at: credited_at.ok_or(LedgerError::Internal)?,
-                uses: layers
-                    .uses(index)
-                    .into_iter()
-                    .map(|(seq, amount)| Use {
-                        seq,
-                        what: meant.get(&seq).copied().unwrap_or("SPENT"),
-                        amount,
-                    })
-                    .collect(),
+                original: amount(&layer.original)?,
+                refunded: amount(&layer.refunded)?,
+                unspent: amount(&layer.amount)?,
+                credited_at: layer
+                    .credited_at
+                    .as_ref()
+                    .and_then(record::instant)
+                    .ok_or(LedgerError::Internal)?,
+                remittance: layer.remittance,
+                payer: layer.payer,
+                uses,
             });
         }
         let total = Amount::sum(remittances.iter().map(|entry| entry.unspent), center.currency);
@@ -356,6 +324,14 @@ impl Refunds {
             _ => Err(LedgerError::Internal),
         }
     }
+}
+
+/// Refuses while a refund of a detainee's money has no outcome: what becomes of it is not known.
+///
+/// Errors: MONEY_IN_FLIGHT.
+pub async fn require_none_open_in_tx(conn: &mut Conn, center: &Center, detainee: &DetaineeId) -> Result<(), Declined> {
+    let open = store::count_open(conn, center.no, detainee).await?;
+    Ok(entity::require_none_open(open)?)
 }
 
 /// A record that must be there.

@@ -74,10 +74,14 @@ impl ReverseCredit {
             return Err(R::AlreadyReversed { reversal: *reversal }.into());
         }
         let id = DetaineeId::parse(&facts.detainee).map_err(broken)?;
+        if let Some((center, detainee)) = custody::where_now_in_tx(conn, center, &id).await? {
+            let (center, detainee) = (center.id, detainee.id);
+            return Err(R::MoneyMoved { center, detainee }.into());
+        }
         let detainee = custody::active_detainee_in_tx(conn, center, &id).await?;
         require_none_open(store::count_open_of_credit(conn, center.no, self.credit).await?)?;
-        let (movements, _) = store::movements(conn, center, detainee.available(), through).await?;
-        let (unspent, refunded) = Unspent::of(&movements, center.currency)?.of_remittance(&facts.remittance);
+        let read = store::movements(conn, center, detainee.available(), through).await?;
+        let (unspent, refunded) = Unspent::of(&read.movements, center.currency)?.of_remittance(&facts.remittance);
         let amount = Amount::parse(&facts.amount, center.currency)?.checked_sub(refunded)?;
         if !amount.is_positive() {
             return Err(R::NothingToReverse { refunded }.into());

@@ -22,7 +22,8 @@ pub enum Review {
 }
 
 impl Review {
-    const fn kind(self) -> Kind {
+    /// What approvals call it.
+    pub const fn kind(self) -> Kind {
         match self {
             Review::Release => Kind {
                 name: "remittance.release",

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::{
     Allowed,
-    entity::{RefundRow, RefundState, ReleaseEnd, ReleaseRow, meaning},
+    entity::{RefundRow, RefundState, ReleaseEnd, ReleaseRow, brought, layered, meaning},
     journey::Back,
     unspent::Movement,
 };
@@ -17,16 +17,26 @@ use crate::{
     ids::{AccountNo, CenterNo, DetaineeId, PayerId, RemittanceId, Seq},
     ledger::{Center, Declined, record},
     money::Amount,
-    proto::{JournalRecord, TransactionKind, journal_record::Facts},
+    proto::{JournalRecord, LayerFacts, TransactionKind, journal_record::Facts},
 };
 
-/// The postings of an available account up to a transaction, in the journal's order, and the records of the credits.
+/// What happened to an available account.
+pub(super) struct Movements {
+    /// In the journal's order.
+    pub movements: Vec<Movement>,
+    /// The records of the credits.
+    pub credits: Vec<JournalRecord>,
+    /// What came from elsewhere, as it was told when it came.
+    pub brought: Vec<LayerFacts>,
+}
+
+/// The postings of an available account up to a transaction.
 pub(super) async fn movements(
     conn: &mut PgConnection,
     center: &Center,
     available: AccountNo,
     through: Seq,
-) -> Result<(Vec<Movement>, Vec<JournalRecord>), Declined> {
+) -> Result<Movements, Declined> {
     // Purchases are most of a statement, and say all by their kind.
     let rows = sqlx::query!(
         r#"select p.seq, p.leg, p.amount, p.debit = $2 as "is_debit!", t.kind,
@@ -41,20 +51,28 @@ pub(super) async fn movements(
     )
     .fetch_all(conn)
     .await?;
-    let (mut movements, mut credits) = (Vec::with_capacity(rows.len()), Vec::new());
+    let mut read = Movements {
+        movements: Vec::with_capacity(rows.len()),
+        credits: Vec::new(),
+        brought: Vec::new(),
+    };
     for row in rows {
+        let (seq, amount) = (Seq(row.seq), center.amount(row.amount)?);
         let kind = record::kind_of(&row.kind);
         let record = row.record.as_deref().map(record::decode).transpose()?;
-        movements.push(Movement {
-            seq: Seq(row.seq),
-            amount: center.amount(row.amount)?,
-            meaning: meaning(kind, (row.leg, row.is_debit), record.as_ref())?,
-        });
+        if let Some(layers) = brought(row.is_debit, record.as_ref()) {
+            read.movements.extend(layered(seq, amount, layers)?);
+            read.brought
+                .extend(layers.iter().filter(|layer| !layer.remittance.is_empty()).cloned());
+            continue;
+        }
+        let meaning = meaning(kind, (row.leg, row.is_debit), record.as_ref())?;
+        read.movements.push(Movement { seq, amount, meaning });
         if kind == TransactionKind::Credit {
-            credits.extend(record);
+            read.credits.extend(record);
         }
     }
-    Ok((movements, credits))
+    Ok(read)
 }
 
 /// Writes a refund down with its first leg, and when the gateway is asked if nobody does before.

@@ -34,6 +34,12 @@ pub enum Meaning {
         /// The remittance's id.
         remittance: String,
     },
+    /// Money comes from another center, or back to it: to the layer of its remittance, which it makes if there is none; money
+    /// that is no remittance's makes a layer of its own.
+    Brought {
+        /// The remittance's name.
+        remittance: Option<String>,
+    },
     /// Money comes back that an earlier transaction had taken.
     Restored {
         /// That transaction.
@@ -50,6 +56,7 @@ impl Meaning {
             Meaning::Spent => "SPENT",
             Meaning::Refunded { .. } => "REFUNDED",
             Meaning::Reversed { .. } => "REVERSED",
+            Meaning::Brought { .. } => "BROUGHT",
             Meaning::Restored { .. } => "RESTORED",
         }
     }
@@ -121,6 +128,18 @@ impl Unspent {
         &self.layers
     }
 
+    /// Out of which layers a transaction took what did not come back, oldest first.
+    pub fn taken_by(&self, seq: Seq) -> impl Iterator<Item = (&Layer, Amount)> {
+        let parts = self
+            .taken
+            .get(&seq)
+            .map(|taken| taken.parts.as_slice())
+            .unwrap_or_default();
+        parts
+            .iter()
+            .filter_map(|(index, amount)| Some((self.layers.get(*index)?, *amount)))
+    }
+
     /// What is left of everything: the available balance.
     #[cfg(test)]
     fn total(&self) -> Result<Amount, crate::money::MoneyError> {
@@ -160,6 +179,7 @@ impl Unspent {
             Meaning::Spent => self.spend(seq, amount),
             Meaning::Refunded { remittance } => self.take(seq, amount, remittance, true),
             Meaning::Reversed { remittance } => self.take(seq, amount, remittance, false),
+            Meaning::Brought { remittance } => self.bring(seq, amount, remittance.clone()),
             Meaning::Restored { taken_by } => self.restore(seq, amount, *taken_by),
         }
     }
@@ -172,6 +192,17 @@ impl Unspent {
             refunded: Amount::zero(self.currency),
         });
         Ok(())
+    }
+
+    fn bring(&mut self, seq: Seq, amount: Amount, remittance: Option<String>) -> Result<(), Declined> {
+        let known = remittance.as_deref().and_then(|name| self.index_of(name));
+        match known.and_then(|index| self.layers.get_mut(index)) {
+            Some(layer) => {
+                layer.unspent = layer.unspent.checked_add(amount)?;
+                Ok(())
+            }
+            None => self.add(seq, amount, remittance),
+        }
     }
 
     fn spend(&mut self, seq: Seq, amount: Amount) -> Result<(), Declined> {
@@ -252,7 +283,7 @@ mod tests {
         Amount::parse(text, currency()).unwrap()
     }
 
-    /// `+A 100` a remittance, `+ 5` other money, `- 30` spent, `~A 20` refunded, `!A 20` taken back, `^3 10` back from
+    /// `+A 100` a remittance, `+ 5` other money, `>A 10` from elsewhere, `- 30` spent, `~A 20` refunded, `!A 20` taken back, `^3 10` back from
     /// transaction 3.
     fn movement(seq: i64, text: &str) -> Movement {
         let (what, amount) = text.split_once(' ').unwrap();
@@ -264,6 +295,9 @@ mod tests {
             "-" => Meaning::Spent,
             "~" => Meaning::Refunded { remittance },
             "!" => Meaning::Reversed { remittance },
+            ">" => Meaning::Brought {
+                remittance: Some(remittance).filter(|name| !name.is_empty()),
+            },
             "^" => Meaning::Restored {
                 taken_by: Seq(name.parse().unwrap()),
             },
@@ -335,6 +369,22 @@ mod tests {
         let layers = Unspent::of(&movements, currency()).unwrap();
         assert_eq!(layers.of_remittance("A").0, cny("1"));
         assert_eq!(layers.of_remittance("B").0, cny("10"));
+    }
+
+    #[test]
+    fn what_comes_from_elsewhere_keeps_its_name() {
+        assert_eq!(left(&[">A 100", "> 5", "+B 50", "- 30"]), "A70.00 -5.00 B50.00");
+        // Withheld elsewhere, and given back here.
+        assert_eq!(
+            left(&[">A 100", "+B 50", "- 120", ">A 10", "> 3"]),
+            "A10.00 B30.00 -3.00"
+        );
+        let layers = unspent(&["+A 10", "+B 10", "- 15", "^3 2"]).unwrap();
+        let taken: Vec<String> = layers
+            .taken_by(Seq(3))
+            .map(|(layer, amount)| format!("{:?} {amount}", layer.remittance))
+            .collect();
+        assert_eq!(taken, ["Some(\"A\") 10.00", "Some(\"B\") 3.00"]);
     }
 
     #[test]

@@ -142,6 +142,9 @@ async fn refunds(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
             Some(Facts::Credit(facts)) if !row.from_suspense => Some(facts.remittance),
             Some(Facts::Suspense(facts)) if row.from_suspense => Some(facts.remittance),
             Some(Facts::CreditReversal(facts)) if row.from_suspense => Some(facts.remittance),
+            Some(Facts::BroughtBack(facts)) if row.from_suspense => {
+                facts.remittance.rsplit('/').next().map(ToOwned::to_owned)
+            }
             // What was over the cap.
             Some(Facts::Credit(facts)) if row.from_suspense && !facts.excess.is_empty() => Some(facts.remittance),
             _ => None,

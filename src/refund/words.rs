@@ -2,7 +2,9 @@
 
 use super::{journey::Stage, returns::REVIEW_TIMED_OUT};
 use crate::remittance::{
-    BALANCE_CAP_EXCEEDED, DETAINEE_GONE, LegState, PAYMENT_COUNT_EXCEEDED, is_screening, suspense::DUPLICATE_PAYMENT,
+    BALANCE_CAP_EXCEEDED, BROUGHT_BACK, DETAINEE_GONE, DETAINEE_TRANSFERRED, LegState, PAYMENT_COUNT_EXCEEDED,
+    is_screening,
+    suspense::{DUPLICATE_PAYMENT, FORWARDED},
 };
 
 /// The words for a step, in English and in Chinese.
@@ -74,6 +76,10 @@ fn of_state(state: LegState, reason: &str) -> [&'static str; 2] {
             "The payment was not accepted. It goes back to you.",
             "汇款未获批准，款项将退回给您。",
         ],
+        LegState::Credited if reason == FORWARDED => [
+            "The detainee has moved to another center. The money is in their account there.",
+            "在押人员已转所，款项已转入其新所账户。",
+        ],
         LegState::Credited => ["The money is in the detainee's account.", "款项已存入在押人员账户。"],
     }
 }
@@ -91,6 +97,14 @@ fn because(reason: &str, otherwise: [&'static str; 2]) -> [&'static str; 2] {
         DUPLICATE_PAYMENT => [
             "The order was paid more than once. What was paid again goes back to you.",
             "该订单被重复支付，重复部分退回给您。",
+        ],
+        DETAINEE_TRANSFERRED => [
+            "The detainee has moved to another center. The money is on its way after them.",
+            "在押人员已转所，款项正随其转往新所。",
+        ],
+        BROUGHT_BACK => [
+            "The money came back from the center where the detainee is now. It goes back to you.",
+            "款项已从在押人员现所在监所转回，将原路退回给您。",
         ],
         "DETAINEE_NOT_ACTIVE" | DETAINEE_GONE => [
             "The detainee is leaving or has left. The money goes back to you unless they stay.",

@@ -13,12 +13,15 @@ use super::{
     entity::{LegState, Order, PaymentFacts},
     parties::{self, PartiesRoom},
     posting,
-    screening::{self, Accepted, BALANCE_CAP_EXCEEDED, DETAINEE_GONE, PAYMENT_COUNT_EXCEEDED},
+    screening::{self, Accepted, BALANCE_CAP_EXCEEDED, DETAINEE_GONE, DETAINEE_TRANSFERRED, PAYMENT_COUNT_EXCEEDED},
     store::LegRows,
-    suspense::{self, DUPLICATE_PAYMENT, PaymentRows, RemittanceRoom, ReturnRows, SuspendedPayment},
+    suspense::{self, DUPLICATE_PAYMENT, LateRows, PaymentRows, RemittanceRoom, ReturnRows, SuspendedPayment},
 };
 use crate::{
-    custody::room::{DetaineeRoom, SettingsRoom},
+    custody::{
+        DetaineeState,
+        room::{DetaineeRoom, SettingsRoom},
+    },
     distribution::room::{DistributionRoom, collect, split},
     ids::{AccountNo, DetaineeId, RequestId},
     ledger::{Command, Declined, Draft, Entry, Moment, Request, Rows, State, chart, record},
@@ -173,6 +176,9 @@ impl Command for CreditRemittance {
         }
         let standing = match detainees.get_active(&own.detainee) {
             Ok(standing) => standing,
+            Err(Declined::Refused(_)) if has_moved(state, &own.detainee)? => {
+                return Ok(self.suspend(DETAINEE_TRANSFERRED));
+            }
             Err(Declined::Refused(refusal)) => {
                 let reason = refusal.reason().as_str_name();
                 return Ok(self.suspend(reason.strip_prefix("REASON_").unwrap_or(reason)));
@@ -278,6 +284,9 @@ impl CreditRemittance {
         if let (true, Some(returns)) = (screening::goes_back(&payment.reason), rows.of::<ReturnRows>()) {
             returns.push(payment.seq, &payment.remittance, due_at);
         }
+        if let (DETAINEE_TRANSFERRED, Some(late)) = (payment.reason.as_str(), rows.of::<LateRows>()) {
+            late.push(payment.seq, &payment.remittance, due_at);
+        }
         if let Some(payments) = rows.of::<PaymentRows>() {
             payments.push(payment.clone());
         }
@@ -308,6 +317,15 @@ impl CreditRemittance {
         known.is_suspended |= reached == LegState::Suspended;
         known.is_held |= reached == LegState::Held;
         Ok(())
+    }
+}
+
+/// Whether somebody has moved to another center, where their money follows them.
+fn has_moved(state: &State, detainee: &DetaineeId) -> Result<bool, Declined> {
+    match state.room::<DetaineeRoom>()?.get(detainee) {
+        Ok(standing) => Ok(standing.state == DetaineeState::Transferred),
+        Err(Declined::Refused(_)) => Ok(false),
+        Err(broken) => Err(broken),
     }
 }
 

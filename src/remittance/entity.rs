@@ -210,7 +210,7 @@ impl Remittance {
     /// Its own payment, if that was put into suspense, or so much of it as was over the cap.
     pub fn own_suspended(&self) -> Option<&SuspendedPayment> {
         let mut suspended = self.suspended.iter();
-        suspended.find(|payment| !payment.is_duplicate() && !payment.is_reversed())
+        suspended.find(|payment| !payment.is_duplicate() && !payment.is_reversed() && !payment.is_brought_back())
     }
 }
 

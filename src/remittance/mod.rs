@@ -38,8 +38,8 @@ pub use entity::{Leg, LegState, PaymentFacts, Remittance, order_number, parse_or
 pub use error::RemittanceRefusal;
 pub use returns::DueReturn;
 pub use screening::{
-    BALANCE_CAP_EXCEEDED, DETAINEE_GONE, PAYMENT_COUNT_EXCEEDED, SCREENING_DETAINEES, SCREENING_PAYERS,
-    SCREENING_PAYMENTS, goes_back, is_screening,
+    BALANCE_CAP_EXCEEDED, BROUGHT_BACK, DETAINEE_GONE, DETAINEE_TRANSFERRED, PAYMENT_COUNT_EXCEEDED,
+    SCREENING_DETAINEES, SCREENING_PAYERS, SCREENING_PAYMENTS, goes_back, is_screening,
 };
 pub use store::{PostedPayment, RemittanceFilter, posted_in_tx};
 pub use verify::RemittancesCheck;
@@ -137,6 +137,29 @@ pub async fn reject_in_tx(
     let leg = Leg {
         seq: Some(seq),
         ..create::leg(LegState::Rejected, at, reason)
+    };
+    store::insert_leg(conn, center.no, id, &leg).await
+}
+
+/// Records that a transaction credits a remittance's own payment where the detainee is now, and which review it ends, if it was held
+/// for one. The caller holds the journal's head, and posts the same.
+pub async fn forwarded_in_tx(
+    conn: &mut Conn,
+    center: &Center,
+    id: &RemittanceId,
+    (seq, at): (Seq, OffsetDateTime),
+    release: Option<&str>,
+) -> db::Result<()> {
+    if let Some(reason) = release {
+        let released = Leg {
+            seq: Some(seq),
+            ..create::leg(LegState::Released, at, reason)
+        };
+        store::insert_leg(conn, center.no, id, &released).await?;
+    }
+    let leg = Leg {
+        seq: Some(seq),
+        ..create::leg(LegState::Credited, at, suspense::FORWARDED)
     };
     store::insert_leg(conn, center.no, id, &leg).await
 }

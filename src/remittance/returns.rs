@@ -22,6 +22,19 @@ impl Remittances {
         Ok(suspense::claim_returns(&mut conn, center.no, now, now + LEASE, limit).await?)
     }
 
+    /// Takes up to `limit` payments in suspense that are to follow somebody who moved, as [`Remittances::claim_returns`] does.
+    pub async fn claim_late(&self, center: &Center, limit: i64) -> Result<Vec<DueReturn>, LedgerError> {
+        let now = self.lanes.clock().now();
+        let mut conn = self.lanes.database().lane.acquire().await?;
+        Ok(suspense::claim_late(&mut conn, center.no, now, now + LEASE, limit).await?)
+    }
+
+    /// When money that could not follow is sent after the detainee next.
+    pub async fn late_again(&self, center: &Center, payment: Seq, at: OffsetDateTime) -> Result<(), LedgerError> {
+        let mut conn = self.lanes.database().lane.acquire().await?;
+        Ok(suspense::late_again(&mut conn, center.no, payment, at).await?)
+    }
+
     /// When a return that did not come about is tried next.
     pub async fn return_again(&self, center: &Center, payment: Seq, at: OffsetDateTime) -> Result<(), LedgerError> {
         let mut conn = self.lanes.database().lane.acquire().await?;

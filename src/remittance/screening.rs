@@ -22,6 +22,11 @@ pub const SCREENING_PAYERS: &str = "SCREENING_PAYERS";
 /// Why a payment is held for review: one payer for many detainees.
 pub const SCREENING_DETAINEES: &str = "SCREENING_DETAINEES";
 
+/// Why a payment is in suspense: the detainee has moved to another center, and the money follows them.
+pub const DETAINEE_TRANSFERRED: &str = "DETAINEE_TRANSFERRED";
+/// Why a payment is in suspense: the money had moved with the detainee, and came back to be returned to its payer.
+pub const BROUGHT_BACK: &str = "BROUGHT_BACK";
+
 /// Whether a payment is in suspense to be reviewed.
 pub fn is_screening(reason: &str) -> bool {
     [SCREENING_PAYMENTS, SCREENING_PAYERS, SCREENING_DETAINEES].contains(&reason)
@@ -29,7 +34,14 @@ pub fn is_screening(reason: &str) -> bool {
 
 /// Whether a payment that was put into suspense for this reason goes back by itself: at once, or when its review is over.
 pub fn goes_back(reason: &str) -> bool {
-    [BALANCE_CAP_EXCEEDED, PAYMENT_COUNT_EXCEEDED, DETAINEE_GONE].contains(&reason) || is_screening(reason)
+    [
+        BALANCE_CAP_EXCEEDED,
+        PAYMENT_COUNT_EXCEEDED,
+        DETAINEE_GONE,
+        BROUGHT_BACK,
+    ]
+    .contains(&reason)
+        || is_screening(reason)
 }
 
 /// A payment that was accepted: credited, or held for a review that is not decided.

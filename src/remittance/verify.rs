@@ -7,8 +7,8 @@ use rust_decimal::Decimal;
 
 use super::{
     LegState,
-    screening::{BALANCE_CAP_EXCEEDED, goes_back, is_screening},
-    suspense::{CREDIT_REVERSED, DUPLICATE_PAYMENT, Movement, OUT_OF_SUSPENSE},
+    screening::{BALANCE_CAP_EXCEEDED, BROUGHT_BACK, DETAINEE_TRANSFERRED, goes_back, is_screening},
+    suspense::{CREDIT_REVERSED, DUPLICATE_PAYMENT, FORWARDED, Movement, OUT_OF_SUSPENSE},
 };
 use crate::{
     db::Conn,
@@ -37,6 +37,8 @@ struct Suspended {
     left: Decimal,
     goes_back: bool,
     is_under_review: bool,
+    /// Whether it follows a detainee who moved.
+    follows: bool,
 }
 
 impl Check for RemittancesCheck {
@@ -54,6 +56,7 @@ impl Check for RemittancesCheck {
     fn end<'a>(&'a mut self, conn: &'a mut Conn, page: &'a Page<'a>) -> BoxFuture<'a, Result<(), VerifyError>> {
         async move {
             self.returns(conn, page).await?;
+            self.late(conn, page).await?;
             clearing(conn, page).await?;
             approved(conn, page).await
         }
@@ -75,6 +78,23 @@ fn told(record: &JournalRecord) -> Option<(LegState, String, Option<record::Time
         Facts::Credit(facts) => {
             let detail = if record.reverses == 0 { "" } else { OUT_OF_SUSPENSE };
             Some((LegState::Credited, detail.to_owned(), None, facts))
+        }
+        Facts::Forwarded(facts) if forwards_payment(record) => {
+            let shared = CreditFacts {
+                remittance: facts.remittance,
+                detainee: match facts.other {
+                    Some(other) if other.seq == 0 => other.detainee,
+                    _ => facts.detainee,
+                },
+                payer: facts.payer,
+                channel: facts.channel,
+                gateway_transaction: facts.gateway_transaction,
+                paid_at: facts.paid_at,
+                amount: facts.amount,
+                release: facts.approval,
+                ..CreditFacts::default()
+            };
+            Some((LegState::Credited, FORWARDED.to_owned(), None, shared))
         }
         // A further payment takes no leg.
         Facts::Suspense(facts) if facts.reason == DUPLICATE_PAYMENT => None,
@@ -100,6 +120,14 @@ fn told(record: &JournalRecord) -> Option<(LegState, String, Option<record::Time
     }
 }
 
+/// Whether a record sends a payment in suspense after a detainee who moved: the side in the journal that had it in suspense.
+fn forwards_payment(record: &JournalRecord) -> bool {
+    match &record.facts {
+        Some(Facts::Forwarded(facts)) => record.reverses != 0 && !facts.remittance.is_empty(),
+        _ => false,
+    }
+}
+
 /// `rejected` are the legs that refunds of held money have added.
 async fn legs(conn: &mut Conn, page: &Page<'_>, rejected: BTreeMap<String, LegRow>) -> Result<(), VerifyError> {
     let rows = sqlx::query!(
@@ -120,7 +148,9 @@ async fn legs(conn: &mut Conn, page: &Page<'_>, rejected: BTreeMap<String, LegRo
     let (mut stored, mut stored_facts) = (BTreeMap::new(), BTreeMap::new());
     for row in rows {
         // Out of suspense comes what was left there.
-        let amount = row.amount.filter(|_| row.detail != OUT_OF_SUSPENSE);
+        let amount = row
+            .amount
+            .filter(|_| ![OUT_OF_SUSPENSE, FORWARDED].contains(&row.detail.as_str()));
         let facts = (row.detainee_id, row.payer_id, row.channel, amount);
         let payment = (row.gateway_transaction, row.paid_at.map(record::timestamp));
         let key = format!("{} {}", row.remittance_id, row.state);
@@ -136,8 +166,10 @@ async fn legs(conn: &mut Conn, page: &Page<'_>, rejected: BTreeMap<String, LegRo
         let Some((state, detail, deadline, facts)) = told(record) else {
             continue;
         };
-        let parties = [Owner::detainee(&facts.detainee), Owner::channel(&facts.channel)];
-        page.parties(record, &parties)?;
+        if !matches!(record.facts, Some(Facts::Forwarded(_))) {
+            let parties = [Owner::detainee(&facts.detainee), Owner::channel(&facts.channel)];
+            page.parties(record, &parties)?;
+        }
         let key = format!("{} {}", facts.remittance, state.name());
         let amount = whole(page, record, &facts)?;
         let amount = Some(amount).filter(|_| record.reverses == 0);
@@ -195,7 +227,32 @@ fn put_aside(record: &JournalRecord) -> Option<SuspenseFacts> {
             reason: CREDIT_REVERSED.to_owned(),
             review_deadline: None,
         }),
+        Facts::BroughtBack(facts) if is_brought_here(record) => Some(SuspenseFacts {
+            remittance: facts.remittance.rsplit('/').next().unwrap_or_default().to_owned(),
+            detainee: match facts.other {
+                Some(other) if other.seq == 0 => other.detainee,
+                _ => facts.detainee,
+            },
+            payer: facts.payer,
+            channel: facts.channel,
+            gateway_transaction: facts.gateway_transaction,
+            paid_at: facts.paid_at,
+            amount: facts.amount,
+            reason: BROUGHT_BACK.to_owned(),
+            review_deadline: None,
+        }),
         _ => None,
+    }
+}
+
+/// Whether a record puts money into suspense that was brought back: both sides are one when it was paid in the same center.
+fn is_brought_here(record: &JournalRecord) -> bool {
+    match &record.facts {
+        Some(Facts::BroughtBack(facts)) => {
+            let is_one = facts.other.as_ref().is_some_and(|other| other.seq == 0);
+            record.kind() == TransactionKind::BroughtBackIn || is_one
+        }
+        _ => false,
     }
 }
 
@@ -221,8 +278,11 @@ async fn payments(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
     let mut explained = BTreeMap::new();
     for record in page.records {
         if let Some(facts) = put_aside(record) {
-            let parties = [Owner::detainee(&facts.detainee), Owner::channel(&facts.channel)];
-            page.parties(record, &parties)?;
+            // Whom it is about that is brought back is looked at with the other side of it.
+            if !matches!(record.facts, Some(Facts::BroughtBack(_))) {
+                let parties = [Owner::detainee(&facts.detainee), Owner::channel(&facts.channel)];
+                page.parties(record, &parties)?;
+            }
             let amount = page.amount(record, &facts.amount)?;
             let of = (
                 facts.remittance,
@@ -283,6 +343,7 @@ impl RemittancesCheck {
                     left: page.amount(record, &facts.amount)?,
                     goes_back: goes_back(&facts.reason),
                     is_under_review: is_screening(&facts.reason),
+                    follows: facts.reason == DETAINEE_TRANSFERRED,
                     remittance: facts.remittance,
                 };
                 self.suspended.insert(record.seq, suspended);
@@ -303,9 +364,15 @@ impl RemittancesCheck {
             };
             payment.left = left.ok_or_else(|| page.differs(record, "what is left in suspense overflows"))?;
             match movement {
-                Movement::Taken => payment.goes_back &= !payment.left.is_zero(),
+                Movement::Taken => {
+                    payment.goes_back &= !payment.left.is_zero();
+                    payment.follows &= !payment.left.is_zero();
+                }
                 // What the cap did not let in.
-                Movement::Credited => payment.goes_back = !payment.left.is_zero(),
+                Movement::Credited => {
+                    payment.goes_back = !payment.left.is_zero();
+                    payment.follows &= !payment.left.is_zero();
+                }
                 Movement::PutBack | Movement::PaidBack => {}
             }
             let was_under_review = std::mem::take(&mut payment.is_under_review);
@@ -335,6 +402,23 @@ impl RemittancesCheck {
         page.same_rows("payment_return", &explained, &stored)
     }
 
+    /// What is still to follow somebody who moved.
+    async fn late(&self, conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
+        let rows = sqlx::query!(
+            "select payment_seq, remittance_id from late_money where center_id = $1",
+            page.center.no.0,
+        )
+        .fetch_all(conn)
+        .await?;
+        let stored = rows
+            .into_iter()
+            .map(|row| (row.payment_seq, row.remittance_id))
+            .collect();
+        let due = self.suspended.iter().filter(|(_, payment)| payment.follows);
+        let explained = due.map(|(seq, payment)| (*seq, payment.remittance.clone())).collect();
+        page.same_rows("late_money", &explained, &stored)
+    }
+
     /// What a record did to money in suspense, if it did: to which payment, and how much.
     fn movement(
         &mut self,
@@ -343,6 +427,7 @@ impl RemittancesCheck {
     ) -> Result<Option<(Movement, i64, Decimal)>, VerifyError> {
         let (movement, payment) = match record.kind() {
             TransactionKind::Credit if record.reverses != 0 => (Movement::Credited, record.reverses),
+            _ if forwards_payment(record) => (Movement::Credited, record.reverses),
             TransactionKind::RefundRequested if record.reverses != 0 => {
                 self.refunds.insert(record.seq, record.reverses);
                 (Movement::Taken, record.reverses)

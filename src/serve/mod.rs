@@ -40,6 +40,7 @@ use crate::{
     remittance::Remittances,
     settlement::Settlements,
     terminal::{Authority, Pins, Terminals},
+    transfer::Transfers,
     unmatched::UnmatchedSums,
     work::WorkQueue,
 };
@@ -91,6 +92,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
     let refunds = Refunds::new(lanes.clone(), custody.clone(), channels.clone());
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
+    let transfers = Transfers::new(lanes.clone(), custody.clone(), payers.clone());
     let distributions = Distributions::new(lanes.clone(), custody.clone());
     let (settlements, contracts) = (Settlements::new(lanes.clone()), Contracts::new(lanes.clone()));
     let beneficiaries = Beneficiaries::new(lanes.clone(), payers.clone());
@@ -100,11 +102,15 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     let bank = [settlements.runner(), contracts.runner(), payments.runner()];
     let endings = Endings::new(lanes.clone(), custody.clone(), payers.vault());
     // Who runs what was allowed, kind by kind.
-    let runners = unmatched.runners().into_iter().chain(reviews(&remittances, &refunds));
+    let of_somebody = unmatched.runners().into_iter().chain(reviews(&remittances, &refunds));
+    let runners = of_somebody.map(|runner| transfers.following(runner));
     let runners = runners.chain(refunds.runners()).chain(distributions.runners());
     let runners = runners.chain(commissary.runners()).chain(endings.runners());
     let runners = runners.chain([distributions.write_off_runner(), beneficiaries.runner()]);
-    let runners = runners.chain(bank).chain([offline_sales.runner()]);
+    let runners = runners
+        .chain(bank)
+        .chain([offline_sales.runner()])
+        .chain(transfers.runners());
     let statement_key = StatementKey::load_or_create(&config.server.data_dir).context("the key of statements")?;
     let desk = Desk::new(lanes.clone(), runners);
     let router = server::router(Doors {
@@ -123,6 +129,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         statement_key: Arc::new(statement_key),
         reconciliations: Reconciliations::new(lanes.clone(), custody.clone(), channels.clone()),
         desk: desk.clone(),
+        transfers: transfers.clone(),
         unmatched,
         work: WorkQueue::new(lanes.clone()),
         terminals,
@@ -140,6 +147,7 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         offline_sales,
         custody,
         endings,
+        transfers,
         desk,
         channels,
     };
@@ -167,18 +175,26 @@ struct Looking {
     offline_sales: OfflineSales,
     custody: Custody,
     endings: Endings,
+    transfers: Transfers,
     desk: Desk,
     channels: Channels,
 }
 
 impl Looking {
     /// Starts every job; each runs until told to stop.
-    fn begin(self, watched: &Watched, stop: &CancellationToken) -> [JoinHandle<()>; 6] {
+    fn begin(self, watched: &Watched, stop: &CancellationToken) -> [JoinHandle<()>; 7] {
         let (custody, watched, stop) = (|| self.custody.clone(), || watched.clone(), || stop.clone());
         [
             tokio::spawn(jobs::polling::run(
-                self.remittances,
+                self.remittances.clone(),
                 self.refunds,
+                custody(),
+                watched(),
+                stop(),
+            )),
+            tokio::spawn(jobs::polling::follow(
+                self.remittances,
+                self.transfers,
                 custody(),
                 watched(),
                 stop(),

@@ -53,7 +53,10 @@ impl Leave {
         let sum = found.ok_or(UnmatchedRefusal::NotFound { sum: self.sum })?;
         require_waiting(self.sum, sum.end.as_ref())?;
         if let Way::Credit(detainee, _) = &self.way {
-            custody::active_detainee_in_tx(conn, center, detainee).await?;
+            // Whoever has moved gets it where they are.
+            if custody::where_now_in_tx(conn, center, detainee).await?.is_none() {
+                custody::active_detainee_in_tx(conn, center, detainee).await?;
+            }
         }
         let what = format!("{} {} of unmatched sum {}", sum.amount, center.currency, self.sum);
         let (kind, summary) = match &self.way {

@@ -1,6 +1,7 @@
 //! Crediting money without an order to the detainee whose it is: suspense to the accounts that the distribution says.
 
 use futures::future::{BoxFuture, FutureExt as _};
+use time::OffsetDateTime;
 
 use super::{
     SumEnd, UnmatchedRefusal as R,
@@ -143,24 +144,64 @@ impl Command for CreditUnmatched {
             return Err(Declined::Broken("a credit without its facts".into()));
         };
         collect(state, rows, &self.detainee, &facts.parts)?;
-        if let Some(ends) = rows.of::<EndRows>() {
-            ends.push(self.sum, entry.seq, &self.detainee, self.approval);
-        }
-        let closing = Closing {
-            kind: WorkKind::UnmatchedSum,
-            subject: &subject(self.sum),
+        let credited = Credited {
+            sum: self.sum,
+            seq: entry.seq,
             at: recorded_at(entry)?,
+            detainee: &self.detainee,
+            approval: self.approval,
             actor: &self.request.actor,
-            reason: "credited",
-            seq: Some(entry.seq),
         };
-        work::close(rows, &closing);
+        credited_in_rows(rows, &credited);
         let known = state.room_mut::<UnmatchedRoom>()?.0.get_mut(&self.sum);
         if let Some(Some(standing)) = known {
             standing.end = Some((SumEnd::Credited(self.detainee.clone()), entry.seq));
         }
         Ok(())
     }
+}
+
+/// How much of a sum waits in suspense, inside the caller's transaction: all of it.
+///
+/// Errors: NOT_FOUND, NOT_IN_SUSPENSE.
+pub async fn waiting_in_tx(conn: &mut Conn, center: &Center, sum: Seq) -> Result<Amount, Declined> {
+    let found = store::standing(conn, center, sum).await?;
+    let Standing { amount, end } = found.ok_or(R::NotFound { sum })?;
+    require_waiting(sum, end.as_ref())?;
+    Ok(amount)
+}
+
+/// That a transaction credits a sum to somebody, wherever they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Credited<'a> {
+    /// The sum.
+    pub sum: Seq,
+    /// The transaction.
+    pub seq: Seq,
+    /// When.
+    pub at: OffsetDateTime,
+    /// To whom, by the number that they have, or had, here.
+    pub detainee: &'a DetaineeId,
+    /// Who allowed it.
+    pub approval: i64,
+    /// Who asked for it.
+    pub actor: &'a str,
+}
+
+/// Adds to a statement that a sum is credited, and that nobody has to look at it any more.
+pub fn credited_in_rows(rows: &mut Rows, credited: &Credited<'_>) {
+    if let Some(ends) = rows.of::<EndRows>() {
+        ends.push(credited.sum, credited.seq, credited.detainee, credited.approval);
+    }
+    let closing = Closing {
+        kind: WorkKind::UnmatchedSum,
+        subject: &subject(credited.sum),
+        at: credited.at,
+        actor: credited.actor,
+        reason: "credited",
+        seq: Some(credited.seq),
+    };
+    work::close(rows, &closing);
 }
 
 /// Refuses what has left suspense.

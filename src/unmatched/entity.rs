@@ -310,6 +310,8 @@ mod tests {
                 admitted_at: OffsetDateTime::UNIX_EPOCH,
                 birth_date,
                 is_convicted: false,
+                went_to: None,
+                came_from: None,
             },
             is_over_cap: false,
         }

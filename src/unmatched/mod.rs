@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 pub use ask::{CREDIT, RETURN};
 use ask::{CreditRunner, Leave, ReturnRunner, Way};
+pub use credit::{Credited, credited_in_rows, waiting_in_tx};
 use entity::judge_in_tx;
 pub use entity::{Judgement, Line, Outcome, Sum, SumEnd};
 pub use error::UnmatchedRefusal;

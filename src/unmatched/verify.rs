@@ -102,6 +102,16 @@ async fn ended(conn: &mut Conn, page: &Page<'_>) -> Result<(), VerifyError> {
                     .map_err(|error| page.differs(record, format!("its detainee: {error}")))?;
                 (SumEnd::Credited(detainee), &facts.amount, &facts.approval)
             }
+            // To somebody who has moved: what the other side got, their own check looks at.
+            Some(Facts::Forwarded(facts)) if record.reverses != 0 && facts.remittance.is_empty() => {
+                let told = match &facts.other {
+                    Some(other) if other.seq == 0 => &other.detainee,
+                    _ => &facts.detainee,
+                };
+                let detainee =
+                    DetaineeId::parse(told).map_err(|error| page.differs(record, format!("its detainee: {error}")))?;
+                (SumEnd::Credited(detainee), &facts.amount, &facts.approval)
+            }
             Some(Facts::UnmatchedReturn(facts)) => {
                 page.parties(record, &[])?;
                 (SumEnd::Returned, &facts.amount, &facts.approval)

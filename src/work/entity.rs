@@ -205,6 +205,34 @@ const BANK_STEPS: &[Step] = &[Step {
     action_zh: "联系银行核实是否付款并处理",
 }];
 
+/// Of money that cannot follow a detainee who moved.
+const LATE_MONEY: Rules = Rules {
+    title: "money that cannot follow a detainee who moved",
+    title_zh: "款项无法随转所人员转移",
+    priority: 1,
+    deadline_hours: 72,
+    by_hand: false,
+    steps: &[Step {
+        after_hours: 0,
+        action: "ask the center where the detainee is now, or refund the payer",
+        action_zh: "联系在押人员现所在监所，或退回汇款人",
+    }],
+};
+
+/// Of money that an authority withholds.
+const WITHHOLDING: Rules = Rules {
+    title: "money withheld by an authority's order",
+    title_zh: "依令扣留款",
+    priority: 2,
+    deadline_hours: 720,
+    by_hand: false,
+    steps: &[Step {
+        after_hours: 0,
+        action: "before the order ends: pay the authority, give it back, or have a new order",
+        action_zh: "令状到期前：上缴、返还，或取得新令状",
+    }],
+};
+
 /// The rules of a kind.
 pub fn rules(kind: WorkKind) -> Rules {
     match kind {
@@ -261,6 +289,8 @@ pub fn rules(kind: WorkKind) -> Rules {
         WorkKind::Estate => leaving::ESTATE,
         WorkKind::LeftOwing => leaving::LEFT_OWING,
         WorkKind::TreasuryDue => leaving::TREASURY_DUE,
+        WorkKind::LateMoney => LATE_MONEY,
+        WorkKind::Withholding => WITHHOLDING,
         WorkKind::Contradiction | WorkKind::Unspecified => Rules {
             title: "the gateway contradicts our books",
             title_zh: "网关信息不一致",

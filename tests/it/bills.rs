@@ -52,6 +52,7 @@ async fn doors(bench: &Bench) -> (String, String) {
         desk: Desk::new(lanes.clone(), []),
         unmatched: UnmatchedSums::new(lanes.clone(), custody.clone()),
         work: WorkQueue::new(lanes.clone()),
+        transfers: crate::transfers::transfers(&process),
         commissary: process.commissary.clone(),
         payers: process.payers.clone(),
         endings: Endings::new(lanes.clone(), custody.clone(), process.payers.vault()),

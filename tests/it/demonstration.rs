@@ -30,6 +30,7 @@ async fn the_demonstration_ends_with_its_proof() {
         "kill -9",
         "离线交易 OFFLINE",
         "CAPTURED 已入账",
+        "transferred, with a hold",
         "verified: 2 centers",
         "张伟 Zhang Wei",
     ] {

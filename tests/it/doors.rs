@@ -113,6 +113,7 @@ impl House {
             work: WorkQueue::new(world.process.lanes.clone()),
             terminals: terminals(&world.process),
             offline_sales: OfflineSales::new(world.process.lanes.clone()),
+            transfers: crate::transfers::transfers(&world.process),
             message_size_max: 65_536,
             stop: stop.clone(),
         })

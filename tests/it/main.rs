@@ -31,6 +31,7 @@
 //! - `notifications`, `bills`, `payout` what the gateway tells, its bills, and money that leaves
 //! - `endings` how stays end: payouts in parts, heirs, unclaimed money, merging, relations, signed statements
 //! - `vendor_payments` contracts, files for the bank and its answers
+//! - `transfers` detainees who move between centers, sums withheld, late money, also under power cuts
 //! - `webhook_styles` notifications signed as GOV.UK Pay and Adyen sign them
 //! - `wechat_pay`, `alipay` the channels of these names, their notifications, refunds and bills, against the simulated gateways;
 //!   `simulated_faults` what breaks at them on command and by a seed, and their own books
@@ -101,6 +102,7 @@ mod terminals;
 mod tidy;
 mod till;
 mod tracing;
+mod transfers;
 mod two_people;
 mod vendor_payments;
 mod webhook_styles;

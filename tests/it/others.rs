@@ -14,6 +14,7 @@ use custody_ledger::{
     proto::{self, ApproveRequest, ListApprovalsRequest, ListApprovalsResponse, approval::State},
     refund::Refunds,
     settlement::Settlements,
+    transfer::Transfers,
     unmatched::UnmatchedSums,
 };
 use prost::Message;
@@ -30,8 +31,10 @@ pub fn maker() -> Person {
 pub fn desk(process: &Process, refunds: &Refunds) -> Desk {
     let (lanes, custody) = (process.lanes.clone(), process.custody.clone());
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
+    let transfers = Transfers::new(lanes.clone(), custody.clone(), process.payers.clone());
     let distributions = Distributions::new(lanes.clone(), custody);
-    let runners = unmatched.runners().into_iter().chain(refunds.runners());
+    let unmatched = unmatched.runners().map(|runner| transfers.following(runner));
+    let runners = unmatched.into_iter().chain(refunds.runners());
     let endings = Endings::new(lanes.clone(), process.custody.clone(), process.payers.vault());
     let runners = runners
         .chain(distributions.runners())
@@ -51,7 +54,7 @@ pub fn desk(process: &Process, refunds: &Refunds) -> Desk {
         .runner(),
         beneficiaries.runner(),
     ];
-    Desk::new(lanes, runners.chain(vendors))
+    Desk::new(lanes, runners.chain(vendors).chain(transfers.runners()))
 }
 
 /// Two others allow what was asked for.

@@ -225,6 +225,15 @@ fn center_out(profile: &CenterProfile) -> proto::Center {
     }
 }
 
+/// The name of a stay in whatever center.
+fn stay_name(stay: &custody::Stay) -> String {
+    DetaineeName {
+        center: stay.center.as_str(),
+        detainee: stay.detainee.as_str(),
+    }
+    .to_string()
+}
+
 /// Reads a person who is admitted.
 pub(super) fn admission_in(id: &str, told: Option<&Detainee>) -> Result<Admission, Refusal> {
     let told = told.ok_or_else(|| invalid_field("detainee", "is required"))?;
@@ -248,6 +257,7 @@ pub(super) fn detainee_out(detainee: &custody::Detainee, center: &Center) -> Det
         DetaineeState::Deceased => proto::detainee::State::Deceased,
         DetaineeState::Escaped => proto::detainee::State::Escaped,
         DetaineeState::Merged => proto::detainee::State::Merged,
+        DetaineeState::Transferred => proto::detainee::State::Transferred,
     };
     Detainee {
         name: DetaineeName {
@@ -262,6 +272,8 @@ pub(super) fn detainee_out(detainee: &custody::Detainee, center: &Center) -> Det
         admit_time: timestamp(detainee.admitted_at),
         birth_date: detainee.birth_date.map(name::format_date).unwrap_or_default(),
         convicted: detainee.is_convicted,
+        went_to: detainee.went_to.as_ref().map(stay_name).unwrap_or_default(),
+        came_from: detainee.came_from.as_ref().map(stay_name).unwrap_or_default(),
     }
 }
 

@@ -37,6 +37,7 @@ pub mod settlement;
 pub mod spending;
 pub mod spending_service;
 pub mod terminal;
+pub mod transfer;
 pub mod unmatched;
 pub mod work;
 

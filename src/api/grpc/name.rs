@@ -324,6 +324,14 @@ number_name!(
     ReleaseName, "centers/{center}/releases/{seq}", "releases" => seq: i64
 );
 number_name!(
+    /// `centers/{center}/transfers/{seq}`
+    TransferName, "centers/{center}/transfers/{seq}", "transfers" => seq: i64
+);
+number_name!(
+    /// `centers/{center}/withholdings/{seq}`
+    WithholdingName, "centers/{center}/withholdings/{seq}", "withholdings" => seq: i64
+);
+number_name!(
     /// `centers/{center}/transactions/{seq}`
     TransactionName, "centers/{center}/transactions/{seq}", "transactions" => seq: i64
 );
@@ -448,6 +456,8 @@ mod tests {
             "centers/north/terminals/T1/offlineSales/5",
             "centers/north/allowances/50",
             "centers/north/cards/0007",
+            "centers/north/transfers/50",
+            "centers/north/withholdings/51",
         ];
         let kinds: Vec<fn(&str) -> Option<String>> = kinds!(
             CenterName,
@@ -479,7 +489,9 @@ mod tests {
             OfflineSettingsName,
             OfflineSaleName,
             AllowanceName,
-            CardName
+            CardName,
+            TransferName,
+            WithholdingName
         );
         for (place, sample) in samples.iter().enumerate() {
             for (other, read) in kinds.iter().enumerate() {

@@ -131,7 +131,7 @@ fn refund_out(refund: &domain::Refund, center: &Center) -> Result<Refund, Status
 }
 
 /// The number of the paper by which a detainee agreed, if one is told.
-fn consent_in(told: Option<&DetaineeConsent>) -> Result<Option<String>, Status> {
+pub(super) fn consent_in(told: Option<&DetaineeConsent>) -> Result<Option<String>, Status> {
     match told.and_then(|consent| consent.kind.as_ref()) {
         None => Ok(None),
         Some(Kind::Document(document)) => Ok(Some(reason_told(document, "consent.document")?)),
@@ -239,7 +239,7 @@ impl RefundService for RefundApi {
         let payer = told.as_ref().or(actor.confined_to_payer());
         let money_left = self.refunds.unspent(&center, &detainee, payer).await?;
         let remittances = money_left.remittances.iter().map(|entry| UnspentRemittance {
-            remittance: remittance_name(&center, &entry.remittance),
+            remittance: entry.remittance.clone(),
             payer: payer_name(&center, &entry.payer),
             original: money(entry.original),
             refunded: money(entry.refunded),

@@ -1,6 +1,6 @@
 //! Buyers: where a detainee lives, and what they must not have for their health or diet.
 
-mod store;
+pub(super) mod store;
 
 use futures::future::{BoxFuture, FutureExt as _};
 use time::OffsetDateTime;

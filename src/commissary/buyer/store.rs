@@ -41,12 +41,16 @@ pub(super) async fn buyers(
     Ok(found.collect())
 }
 
-pub(super) async fn buyer(conn: &mut PgConnection, center: CenterNo, id: &DetaineeId) -> sqlx::Result<Buyer> {
+pub(in crate::commissary) async fn buyer(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    id: &DetaineeId,
+) -> sqlx::Result<Buyer> {
     let mut found = buyers(conn, center, std::slice::from_ref(id)).await?;
     Ok(found.remove(id.as_str()).unwrap_or_default())
 }
 
-pub(super) async fn insert(
+pub(in crate::commissary) async fn insert(
     conn: &mut PgConnection,
     center: CenterNo,
     id: &DetaineeId,

@@ -11,10 +11,10 @@ use time::Date;
 use super::Window;
 use crate::{
     clock,
-    commissary::{Category, store::category_of},
+    commissary::{Category, moving, store::category_of},
     db::Conn,
     ledger::verify::{Page, VerifyError},
-    proto::{JournalRecord, PurchaseLineFacts, SpendingFacts},
+    proto::{JournalRecord, PurchaseLineFacts, SpendingFacts, TransactionKind, TransferFacts},
 };
 
 /// What each detainee has spent on each day, and what came back of it; and the limits that held.
@@ -155,6 +155,45 @@ impl SpentCheck {
     ) -> Result<(), VerifyError> {
         let date = date_in(page, record, date)?;
         self.move_by(page, record, (detainee, date), -counted)
+    }
+
+    /// What was spent elsewhere counts here; and where it was spent, all is told that still counts.
+    pub fn moved(&mut self, page: &Page<'_>, record: &JournalRecord, facts: &TransferFacts) -> Result<(), VerifyError> {
+        let (mut of_month, mut told) = (Decimal::ZERO, BTreeMap::new());
+        for day in &facts.spent {
+            let (date, amount) = (date_in(page, record, &day.date)?, page.amount(record, &day.amount)?);
+            if clock::month_text(clock::month_of(date)) == facts.month {
+                of_month = of_month.saturating_add(amount);
+            }
+            if told.insert(date, amount).is_some() {
+                return Err(page.differs(record, format!("it tells {date} twice")));
+            }
+        }
+        let month_spent = page.amount(record, &facts.month_spent)?;
+        if of_month != month_spent {
+            let what = format!("{month_spent} is spent in the month, its days say {of_month}");
+            return Err(page.differs(record, what));
+        }
+        if record.kind() == TransactionKind::TransferIn {
+            for (date, amount) in told {
+                self.move_by(page, record, (&facts.detainee, date), amount)?;
+            }
+            return Ok(());
+        }
+        // Where they are received, the date may be another one.
+        let since = moving::counts_since(date_in(page, record, &record.effective_date)?);
+        let since = told.keys().next().map_or(since, |first| since.min(*first));
+        let days = self.days.range((facts.detainee.clone(), since)..);
+        let days = days.take_while(|((detainee, _), _)| *detainee == facts.detainee);
+        let spent: BTreeMap<Date, Decimal> = days
+            .filter(|(_, spent)| !spent.is_zero())
+            .map(|((_, date), spent)| (*date, *spent))
+            .collect();
+        if told == spent {
+            return Ok(());
+        }
+        let what = format!("it tells as spent {told:?}, replay says {spent:?}");
+        Err(page.differs(record, what))
     }
 
     /// What does not count leaves no trace.

@@ -16,6 +16,7 @@ pub mod review;
 pub mod settle;
 pub mod storm;
 pub mod till;
+pub mod transfer;
 
 use std::collections::BTreeMap;
 

@@ -66,7 +66,8 @@ pub async fn play(play: &Play) -> anyhow::Result<String> {
     }
     tell::say(
         "The bank is below zero because vendors and the released person were paid from it, while the gateway still holds what \
-         families paid in: that is gateway clearing.",
+         families paid in: that is gateway clearing. What one center is to be given for the person who moved stands on both sides of \
+         inter-center clearing, and is nothing together.",
     );
     tell::say("custody verify replays every record of both journals:");
     verify(play).await?;

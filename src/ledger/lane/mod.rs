@@ -100,6 +100,11 @@ pub trait RareCommand: Send + Sync + 'static {
     /// What identifies it.
     fn request(&self) -> &Request;
 
+    /// Another center whose journal is locked, too, and may be written to by the same transaction.
+    fn other(&self) -> Option<&Center> {
+        None
+    }
+
     /// Reads, decides and writes its own rows inside the transaction, in which the journal is locked. On a refusal
     /// everything it wrote is rolled back and only the refusal is stored.
     fn run<'a>(&'a self, tx: &'a mut JournalTx) -> BoxFuture<'a, Result<Draft, Declined>>;

@@ -19,7 +19,10 @@ use std::collections::BTreeMap;
 pub(super) use credit::CreditSuspended;
 pub(super) use room::RemittanceRoom;
 pub use store::DueReturn;
-pub(super) use store::{DecidedRows, MovementRows, PaymentRows, ReturnRows, claim_returns, payments, return_again};
+pub(super) use store::{
+    DecidedRows, LateRows, MovementRows, PaymentRows, ReturnRows, claim_late, claim_returns, late_again, payments,
+    return_again,
+};
 use time::{Duration, OffsetDateTime, Weekday};
 
 use crate::{
@@ -29,7 +32,7 @@ use crate::{
     ledger::Center,
     money::{Amount, MoneyError},
     proto::{HeldRemittanceWork, SuspendedPaymentWork, SuspenseFacts, WorkFacts, work_facts},
-    remittance::screening::{DETAINEE_GONE, PAYMENT_COUNT_EXCEEDED},
+    remittance::screening::{BROUGHT_BACK, DETAINEE_GONE, PAYMENT_COUNT_EXCEEDED},
     work::{self, Closing, NewItem, WorkKind},
 };
 
@@ -41,6 +44,9 @@ pub const CREDIT_REVERSED: &str = "CREDIT_REVERSED";
 
 /// How the leg CREDITED tells that the money came from there.
 pub(super) const OUT_OF_SUSPENSE: &str = "out of suspense";
+
+/// How the leg CREDITED tells that the money was credited where the detainee is now.
+pub const FORWARDED: &str = "FORWARDED";
 
 /// A payment that was put into suspense.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +101,11 @@ impl SuspendedPayment {
         self.reason == CREDIT_REVERSED
     }
 
+    /// Whether it was credited, moved with the detainee, and came back to be returned.
+    pub fn is_brought_back(&self) -> bool {
+        self.reason == BROUGHT_BACK
+    }
+
     /// Whether it may be credited later: not what was paid more often than is accepted, which goes back whoever asks.
     pub(super) fn may_be_credited(&self) -> bool {
         self.reason != PAYMENT_COUNT_EXCEEDED
@@ -147,9 +158,16 @@ impl Movement {
     }
 }
 
-/// Nothing of a payment is left that would go back by itself. The caller's transaction has taken the last of it.
+/// Nothing of a payment is left that would go back, or follow the detainee, by itself. The caller's transaction has taken the last
+/// of it.
 pub async fn all_taken_in_tx(conn: &mut Conn, center: CenterNo, payment: Seq) -> db::Result<()> {
-    store::delete_return(conn, center, payment).await
+    store::delete_return(conn, center, payment).await?;
+    store::delete_late(conn, center, payment).await
+}
+
+/// A payment that the caller's transaction puts into suspense goes back by itself.
+pub async fn goes_back_in_tx(conn: &mut Conn, center: CenterNo, payment: &SuspendedPayment) -> db::Result<()> {
+    store::insert_return(conn, center, payment.seq, &payment.remittance, payment.recorded_at).await
 }
 
 /// What a transaction does to a payment in suspense.
@@ -184,13 +202,20 @@ pub async fn move_in_tx(conn: &mut Conn, center: &Center, told: &Move<'_>) -> db
         )
         .await;
     }
-    for kind in [WorkKind::SuspendedPayment, WorkKind::HeldRemittance] {
+    for kind in [
+        WorkKind::SuspendedPayment,
+        WorkKind::HeldRemittance,
+        WorkKind::LateMoney,
+    ] {
         let closing = Closing {
             kind,
             subject: &subject(told.payment),
             at: told.at,
             actor: told.actor,
-            reason: "on its way back to the payer",
+            reason: match told.movement {
+                Movement::Credited => "credited",
+                _ => "on its way back to the payer",
+            },
             seq: Some(told.seq),
         };
         work::close_in_tx(conn, center.no, &closing).await?;

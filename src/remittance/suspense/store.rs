@@ -102,6 +102,87 @@ pub(super) async fn delete_return(conn: &mut PgConnection, center: CenterNo, pay
     Ok(())
 }
 
+pub(super) async fn delete_late(conn: &mut PgConnection, center: CenterNo, payment: Seq) -> sqlx::Result<()> {
+    sqlx::query!(
+        "delete from late_money where center_id = $1 and payment_seq = $2",
+        center.0,
+        payment.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn insert_return(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    payment: Seq,
+    remittance: &RemittanceId,
+    due_at: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into payment_return (center_id, payment_seq, remittance_id, attempts, due_at) values ($1, $2, $3, 0, $4)",
+        center.0,
+        payment.0,
+        remittance.as_str(),
+        due_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes up to `limit` payments that are to follow somebody who moved. Others leave them alone until `lease`.
+pub(in crate::remittance) async fn claim_late(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    now: OffsetDateTime,
+    lease: OffsetDateTime,
+    limit: i64,
+) -> sqlx::Result<Vec<DueReturn>> {
+    sqlx::query!(
+        "with due as (
+             select center_id, payment_seq from late_money
+             where center_id = $1 and next_at <= $2 order by next_at limit $4 for update skip locked)
+         update late_money q set attempts = q.attempts + 1, next_at = $3
+         from due where q.center_id = due.center_id and q.payment_seq = due.payment_seq
+         returning q.payment_seq, q.remittance_id, q.attempts",
+        center.0,
+        now,
+        lease,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(|row| {
+        Ok(DueReturn {
+            payment: Seq(row.payment_seq),
+            remittance: RemittanceId::parse(&row.remittance_id).map_err(decoding)?,
+            attempts: row.attempts,
+        })
+    })
+    .collect()
+}
+
+/// When money that could not follow is sent after the detainee next, if it is still to.
+pub(in crate::remittance) async fn late_again(
+    conn: &mut PgConnection,
+    center: CenterNo,
+    payment: Seq,
+    at: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update late_money set next_at = $3 where center_id = $1 and payment_seq = $2",
+        center.0,
+        payment.0,
+        at
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// A payment that is due to go back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueReturn {
@@ -370,6 +451,36 @@ impl RowSet for ReturnRows {
     }
 
     fn bind(sets: &[&ReturnRows], args: &mut PgArguments) -> Result<(), BoxDynError> {
+        let rows = || sets.iter().flat_map(|set| &set.0);
+        args.add(rows().map(|(payment, _, _)| payment.0).collect::<Vec<i64>>())?;
+        args.add(rows().map(|(_, id, _)| id.as_str()).collect::<Vec<&str>>())?;
+        args.add(rows().map(|(_, _, at)| *at).collect::<Vec<OffsetDateTime>>())
+    }
+}
+
+/// Rows of `late_money`: what follows somebody who moved, and when.
+#[derive(Default)]
+pub(in crate::remittance) struct LateRows(Vec<(Seq, RemittanceId, OffsetDateTime)>);
+
+impl LateRows {
+    pub fn push(&mut self, payment: Seq, remittance: &RemittanceId, next_at: OffsetDateTime) {
+        self.0.push((payment, remittance.clone(), next_at));
+    }
+}
+
+impl RowSet for LateRows {
+    const NAME: &'static str = "late_money";
+    const SQL: &'static str = "\
+        insert into late_money (center_id, payment_seq, remittance_id, next_at, attempts)
+        select r.*, 0 from unnest($1::integer[], $2::bigint[], $3::text[], $4::timestamptz[]) r (center_id)
+        where r.center_id in (select center_id from guard)";
+    const PARAMS: usize = 3;
+
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn bind(sets: &[&LateRows], args: &mut PgArguments) -> Result<(), BoxDynError> {
         let rows = || sets.iter().flat_map(|set| &set.0);
         args.add(rows().map(|(payment, _, _)| payment.0).collect::<Vec<i64>>())?;
         args.add(rows().map(|(_, id, _)| id.as_str()).collect::<Vec<&str>>())?;

@@ -27,6 +27,7 @@ const FLOORS: &[&[&str]] = &[
         "reconciliation",
         "refund",
         "settlement",
+        "transfer",
         "unmatched",
     ],
     &["api", "jobs", "verification"],
