@@ -162,7 +162,7 @@ pub(in crate::terminal) async fn holder(
 ) -> sqlx::Result<Option<Holder>> {
     let row = sqlx::query!(
         r#"select c.detainee_id, p.number, p.is_temporary, p.memory_kib, p.passes, p.salt, p.hash,
-                  (e.card_id is not null or d.state <> 'ACTIVE') as "is_over!"
+                  (e.card_id is not null or d.state <> 'active') as "is_over!"
            from card c
            join detainee d on d.center_id = c.center_id and d.detainee_id = c.detainee_id
            join card_pin p on p.center_id = c.center_id and p.card_id = c.card_id

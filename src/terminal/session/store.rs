@@ -101,7 +101,7 @@ pub(in crate::terminal) async fn sessions(
 ) -> sqlx::Result<HashMap<Uuid, StoredSession>> {
     let rows = sqlx::query!(
         r#"select s.session_id, s.detainee_id, s.terminal_id, s.card_id, s.is_bound, s.is_limited, s.began_at, s.expires_at,
-                  (e.session_id is not null or d.state <> 'ACTIVE') as "is_over!"
+                  (e.session_id is not null or d.state <> 'active') as "is_over!"
            from unnest($2::uuid[]) q (session_id)
            join lateral (
                select * from detainee_session where center_id = $1 and session_id = q.session_id offset 0) s on true
