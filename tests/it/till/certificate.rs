@@ -197,7 +197,10 @@ async fn a_code_that_is_wrong_or_of_another_service_enrols_nothing() {
     device.run(&["sell", "--detainee", "D1", "RICE"]).await.ends_with(2);
     // The same code with the same key is good again.
     device
-        .run(&joined(&place, &["--code", &code.code, "--authority", &code.authority_sha256]))
+        .run(&joined(
+            &place,
+            &["--code", &code.code, "--authority", &code.authority_sha256],
+        ))
         .await
         .ends_with(0);
     // A directory keeps its place.

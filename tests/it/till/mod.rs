@@ -37,6 +37,10 @@ async fn house_with(environment: &[(&str, &str)]) -> (TestDatabase, Service, Pro
     }
     let mut settings = process.custody.profile(&center.id).await.unwrap().settings;
     settings.tier_limits.insert(1, world::cny("100000"));
-    process.custody.update_settings(&center.id, "admin/root", settings).await.unwrap();
+    process
+        .custody
+        .update_settings(&center.id, "admin/root", settings)
+        .await
+        .unwrap();
     (db, service, process, center)
 }
