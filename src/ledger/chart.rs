@@ -179,9 +179,9 @@ pub const CENTER_ACCOUNTS: [(AccountNo, Code); 11] = [
     (GATEWAY_FEES, Code::GatewayFees),
     (ADVANCES, Code::Advances),
     (OTHER_INCOME, Code::OtherIncome),
+    (GRANTS, Code::Grants),
     (UNCLAIMED, Code::Unclaimed),
     (WRITE_OFFS, Code::WriteOffs),
-    (GRANTS, Code::Grants),
 ];
 
 /// The center's bank account.
@@ -200,12 +200,12 @@ pub const GATEWAY_FEES: AccountNo = AccountNo(6);
 pub const ADVANCES: AccountNo = AccountNo(7);
 /// Income that is no sale.
 pub const OTHER_INCOME: AccountNo = AccountNo(8);
+/// What was granted to detainees who have nothing.
+pub const GRANTS: AccountNo = AccountNo(12);
 /// What nobody has collected.
 pub const UNCLAIMED: AccountNo = AccountNo(14);
 /// What will never be repaid.
 pub const WRITE_OFFS: AccountNo = AccountNo(15);
-/// What was granted to detainees who have nothing.
-pub const GRANTS: AccountNo = AccountNo(12);
 /// The first number given to accounts opened later.
 pub const FIRST_FREE: AccountNo = AccountNo(16);
 
