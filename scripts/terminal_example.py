@@ -18,6 +18,9 @@ exchanged for a certificate, which is good on the port for terminals. There a de
 
     PYTHONPATH=STUBS VENV/bin/python scripts/terminal_example.py --dir T8 --server 127.0.0.1:7443 --terminal-server 127.0.0.1:7444 \
         --center C1 --terminal T8 --code CODE --card 0007 RICE=2        # asks for the PIN
+
+Run like that on 2026-11-24 with Python 3, grpcio 1.85 and cryptography 50: with a token to the end, with the first answer lost, and with
+the service and then this program killed in between; with a code up to the first call over TLS.
 """
 
 import argparse

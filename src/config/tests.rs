@@ -92,7 +92,8 @@ fn errors_name_the_key() {
 #[test]
 fn every_key_of_every_section_can_be_a_variable() {
     let text = |section, key| match (section, key) {
-        ("server", "listen") => "127.0.0.1:1",
+        (_, "listen") => "127.0.0.1:1",
+        (_, "fee_rate") => "0.006",
         ("server", "database_url") => "postgres://x",
         ("limits", _) => "20000",
         (_, "base_url" | "notify_url" | "sms_url") => "http://x",

@@ -208,14 +208,14 @@ pub const GATEWAY_FEES: AccountNo = AccountNo(6);
 pub const ADVANCES: AccountNo = AccountNo(7);
 /// Income that is no sale.
 pub const OTHER_INCOME: AccountNo = AccountNo(8);
-/// What nobody has collected.
-pub const UNCLAIMED: AccountNo = AccountNo(14);
-/// What will never be repaid.
-pub const WRITE_OFFS: AccountNo = AccountNo(15);
 /// What was granted to detainees who have nothing.
 pub const GRANTS: AccountNo = AccountNo(12);
 /// Clearing with other centers.
 pub const INTER_CENTER: AccountNo = AccountNo(13);
+/// What nobody has collected.
+pub const UNCLAIMED: AccountNo = AccountNo(14);
+/// What will never be repaid.
+pub const WRITE_OFFS: AccountNo = AccountNo(15);
 /// The first number given to accounts opened later.
 pub const FIRST_FREE: AccountNo = AccountNo(16);
 

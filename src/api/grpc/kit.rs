@@ -4,9 +4,9 @@ use time::{Date, Duration};
 use tonic::Status;
 
 use super::{
-    commissary::line_out,
     convert::{money_text, timestamp, transaction_name, typed},
     name::{DetaineeName, KitGrantName, KitName, ProductName, format_date},
+    purchase_view::line_out,
 };
 use crate::{
     api::status::{internal, invalid_field},

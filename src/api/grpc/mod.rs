@@ -26,6 +26,7 @@ pub mod page;
 pub mod payer;
 pub mod payment;
 pub mod product;
+mod purchase_view;
 pub mod reconciliation;
 pub mod refund;
 pub mod remittance;

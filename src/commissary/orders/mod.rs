@@ -57,13 +57,13 @@ impl Commissary {
         center: &Center,
         request: Request,
         detainee: DetaineeId,
-        seller: Seller,
+        seller: impl Into<Seller>,
         lines: Vec<OrderLine>,
     ) -> Result<Posted, LedgerError> {
         let command = CreateOrder {
             request,
             detainee,
-            seller,
+            seller: seller.into(),
             lines,
         };
         self.lanes.submit(center, command).await

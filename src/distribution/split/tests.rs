@@ -44,7 +44,7 @@ fn debt(seq: i64, kind: DebtKind, amount: Amount, repaid: Amount) -> Debt {
         document: format!("B{seq}"),
         amount,
         repaid,
-        written_off: Amount::zero(currency()),
+        written_off: cny("0"),
         is_consented: true,
         recorded_at: OffsetDateTime::UNIX_EPOCH,
         approval: None,
