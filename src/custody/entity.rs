@@ -172,13 +172,14 @@ pub enum DetaineeState {
 }
 
 impl DetaineeState {
-    const ALL: [DetaineeState; 6] = [
+    const ALL: [DetaineeState; 7] = [
         DetaineeState::Active,
         DetaineeState::Releasing,
         DetaineeState::Released,
         DetaineeState::Deceased,
         DetaineeState::Escaped,
         DetaineeState::Merged,
+        DetaineeState::Transferred,
     ];
 
     /// As it is stored.

@@ -289,7 +289,8 @@ async fn jobs_tell_whether_they_run_and_contradictions_are_work() {
                     "approvals",
                     "holds",
                     "allowances",
-                    "endings"
+                    "endings",
+                    "late_money"
                 ]
             );
             if jobs

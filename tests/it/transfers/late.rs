@@ -197,6 +197,18 @@ async fn moved_money_goes_back_to_its_payer_the_way_it_came() {
         }
     };
     let name = format!("centers/C1/remittances/{paid}");
+    let new = NewBringBack {
+        detainee: id("X1"),
+        remittance: name.clone(),
+        amount: cny("1"),
+        reason: "the family needs it".into(),
+        consent: None,
+    };
+    let asked = request("test/BringBack", b"without consent");
+    let alone = transfers(&road.far)
+        .bring_back(&c2, asked, person("alice"), (c1.clone(), new))
+        .await;
+    assert_eq!(reason(&alone.unwrap_err()), "CONSENT_REQUIRED");
     assert_eq!(
         reason(&bring(name.clone(), "280.01").await.unwrap_err()),
         "REFUND_EXCEEDS_UNSPENT"

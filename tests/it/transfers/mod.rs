@@ -3,6 +3,7 @@
 //! # Layout
 //! - `everything`: what moves with them, and what comes of it there. `late`: money that comes too late, or goes back.
 //! - `crowd`: many moves at once, under load, and sums that never change. `over_the_wire`: the same by gRPC, and what is refused.
+//! - `spent`: what counts against limits, and what keeps somebody where they are.
 //! - `cuts`: power cuts and a database that goes away.
 
 mod crowd;
@@ -10,6 +11,7 @@ mod cuts;
 mod everything;
 mod late;
 mod over_the_wire;
+mod spent;
 
 use custody_ledger::{
     approval::{Approval, Desk, End, Person, Verdict},
