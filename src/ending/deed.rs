@@ -271,6 +271,10 @@ async fn merge(conn: &mut Conn, center: &Center, from: &DetaineeId, into: &Detai
         return Err(R::StillCollected { order }.into());
     }
     let holdings = holdings(conn, center, &duplicate).await?;
+    // The order that withholds it is about the duplicate.
+    if let Some((_, withheld)) = holdings.last().filter(|(_, withheld)| !withheld.is_zero()) {
+        return Err(R::Withheld { withheld: *withheld }.into());
+    }
     Ok(Moves {
         amount: Amount::sum(holdings.iter().map(|(_, amount)| *amount), center.currency)?,
         postings: posting::merged(&holdings, other.accounts()),
