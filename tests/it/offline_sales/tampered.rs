@@ -192,10 +192,7 @@ async fn what_a_revoked_terminal_sold_is_reviewed() {
     let asked = with_token(&stall.token(Role::Admin, "root"), revoke);
     let mut terminals = TerminalServiceClient::new(stall.channel.clone());
     terminals.revoke_terminal(asked).await.unwrap();
-    assert_eq!(
-        refused(stall.reserve(&till, "D2", "1.00", 8).await),
-        "TERMINAL_NOT_ENROLLED"
-    );
+    assert_eq!(refused(stall.reserve(&till, "D2", "1.00", 8).await), "TERMINAL_REVOKED");
     let finance = stall.token(Role::Finance, "alice");
     let outcomes = upload(stall.channel.clone(), &finance, &till.name(), &[sale])
         .await
