@@ -6,6 +6,7 @@
 mod actor;
 mod cache;
 mod key;
+mod method;
 mod peer;
 mod permission;
 mod role;
@@ -14,7 +15,8 @@ mod token;
 pub use actor::{Actor, ActorError, Denied, Scope, Session};
 pub use cache::CachedVerifier;
 pub use key::{KeyError, PublicKey, TokenKey, read_or_create_secret, read_secret};
+pub use method::{METHODS, OPEN_METHODS, OPEN_SERVICES, is_open, permission_for};
 pub use peer::Peer;
-pub use permission::{METHODS, OPEN_METHODS, OPEN_SERVICES, Permission, is_open, permission_for};
+pub use permission::Permission;
 pub use role::{Role, UnknownRole};
 pub use token::{Issuer, MAX_TOKEN_BYTES, TokenError, Verified, Verifier};

@@ -182,10 +182,8 @@ impl CreateRefund {
 
     async fn create(&self, tx: &mut JournalTx) -> Result<Draft, Declined> {
         let (center, moment) = (tx.center().clone(), tx.moment());
-        let when = (moment.seq, moment.recorded_at);
-        let (remittance, source) = self.source(tx.conn(), &center, when).await?;
-        let allowed = &self.new.allowed;
-        let at = moment.recorded_at;
+        let (allowed, at) = (&self.new.allowed, moment.recorded_at);
+        let (remittance, source) = self.source(tx.conn(), &center, (moment.seq, at)).await?;
         let account = self.route(tx.conn(), &center, &remittance, at).await?;
         if matches!(allowed, Allowed::ByOne) && self.needs_others(tx.conn(), &center, &remittance, &source, at).await? {
             return Err(R::NotAllowedAlone.into());
@@ -205,8 +203,7 @@ impl CreateRefund {
             state: RefundState::Requested,
             end: None,
         };
-        let (at, ask_at) = (moment.recorded_at, next_ask(0, moment.recorded_at));
-        store::insert_refund(tx.conn(), center.no, &row, allowed, at, ask_at).await?;
+        store::insert_refund(tx.conn(), center.no, &row, allowed, at, next_ask(0, at)).await?;
         let approval = allowed.approval().cloned();
         if let (Some((owner, account)), Some(approval)) = (&account, &approval) {
             let account = (&*owner.to_string(), account.version);

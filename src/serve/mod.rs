@@ -81,14 +81,34 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
     migrated?;
     let database = Database::connect(url)?;
     let lanes = Lanes::new(database.clone(), clock.clone(), config.limits.lane_queue_max);
+    let (ports, doors, looking) = open(config, &clock, &lanes, &stop).await?;
+    let router = server::router(doors).await?;
+    let jobs = looking.begin(&Watched::new(database.clone(), clock), &stop);
+    ports.announce()?;
+    let served = ports.serve(router, stop.clone()).await;
+    stop.cancel();
+    try_join_all(jobs).await?;
+    lanes.close().await;
+    database.close().await;
+    Ok(served?)
+}
+
+/// Opens every room, who comes in by which door, and what the jobs look at.
+async fn open(
+    config: &Config,
+    clock: &Clock,
+    lanes: &Lanes,
+    stop: &CancellationToken,
+) -> anyhow::Result<(Ports, Doors, Looking)> {
+    let database = lanes.database().clone();
     let key = TokenKey::load_or_create(&config.server.data_dir)?;
     let verifier = CachedVerifier::new(Verifier::new(key.public()));
     let custody = Custody::new(database.clone(), clock.clone());
-    let payers = payers(config, &database, &clock).await?;
+    let payers = payers(config, &database, clock).await?;
     let commissary = Commissary::new(lanes.clone(), custody.clone());
-    let terminals = terminals(config, &database, &clock, key)?;
-    let ports = Ports::open(config, &terminals, &clock).await?;
-    let channels = channels::open(config, ports.address, &clock)?;
+    let terminals = terminals(config, &database, clock, key)?;
+    let ports = Ports::open(config, &terminals, clock).await?;
+    let channels = channels::open(config, ports.address, clock)?;
     let remittances = Remittances::new(lanes.clone(), custody.clone(), channels.clone());
     let refunds = Refunds::new(lanes.clone(), custody.clone(), channels.clone());
     let unmatched = UnmatchedSums::new(lanes.clone(), custody.clone());
@@ -113,52 +133,33 @@ async fn serve(config: &Config, clock: Clock, url: &str, stop: CancellationToken
         .chain(transfers.runners());
     let statement_key = StatementKey::load_or_create(&config.server.data_dir).context("the key of statements")?;
     let desk = Desk::new(lanes.clone(), runners);
-    let router = server::router(Doors {
+    let doors = Doors {
         lanes: lanes.clone(),
-        custody: custody.clone(),
-        commissary: commissary.clone(),
+        commissary,
         distributions,
         payers,
-        remittances: remittances.clone(),
+        remittances,
         settlements,
         contracts,
         payments,
         beneficiaries,
-        refunds: refunds.clone(),
-        endings: endings.clone(),
+        refunds,
+        endings,
         statement_key: Arc::new(statement_key),
         reconciliations: Reconciliations::new(lanes.clone(), custody.clone(), channels.clone()),
-        desk: desk.clone(),
-        transfers: transfers.clone(),
+        custody,
+        desk,
+        transfers,
         unmatched,
         work: WorkQueue::new(lanes.clone()),
         terminals,
-        offline_sales: offline_sales.clone(),
+        offline_sales,
         auth: AuthLayer::new(verifier, clock.clone()),
         message_size_max: config.limits.message_size_max_bytes,
         stop: stop.clone(),
-    })
-    .await?;
-
-    let looking = Looking {
-        remittances,
-        refunds,
-        commissary,
-        offline_sales,
-        custody,
-        endings,
-        transfers,
-        desk,
-        channels,
     };
-    let jobs = looking.begin(&Watched::new(database.clone(), clock), &stop);
-    ports.announce()?;
-    let served = ports.serve(router, stop.clone()).await;
-    stop.cancel();
-    try_join_all(jobs).await?;
-    lanes.close().await;
-    database.close().await;
-    Ok(served?)
+    let looking = Looking::of(&doors, channels);
+    Ok((ports, doors, looking))
 }
 
 /// Who ends reviews of payments.
@@ -181,6 +182,20 @@ struct Looking {
 }
 
 impl Looking {
+    fn of(doors: &Doors, channels: Channels) -> Looking {
+        Looking {
+            remittances: doors.remittances.clone(),
+            refunds: doors.refunds.clone(),
+            commissary: doors.commissary.clone(),
+            offline_sales: doors.offline_sales.clone(),
+            custody: doors.custody.clone(),
+            endings: doors.endings.clone(),
+            transfers: doors.transfers.clone(),
+            desk: doors.desk.clone(),
+            channels,
+        }
+    }
+
     /// Starts every job; each runs until told to stop.
     fn begin(self, watched: &Watched, stop: &CancellationToken) -> [JoinHandle<()>; 7] {
         let (custody, watched, stop) = (|| self.custody.clone(), || watched.clone(), || stop.clone());
