@@ -173,38 +173,20 @@ impl Doors {
             self.payers.clone(),
         );
         let payment = PaymentApi::new(self.payments.clone(), self.custody.clone());
-        let beneficiary = BeneficiaryApi::new(self.beneficiaries.clone(), self.desk.clone(), self.custody.clone());
         let refund = RefundApi::new(
             self.refunds.clone(),
             self.desk.clone(),
             self.custody.clone(),
             linked.clone(),
         );
-        let ending = EndingApi::new(
-            self.endings.clone(),
-            self.distributions.clone(),
-            self.desk.clone(),
-            self.custody.clone(),
-            self.statement_key.clone(),
-        );
         let reconciliation = ReconciliationApi::new(self.reconciliations.clone(), self.custody.clone());
         let custody = CustodyApi::new(self.custody.clone(), linked);
         let commissary = CommissaryApi::new(self.commissary.clone(), self.custody.clone());
-        let order = OrderApi::new(self.commissary.clone(), self.custody.clone());
-        let catalogue = CatalogueApi::new(self.commissary.clone(), self.desk.clone(), self.custody.clone());
-        let spending = SpendingApi::new(self.commissary.clone(), self.desk.clone(), self.custody.clone());
         let ledger = LedgerApi::new(self.lanes.clone(), self.custody.clone(), self.stop.clone());
         let approval = ApprovalApi::new(self.desk.clone(), self.custody.clone());
-        let unmatched = UnmatchedApi::new(self.unmatched.clone(), self.desk.clone(), self.custody.clone());
-        let offline_sales = OfflineSalesApi::new(self.offline_sales.clone(), self.desk.clone(), self.custody.clone());
-        let terminal = TerminalApi::new(self.terminals.clone(), self.custody.clone());
-        let session = SessionApi::new(self.terminals.clone(), self.custody.clone());
-        let transfer = TransferApi::new(self.transfers.clone(), self.custody.clone());
         let work = WorkApi::new(self.work.clone(), self.custody.clone(), self.lanes.database().clone());
-        Routes::new(CustodyServiceServer::new(custody).max_decoding_message_size(size_max))
+        let routes = Routes::new(CustodyServiceServer::new(custody).max_decoding_message_size(size_max))
             .add_service(CommissaryServiceServer::new(commissary).max_decoding_message_size(size_max))
-            .add_service(OrderServiceServer::new(order).max_decoding_message_size(size_max))
-            .add_service(CatalogueServiceServer::new(catalogue).max_decoding_message_size(size_max))
             .add_service(LedgerServiceServer::new(ledger).max_decoding_message_size(size_max))
             .add_service(RemittanceServiceServer::new(remittance).max_decoding_message_size(size_max))
             .add_service(PayerServiceServer::new(payer).max_decoding_message_size(size_max))
@@ -213,10 +195,35 @@ impl Doors {
             .add_service(RefundServiceServer::new(refund).max_decoding_message_size(size_max))
             .add_service(ReconciliationServiceServer::new(reconciliation).max_decoding_message_size(size_max))
             .add_service(ApprovalServiceServer::new(approval).max_decoding_message_size(size_max))
-            .add_service(UnmatchedServiceServer::new(unmatched).max_decoding_message_size(size_max))
             .add_service(WorkServiceServer::new(work).max_decoding_message_size(size_max))
             .add_service(ContractServiceServer::new(contract).max_decoding_message_size(size_max))
-            .add_service(PaymentServiceServer::new(payment).max_decoding_message_size(size_max))
+            .add_service(PaymentServiceServer::new(payment).max_decoding_message_size(size_max));
+        self.more_routes(routes)
+    }
+
+    /// The rest of the services: what came after the first ones.
+    fn more_routes(&self, routes: Routes) -> Routes {
+        let size_max = self.message_size_max;
+        let beneficiary = BeneficiaryApi::new(self.beneficiaries.clone(), self.desk.clone(), self.custody.clone());
+        let ending = EndingApi::new(
+            self.endings.clone(),
+            self.distributions.clone(),
+            self.desk.clone(),
+            self.custody.clone(),
+            self.statement_key.clone(),
+        );
+        let order = OrderApi::new(self.commissary.clone(), self.custody.clone());
+        let catalogue = CatalogueApi::new(self.commissary.clone(), self.desk.clone(), self.custody.clone());
+        let spending = SpendingApi::new(self.commissary.clone(), self.desk.clone(), self.custody.clone());
+        let unmatched = UnmatchedApi::new(self.unmatched.clone(), self.desk.clone(), self.custody.clone());
+        let offline_sales = OfflineSalesApi::new(self.offline_sales.clone(), self.desk.clone(), self.custody.clone());
+        let terminal = TerminalApi::new(self.terminals.clone(), self.custody.clone());
+        let session = SessionApi::new(self.terminals.clone(), self.custody.clone());
+        let transfer = TransferApi::new(self.transfers.clone(), self.custody.clone());
+        routes
+            .add_service(OrderServiceServer::new(order).max_decoding_message_size(size_max))
+            .add_service(CatalogueServiceServer::new(catalogue).max_decoding_message_size(size_max))
+            .add_service(UnmatchedServiceServer::new(unmatched).max_decoding_message_size(size_max))
             .add_service(TerminalServiceServer::new(terminal).max_decoding_message_size(size_max))
             .add_service(OfflineSalesServiceServer::new(offline_sales).max_decoding_message_size(size_max))
             .add_service(SessionServiceServer::new(session).max_decoding_message_size(size_max))
