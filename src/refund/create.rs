@@ -208,13 +208,8 @@ impl CreateRefund {
         if let (Some((owner, account)), Some(approval)) = (&account, &approval) {
             let account = (&*owner.to_string(), account.version);
             bank::insert_payout(tx.conn(), center.no, row.seq, account, approval.approval).await?;
-            let item = bank::item(
-                row.seq,
-                row.remittance.as_str(),
-                remittance.payer.as_str(),
-                row.amount,
-                at,
-            );
+            let (id, payer) = (row.remittance.as_str(), remittance.payer.as_str());
+            let item = bank::item(row.seq, id, payer, row.amount, at);
             work::raise_in_tx(tx.conn(), center.no, &item).await?;
         } else if account.is_some() {
             return Err(R::NotAllowedAlone.into());
