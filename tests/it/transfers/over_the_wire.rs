@@ -237,8 +237,11 @@ fn in_until(listed: &ListWithholdingsResponse) -> Option<Timestamp> {
     listed.withholdings[0].until_time
 }
 
+/// A field, and what makes a message wrong in it.
+type Spoilt<'a, M> = (&'a str, &'a dyn Fn(&mut M));
+
 /// Each of these is refused, names the field, and changes nothing.
-async fn refused<M: Message>(hall: &Hall, method: &str, good: impl Fn() -> M, bad: &[(&str, &dyn Fn(&mut M))]) {
+async fn refused<M: Message>(hall: &Hall, method: &str, good: impl Fn() -> M, bad: &[Spoilt<'_, M>]) {
     for (field, spoil) in bad {
         let mut message = good();
         spoil(&mut message);
