@@ -233,6 +233,13 @@ const WITHHOLDING: Rules = Rules {
     }],
 };
 
+/// What is done when a gateway contradicts our books.
+const GATEWAY_STEPS: &[Step] = &[Step {
+    after_hours: 24,
+    action: "ask the gateway and set it right",
+    action_zh: "联系网关核实处理",
+}];
+
 /// The rules of a kind.
 pub fn rules(kind: WorkKind) -> Rules {
     match kind {
@@ -297,11 +304,7 @@ pub fn rules(kind: WorkKind) -> Rules {
             priority: 1,
             deadline_hours: 24,
             by_hand: true,
-            steps: &[Step {
-                after_hours: 24,
-                action: "ask the gateway and set it right",
-                action_zh: "联系网关核实处理",
-            }],
+            steps: GATEWAY_STEPS,
         },
     }
 }

@@ -215,10 +215,11 @@ impl Bench {
 
     async fn unspent(&self) -> Vec<String> {
         let told = self.refunds.unspent(&self.world.center, &id("D1"), None).await.unwrap();
-        let texts = told
-            .remittances
-            .iter()
-            .map(|entry| format!("{} {} -{}", entry.remittance, entry.unspent, entry.refunded));
+        let told_of = |name: &str| name.replace("centers/C1/remittances/", "");
+        let texts = told.remittances.iter().map(|entry| {
+            let remittance = told_of(&entry.remittance);
+            format!("{remittance} {} -{}", entry.unspent, entry.refunded)
+        });
         texts.collect()
     }
 }

@@ -389,7 +389,7 @@ impl Scenario {
                 }
             }
             ["unspent", name, expected] => {
-                let remittance = self.remittances[*name].to_string();
+                let remittance = format!("centers/{}/remittances/{}", world.center.id, self.remittances[*name]);
                 let mut left = None;
                 for detainee in ["D1", "D2", "D3"] {
                     let told = house.refunds.unspent(&world.center, &id(detainee), None).await.unwrap();
