@@ -9,7 +9,7 @@ use super::{
     entity::{SumState, year_after},
     error::EndingRefusal as R,
     item::{self, detainee_subject, sum_subject},
-    payout::free_holdings,
+    payout::{free_holdings, require_nothing_held},
     posting, store,
 };
 use crate::{
@@ -270,6 +270,7 @@ async fn merge(conn: &mut Conn, center: &Center, from: &DetaineeId, into: &Detai
         let order = order.to_string();
         return Err(R::StillCollected { order }.into());
     }
+    require_nothing_held(conn, center, from).await?;
     let holdings = holdings(conn, center, &duplicate).await?;
     // The order that withholds it is about the duplicate.
     if let Some((_, withheld)) = holdings.last().filter(|(_, withheld)| !withheld.is_zero()) {

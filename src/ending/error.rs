@@ -25,6 +25,12 @@ pub enum EndingRefusal {
         /// How many.
         refunds: i64,
     },
+    /// Money is set aside for an order: it ends when it is delivered, cancelled, or its hold is over.
+    #[error("money is set aside for order {order}, which has not ended")]
+    OrdersOpen {
+        /// The oldest such order.
+        order: Seq,
+    },
     /// An authority withholds some of the money.
     #[error("{withheld} is withheld by an authority")]
     Withheld {
@@ -126,6 +132,7 @@ impl From<EndingRefusal> for Refusal {
                 .with_fact("detainee", detainee)
                 .with_fact("state", state),
             R::InFlight { refunds } => because(Reason::MoneyInFlight).with_fact("refunds", refunds),
+            R::OrdersOpen { order } => because(Reason::OrdersOpen).with_fact("order", order),
             R::Withheld { withheld } => because(Reason::MoneyInFlight).with_fact("withheld", withheld),
             R::PartsDiffer { parts, balance } => because(Reason::PartsDiffer)
                 .with_fact("parts", parts)

@@ -14,11 +14,13 @@ use super::{
 };
 use crate::{
     approval::{NewApproval, Question, VALID, is_large_payout, person_of, relation},
+    commissary::held_order_in_tx,
     custody::{self, DetaineeState},
     db::Conn,
     ids::{AccountNo, DetaineeId, Seq},
     ledger::{Center, Declined, Draft, JournalTx, LedgerError, RareCommand, Request, chart, record},
     money::Amount,
+    offline_sales,
     proto::{ApprovalFacts, PayoutFacts, PayoutPartFacts, TransactionKind, journal_record::Facts},
     work::{self, WorkKind},
 };
@@ -56,6 +58,15 @@ struct Source {
     from_treasury: bool,
 }
 
+/// Refuses while money is set aside for an order, or for a terminal that may have sold for it: what becomes of these would find
+/// nothing there.
+pub(super) async fn require_nothing_held(conn: &mut Conn, center: &Center, id: &DetaineeId) -> Result<(), Declined> {
+    if let Some(order) = held_order_in_tx(conn, center.no, id).await? {
+        return Err(R::OrdersOpen { order }.into());
+    }
+    offline_sales::require_none_open_in_tx(conn, center, id).await
+}
+
 /// What somebody has who leaves or died: nothing of it on its way, nothing withheld.
 pub(super) async fn free_holdings(
     conn: &mut Conn,
@@ -76,6 +87,7 @@ pub(super) async fn free_holdings(
     if refunds > 0 {
         return Err(R::InFlight { refunds }.into());
     }
+    require_nothing_held(conn, center, id).await?;
     let from = holdings(conn, center, &detainee).await?;
     if let Some((_, withheld)) = from.last().filter(|(_, withheld)| !withheld.is_zero()) {
         return Err(R::Withheld { withheld: *withheld }.into());
