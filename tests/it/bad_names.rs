@@ -38,6 +38,10 @@ RemittanceService/CreatePayerLink      parent=!centers/C1/payers/P1 payer_link.d
 RemittanceService/ListPayerLinks       parent=~centers/C1/payers/P1 detainee=?centers/C1/detainees/D1
 RemittanceService/CreateRemittance     parent=^centers/C1 payer=@centers/C1/payers/P1 detainee=@centers/C1/detainees/D1 amount.currency_code=CNY amount.amount=1 channel=webhook request_id=$id
 RemittanceService/GetRemittance        name=!centers/C1/remittances/R1
+TransferService/GetTransfer            name=!centers/C1/transfers/1
+TransferService/ListTransfers          parent=^centers/C1
+TransferService/GetWithholding         name=!centers/C1/withholdings/1
+TransferService/ListWithholdings       parent=^centers/C1 detainee=?centers/C1/detainees/D1
 OfflineSalesService/GetAllowance       name=!centers/C1/allowances/1
 OfflineSalesService/ListAllowances     parent=^centers/C1 detainee=?centers/C1/detainees/D1
 OfflineSalesService/EndAllowance       name=!centers/C1/allowances/1 request_id=$id

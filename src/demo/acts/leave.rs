@@ -33,7 +33,7 @@ const HEIRS: [(&str, &str, &str, &str); 2] = [
 /// Plays it.
 pub async fn play(play: &mut Play) -> anyhow::Result<()> {
     tell::act(
-        12,
+        14,
         "Leaving: a signed statement, and a death",
         "离所：签名账单与死亡个案",
     );

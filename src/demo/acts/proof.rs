@@ -41,7 +41,7 @@ const NAMES_ZH: [(i32, &str); 19] = [
 
 /// Plays it; what the last line says.
 pub async fn play(play: &Play) -> anyhow::Result<String> {
-    tell::act(13, "The proof", "轧账");
+    tell::act(16, "The proof", "轧账");
     let mut sums = Vec::new();
     for house in &HOUSES {
         let request = GetProofRequest {

@@ -74,7 +74,7 @@ impl Till {
 
 /// Plays it.
 pub async fn play(play: &mut Play) -> anyhow::Result<()> {
-    tell::act(12, "A terminal sells through a cut", "断网售货");
+    tell::act(13, "A terminal sells through a cut", "断网售货");
     let till = enrol(play).await?;
     let who = called(DETAINEE);
     tell::say(format!(

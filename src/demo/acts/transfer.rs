@@ -19,7 +19,7 @@ use crate::{
 
 /// Who moves, from where and to where.
 const FROM: &str = "lakeside";
-const DETAINEE: &str = "D1003";
+const DETAINEE: &str = "D1002";
 const TO: &str = "greenhill";
 const NUMBER: &str = "D2101";
 /// What is withheld, by which order and for how many days.
@@ -31,7 +31,7 @@ const TRANSFER_ORDER: &str = "(2026)浙转31号";
 
 /// Plays it.
 pub async fn play(play: &mut Play) -> anyhow::Result<()> {
-    tell::act(12, "A person is transferred, with a hold", "转所");
+    tell::act(15, "A person is transferred, with a hold", "转所");
     let maker = play.stage.finance_of("transfer-desk", FROM)?;
     withhold(play, &maker).await?;
     let ask = proposal();
